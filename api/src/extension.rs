@@ -1,0 +1,165 @@
+//! What the local server offers beyond the vendor's API, all below `/v1/local/`.
+//!
+//! | call | answer |
+//! |---|---|
+//! | `GET /v1/local/version` | [`Version`] |
+//! | `GET /v1/local/usage` as NDJSON | a [`UsageLine`] per sprite at once, then per running sprite each second; never ends |
+//! | `GET /v1/local/sprites/{name}/usage?window=1h` | [`UsageHistory`] |
+//! | `GET /v1/local/sprites/{name}/tree` | [`Tree`] |
+//! | `POST /v1/local/sprites/{name}/fork` with [`Fork`] | 201 with the new sprite |
+//! | `GET /v1/local/images` | [`Images`] |
+//! | `POST /v1/local/images/build` | NDJSON of [`BuildLine`], joins a build that is under way |
+//!
+//! None of these wakes a sprite or keeps it awake.
+
+use crate::Time;
+use serde::{Deserialize, Serialize};
+
+/// Who answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Version {
+    /// `sprites-tui`.
+    pub product: String,
+    /// Version of the program.
+    pub version: String,
+    /// How sprites run here: `kvm` or `emulated`.
+    pub machine: String,
+    /// Process id of the server.
+    pub pid: u32,
+}
+
+/// Accumulated use; hours are hours of the resource, GB is 10^9 bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct UsageTotals {
+    /// CPU-hours with the floor applied.
+    pub cpu_hours: f64,
+    /// Memory GB-hours with the floor applied.
+    pub memory_gb_hours: f64,
+    /// Hot storage GB-hours.
+    pub hot_gb_hours: f64,
+    /// Stored GB-hours.
+    pub stored_gb_hours: f64,
+    /// Seconds awake.
+    pub running_seconds: f64,
+    /// Money at the published rates, US dollars.
+    pub cost_usd: f64,
+}
+
+/// One interval of use.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct UsageSample {
+    /// End of the interval.
+    pub time: Time,
+    /// Length of the interval, seconds (1 for live samples).
+    pub seconds: f64,
+    /// Average number of CPUs busy.
+    pub cpus: f64,
+    /// Memory at the end (average in rolled-up samples), bytes.
+    pub memory_bytes: u64,
+    /// Processes at the end.
+    pub processes: u64,
+    /// Cost of this interval, US dollars.
+    pub cost_usd: f64,
+}
+
+/// One line of the live stream.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct UsageLine {
+    /// Sprite; empty on heartbeats.
+    pub name: String,
+    /// Absent while it does not run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample: Option<UsageSample>,
+    /// Bytes its disk holds on the host, checkpoints included.
+    pub stored_bytes: u64,
+    /// Use so far.
+    pub totals: UsageTotals,
+}
+
+/// Past use of one sprite.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct UsageHistory {
+    /// Oldest first, at most 1,000; a sprite that slept leaves a gap.
+    pub samples: Vec<UsageSample>,
+    /// Use so far.
+    pub totals: UsageTotals,
+    /// Bytes its disk holds on the host.
+    pub stored_bytes: u64,
+}
+
+/// One checkpoint in the tree.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TreeNode {
+    /// Checkpoint id, or `Current`.
+    pub id: String,
+    /// Parent id; absent for a root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<String>,
+    /// When it was made.
+    pub create_time: Time,
+    /// What its maker said about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+    /// Made by the system.
+    pub is_auto: bool,
+    /// Bytes that deleting it would free.
+    pub exclusive_bytes: u64,
+    /// Bytes it shares with others.
+    pub shared_bytes: u64,
+}
+
+/// Answer of tree.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tree {
+    /// Parents before children; `Current` is last.
+    pub nodes: Vec<TreeNode>,
+}
+
+/// Body of fork.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fork {
+    /// Name of the new sprite.
+    pub name: String,
+    /// Checkpoint to start from; absent means the present state, which makes an automatic checkpoint first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<String>,
+}
+
+/// A base image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Image {
+    /// Its id.
+    pub id: String,
+    /// When it was built.
+    pub created: Time,
+    /// Distribution and release, for people.
+    pub description: String,
+    /// Kernel release.
+    pub kernel: String,
+    /// Bytes on the host.
+    pub bytes: u64,
+}
+
+/// Answer of images.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Images {
+    /// Newest first; new sprites use the first.
+    pub images: Vec<Image>,
+    /// A build is under way.
+    pub building: bool,
+}
+
+/// Progress of an image build. The stream ends with `done` or `error`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct BuildLine {
+    /// 0 to 1, never falls.
+    pub fraction: f64,
+    /// What is being done now.
+    pub step: String,
+    /// The finished image's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub done: Option<String>,
+    /// Why it failed, in one sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}

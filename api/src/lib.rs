@@ -1,0 +1,27 @@
+//! Wire types of the Sprites API: what travels between a client, a server and the agent inside a sprite.
+//!
+//! Plain data and serde; nothing here does I/O. The vendor's published API is the source for everything outside
+//! [`extension`]; `docs/api.md` names the rules a type alone cannot tell (status codes, order of frames).
+//!
+//! | module | subject |
+//! |---|---|
+//! | [`sprite`] | a sprite: object, create, update, list, watch |
+//! | [`exec`] | commands: query, stream frames, control messages, sessions, kill |
+//! | [`checkpoint`] | checkpoints and the progress lines of create and restore |
+//! | [`extension`] | what the local server adds: usage, tree, fork, images, version |
+//! | [`agent`] | host-only calls of the agent: freeze, clock, usage counters, shutdown |
+//! | [`error`] | the error body |
+//! | [`name`], [`duration`], [`time`] | the three scalar forms used everywhere |
+
+pub mod agent;
+pub mod checkpoint;
+pub mod duration;
+pub mod error;
+pub mod exec;
+pub mod extension;
+pub mod name;
+pub mod sprite;
+pub mod time;
+
+pub use error::ErrorBody;
+pub use time::Time;
