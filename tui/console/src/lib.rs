@@ -1,0 +1,1 @@
+//! A terminal inside a terminal.
