@@ -1,0 +1,118 @@
+//! Cells of the emulator into a ratatui buffer.
+
+use alacritty_terminal::Term;
+use alacritty_terminal::grid::Dimensions;
+use alacritty_terminal::index::{Column, Line};
+use alacritty_terminal::term::cell::{Cell, Flags};
+use alacritty_terminal::term::color::Colors;
+use alacritty_terminal::vte::ansi::{Color as TermColor, NamedColor, Rgb};
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::{Color, Modifier, Style};
+use unicode_width::UnicodeWidthStr;
+
+use crate::emulator::Listener;
+
+/// Draws what is visible, with the top left corner of the console at the top left of `area`; what does not fit is cut.
+///
+/// Cells without a colour of their own keep the colours that stand in the buffer, so that the surroundings decide how the default
+/// looks.
+pub(crate) fn draw(term: &Term<Listener>, area: Rect, buffer: &mut Buffer) {
+    let visible = area.intersection(buffer.area);
+    let offset = i32::try_from(term.grid().display_offset()).unwrap_or(i32::MAX);
+    let mut symbol = String::new();
+    for y in visible.top()..visible.bottom() {
+        let row = usize::from(y - area.top());
+        let line = (row < term.screen_lines()).then(|| &term.grid()[Line(row as i32 - offset)]);
+        for x in visible.left()..visible.right() {
+            let column = usize::from(x - area.left());
+            let target = &mut buffer[(x, y)];
+            target.modifier = Modifier::empty();
+            target.set_symbol(" ");
+            let Some(line) = line.filter(|_| column < term.columns()) else { continue };
+            let cell = &line[Column(column)];
+            target.set_style(style(cell, term.colors()));
+            if cell
+                .flags
+                .intersects(Flags::WIDE_CHAR_SPACER | Flags::LEADING_WIDE_CHAR_SPACER | Flags::HIDDEN)
+            {
+                continue;
+            }
+            let wide = cell.flags.contains(Flags::WIDE_CHAR);
+            if wide && x + 1 >= visible.right() {
+                continue; // Half a character cannot be drawn.
+            }
+            if cell.c.is_ascii() && cell.extra.is_none() {
+                target.set_char(if cell.c.is_ascii_control() { ' ' } else { cell.c });
+            } else if write_symbol(cell, wide, &mut symbol) {
+                target.set_symbol(&symbol);
+            }
+        }
+    }
+}
+
+/// Writes the text of `cell` to `symbol`: its character and what combines with it. `false` when there is none that takes exactly the
+/// cells it should: the renderer measures text anew, and one cell too much would push a whole row out of place.
+fn write_symbol(cell: &Cell, wide: bool, symbol: &mut String) -> bool {
+    let width = if wide { 2 } else { 1 };
+    symbol.clear();
+    symbol.push(cell.c);
+    if cell.c.is_control() || symbol.width() != width {
+        return false;
+    }
+    let alone = symbol.len();
+    symbol.extend(cell.zerowidth().into_iter().flatten());
+    if symbol.width() != width {
+        symbol.truncate(alone);
+    }
+    true
+}
+
+fn style(cell: &Cell, colors: &Colors) -> Style {
+    let mut style = Style::new().add_modifier(modifiers(cell.flags));
+    if let Some(foreground) = color(cell.fg, colors) {
+        style = style.fg(foreground);
+    }
+    if let Some(background) = color(cell.bg, colors) {
+        style = style.bg(background);
+    }
+    if let Some(underline) = cell.underline_color().and_then(|of| color(of, colors)) {
+        style = style.underline_color(underline);
+    }
+    style
+}
+
+fn modifiers(flags: Flags) -> Modifier {
+    const TABLE: [(Flags, Modifier); 6] = [
+        (Flags::BOLD, Modifier::BOLD),
+        (Flags::DIM, Modifier::DIM),
+        (Flags::ITALIC, Modifier::ITALIC),
+        (Flags::ALL_UNDERLINES, Modifier::UNDERLINED),
+        (Flags::INVERSE, Modifier::REVERSED),
+        (Flags::STRIKEOUT, Modifier::CROSSED_OUT),
+    ];
+    TABLE
+        .into_iter()
+        .filter(|(flag, _)| flags.intersects(*flag))
+        .fold(Modifier::empty(), |all, (_, modifier)| all | modifier)
+}
+
+/// The colour to draw, or `None` for the default one.
+fn color(color: TermColor, colors: &Colors) -> Option<Color> {
+    let index = match color {
+        TermColor::Spec(Rgb { r, g, b }) => return Some(Color::Rgb(r, g, b)),
+        TermColor::Indexed(index) => usize::from(index),
+        TermColor::Named(name) => name as usize,
+    };
+    // A program may have redefined the colour.
+    if let Some(Rgb { r, g, b }) = colors[index] {
+        return Some(Color::Rgb(r, g, b));
+    }
+    const DIM_FIRST: usize = NamedColor::DimBlack as usize;
+    const DIM_LAST: usize = NamedColor::DimWhite as usize;
+    match index {
+        0..=255 => Some(Color::Indexed(index as u8)),
+        DIM_FIRST..=DIM_LAST => Some(Color::Indexed((index - DIM_FIRST) as u8)),
+        _ => None,
+    }
+}
