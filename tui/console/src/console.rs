@@ -71,7 +71,7 @@ impl Console {
         }
         let mut guard = Guard::new(&mut self.term, &self.listener, bytes.len());
         self.strings.pass(bytes, |part| self.parser.advance(&mut guard, part));
-        self.generation += 1;
+        self.settle();
 
         let mut outbox = self.listener.outbox();
         if let Some(title) = outbox.take_title() {
@@ -98,7 +98,7 @@ impl Console {
         }
         // Setting options announces the title once more.
         self.listener.outbox().take_title();
-        self.generation += 1;
+        self.settle();
     }
 
     /// Rows and columns, as they are after bounds were applied.
@@ -248,6 +248,17 @@ impl Console {
             text.truncate(text.trim_end_matches(' ').len());
         }
         (text, wrapped)
+    }
+
+    /// After any change by the emulator: brings it back into a valid state and counts the change.
+    ///
+    /// While scrolled back, the emulator moves its view with every scroll, also with those inside a region that add nothing to the
+    /// scrollback, and so beyond the oldest line. Scrolling by nothing clamps the view again.
+    fn settle(&mut self) {
+        if self.scrolled() > self.scrollback() {
+            self.term.scroll_display(Scroll::Delta(0));
+        }
+        self.generation += 1;
     }
 
     fn scroll_by(&mut self, scroll: Scroll) {

@@ -156,6 +156,16 @@ fn combining_characters_do_not_pile_up() {
 }
 
 #[test]
+fn scrolling_inside_a_region_does_not_move_the_view_beyond_the_oldest_line() {
+    let mut console = Console::new(5, 20, 100);
+    let _ = console.feed("line\r\n".repeat(8).as_bytes());
+    console.scroll(100);
+    let _ = console.feed(&b"\x1b[2;4r\x1b[2;1H\x1b[3M".repeat(50));
+    assert!(console.scrolled() <= console.scrollback());
+    assert!(console.text().starts_with("line"));
+}
+
+#[test]
 fn few_bytes_cannot_ask_for_much_work() {
     // Without a bound these would print hundreds of millions of characters.
     let mut console = Console::new(50, 200, 1000);
