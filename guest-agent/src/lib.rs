@@ -1,1 +1,94 @@
+//! The first process inside a sprite. It starts and keeps sessions, counts what they use, freezes the file system for a
+//! checkpoint and ends the computer in good order.
+//!
+//! Two HTTP routers, see `docs/agent.md`:
+//!
+//! - the *inner* API, `/v1/exec…`, for the server outside (vsock) and for programs inside (`/.sprite/api.sock`);
+//! - the *host-only* calls, `/v1/agent/…`, on vsock alone, because code inside a sprite is not to be trusted with them.
+//!
+//! The same code runs in two roles: as PID 1 of a machine ([`boot`]), and as an ordinary process over unix sockets, which
+//! is how servers and clients are tested with real commands and without a machine.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use sprites_guest_agent::{Config, Listener, serve};
+//! let host = tokio::net::UnixListener::bind("/tmp/example/host.sock")?;
+//! let stop = tokio_util::sync::CancellationToken::new();
+//! serve(vec![Listener::host_unix(host)], Config::process(), stop).await?;
+//! # Ok(()) }
+//! ```
 
+pub mod boot;
+mod cgroup;
+mod config;
+mod exec;
+mod host;
+mod listen;
+mod process;
+mod reply;
+mod session;
+
+pub use cgroup::CgroupError;
+pub use config::{Config, Freezing, Limits};
+pub use listen::Listener;
+
+use host::freeze::Freezer;
+use process::reaper::Reaper;
+use session::registry::Sessions;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// Version of the agent, sent with every answer as `Sprite-Version`.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Why the agent could not begin to serve.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The stream of child signals could not be had.
+    #[error("the agent cannot watch its child processes: {0}")]
+    Reaper(std::io::Error),
+    /// The sprite's cgroup could not be made.
+    #[error("the agent cannot set up the cgroup of the sprite's sessions: {0}")]
+    Cgroup(#[from] CgroupError),
+}
+
+/// What every handler works on.
+pub(crate) struct Agent {
+    pub(crate) config: Config,
+    pub(crate) sessions: Sessions,
+    pub(crate) freezer: Arc<Freezer>,
+    pub(crate) stop: CancellationToken,
+}
+
+/// Serves on `listeners` until `stop` is cancelled or the host asks for a shutdown; then ends all sessions and returns.
+///
+/// Sessions get [`Limits::shutdown_grace`] to end by themselves. Nothing of the agent runs any more when this returns.
+pub async fn serve(
+    listeners: Vec<Listener>,
+    config: Config,
+    stop: CancellationToken,
+) -> Result<(), AgentError> {
+    let group = match &config.cgroup {
+        Some(path) => Some(cgroup::Cgroup::create(path.clone())?),
+        None => None,
+    };
+    let reaper = Reaper::start(config.adopt_orphans).map_err(AgentError::Reaper)?;
+    let agent = Arc::new(Agent {
+        sessions: Sessions::new(reaper, group, &config),
+        freezer: Arc::new(Freezer::new(config.freezing.clone())),
+        stop: stop.clone(),
+        config,
+    });
+    let serving = CancellationToken::new();
+    let accepting: Vec<_> =
+        listeners.into_iter().map(|one| tokio::spawn(one.run(agent.clone(), serving.clone()))).collect();
+    stop.cancelled().await;
+    agent.freezer.thaw_if_frozen();
+    agent.sessions.end_all(agent.config.limits.shutdown_grace).await;
+    serving.cancel();
+    for task in accepting {
+        // A listener that panicked has nothing left to stop.
+        let _ = task.await;
+    }
+    Ok(())
+}

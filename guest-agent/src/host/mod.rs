@@ -1,0 +1,120 @@
+//! The host-only calls: `/v1/agent/…`.
+
+pub(crate) mod clock;
+pub(crate) mod freeze;
+pub(crate) mod usage;
+
+use crate::reply::Refusal;
+use crate::{Agent, VERSION};
+use axum::extract::State;
+use axum::extract::rejection::JsonRejection;
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use freeze::{FreezeError, Frozen};
+use sprites_api::agent::{Clock, Counters, Freeze, Health, Thawed};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Longest a file system may be frozen, milliseconds.
+const FREEZE_LIMIT: u32 = 10_000;
+/// The answer to a shutdown gets this long to leave the machine before the shutdown begins.
+const FAREWELL: Duration = Duration::from_millis(50);
+
+type Shared = State<Arc<Agent>>;
+
+/// Routes of the host-only calls.
+pub(crate) fn router() -> Router<Arc<Agent>> {
+    Router::new()
+        .route("/v1/agent/health", get(health))
+        .route("/v1/agent/usage", get(read_usage))
+        .route("/v1/agent/freeze", post(do_freeze))
+        .route("/v1/agent/thaw", post(thaw))
+        .route("/v1/agent/clock", post(set_clock))
+        .route("/v1/agent/shutdown", post(shutdown))
+}
+
+async fn health() -> Json<Health> {
+    Json(Health { version: VERSION.to_owned(), uptime_ms: clock::uptime_ms() })
+}
+
+async fn read_usage(State(agent): Shared) -> Result<Json<Counters>, Refusal> {
+    // Reading counters means reading files, and without a cgroup quite many.
+    blocking(move || Json(usage::read(&agent.sessions))).await
+}
+
+async fn do_freeze(
+    State(agent): Shared,
+    body: Result<Json<Freeze>, JsonRejection>,
+) -> Result<StatusCode, Refusal> {
+    let Json(Freeze { deadline_ms }) = body?;
+    if deadline_ms == 0 || deadline_ms > FREEZE_LIMIT {
+        return Err(Refusal::bad(format!("`deadline_ms` must lie between 1 and {FREEZE_LIMIT}")));
+    }
+    let freezer = agent.freezer.clone();
+    blocking(move || freezer.freeze(Duration::from_millis(deadline_ms.into()))).await??;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn thaw(State(agent): Shared) -> Result<Json<Thawed>, Refusal> {
+    let freezer = agent.freezer.clone();
+    let Frozen { held } = blocking(move || freezer.thaw()).await??;
+    Ok(Json(Thawed { frozen_us: held.as_micros().try_into().unwrap_or(u64::MAX) }))
+}
+
+async fn set_clock(
+    State(agent): Shared,
+    body: Result<Json<Clock>, JsonRejection>,
+) -> Result<StatusCode, Refusal> {
+    let Json(Clock { now }) = body?;
+    if !agent.config.sets_clock {
+        return Err(Refusal::new(
+            StatusCode::FORBIDDEN,
+            "not_a_machine",
+            "this agent runs as an ordinary process and does not set the clock",
+        ));
+    }
+    clock::set(now)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn shutdown(State(agent): Shared) -> StatusCode {
+    let stop = agent.stop.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(FAREWELL).await;
+        stop.cancel();
+    });
+    StatusCode::ACCEPTED
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| {
+        Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the agent failed at this request")
+    })
+}
+
+impl From<JsonRejection> for Refusal {
+    fn from(reason: JsonRejection) -> Self {
+        Refusal::new(
+            reason.status(),
+            "bad_request",
+            format!("the body was not understood: {}", reason.body_text()),
+        )
+    }
+}
+
+impl From<FreezeError> for Refusal {
+    fn from(error: FreezeError) -> Self {
+        let status = match error {
+            FreezeError::System(..) => StatusCode::INTERNAL_SERVER_ERROR,
+            FreezeError::Refused | FreezeError::Already | FreezeError::NotFrozen => StatusCode::CONFLICT,
+        };
+        Refusal::new(status, error.code(), error.to_string())
+    }
+}
+
+impl From<clock::ClockError> for Refusal {
+    fn from(error: clock::ClockError) -> Self {
+        Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "clock_failed", error.to_string())
+    }
+}

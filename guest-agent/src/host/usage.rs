@@ -1,0 +1,49 @@
+//! What the sprite's user has used.
+
+use super::clock;
+use crate::cgroup::Figures;
+use crate::process::tree;
+use crate::session::registry::Sessions;
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
+use nix::unistd::{SysconfVar, sysconf};
+use sprites_api::agent::Counters;
+
+/// Counters now. With a cgroup they cover all that sessions ever started; without, what can be seen in the process table.
+pub(crate) fn read(sessions: &Sessions) -> Counters {
+    let all = sessions.all();
+    let figures = match sessions.cgroup() {
+        Some(cgroup) => cgroup.figures(),
+        None => from_processes(&all.iter().map(|session| session.pid).collect::<Vec<_>>()),
+    };
+    Counters {
+        cpu_usec: figures.cpu_usec,
+        memory_bytes: figures.memory_bytes,
+        processes: figures.processes,
+        uptime_ms: clock::uptime_ms(),
+        attached_sessions: all.iter().filter(|session| session.client_count() > 0).count() as u32,
+        session_idle_ms: all
+            .iter()
+            .map(|session| session.activity.idle())
+            .min()
+            .map(|idle| idle.as_millis().try_into().unwrap_or(u64::MAX)),
+    }
+}
+
+fn from_processes(leaders: &[i32]) -> Figures {
+    let positive = |name, otherwise| match sysconf(name) {
+        Ok(Some(value)) if value > 0 => value as u64,
+        _ => otherwise,
+    };
+    let ticks_per_second = positive(SysconfVar::CLK_TCK, 100);
+    let page = positive(SysconfVar::PAGE_SIZE, 4096);
+    let live = tree::of_sessions(&tree::all(), leaders);
+    let ended = getrusage(UsageWho::RUSAGE_CHILDREN).map_or(0, |usage| {
+        (usage.user_time().num_microseconds() + usage.system_time().num_microseconds()).max(0)
+    });
+    Figures {
+        cpu_usec: ended as u64 + live.iter().map(|one| one.ticks).sum::<u64>() * 1_000_000 / ticks_per_second,
+        memory_bytes: live.iter().map(|one| one.pages).sum::<u64>() * page,
+        processes: live.len() as u64,
+    }
+}

@@ -1,0 +1,9 @@
+//! Starting, watching and ending processes.
+
+pub(crate) mod file;
+pub(crate) mod launch;
+pub(crate) mod pty;
+pub(crate) mod reaper;
+pub(crate) mod signal;
+pub(crate) mod tree;
+pub(crate) mod user;
