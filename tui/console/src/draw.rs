@@ -13,6 +13,8 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::emulator::Listener;
 
+const ZERO_WIDTH_JOINER: char = '\u{200d}';
+
 /// Draws what is visible, with the top left corner of the console at the top left of `area`; what does not fit is cut.
 ///
 /// Cells without a colour of their own keep the colours that stand in the buffer, so that the surroundings decide how the default
@@ -65,6 +67,8 @@ fn write_symbol(cell: &Cell, wide: bool, symbol: &mut String) -> bool {
     if symbol.width() != width {
         symbol.truncate(alone);
     }
+    // A joiner at the end would make the terminal around us join two cells into one and move the rest of the row.
+    symbol.truncate(symbol.trim_end_matches(ZERO_WIDTH_JOINER).len());
     true
 }
 

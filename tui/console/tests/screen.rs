@@ -121,6 +121,8 @@ fn a_symbol_never_measures_more_than_its_cells() {
         assert_eq!(width - spacers.count(), 20);
     }
     assert_eq!(buffer[(1, 0)].symbol(), "x");
+    assert_eq!(buffer[(0, 1)].symbol(), "👩", "the joiner would reach into the next cell");
+    assert_eq!(buffer[(2, 1)].symbol(), "🚀");
 }
 
 #[test]
