@@ -7,7 +7,8 @@ use alacritty_terminal::grid::{Dimensions, Scroll};
 use alacritty_terminal::index::{Column, Line};
 use alacritty_terminal::term::cell::Flags;
 use alacritty_terminal::term::{MIN_COLUMNS, TermMode};
-use alacritty_terminal::vte::ansi::{Processor, Rgb};
+use alacritty_terminal::vte::ansi::{CursorShape, Processor, Rgb};
+use crossterm::cursor::SetCursorStyle;
 use crossterm::event::{KeyEvent, MouseEvent};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -174,6 +175,20 @@ impl Console {
         let behind_wide = self.term.grid()[point].flags.contains(Flags::WIDE_CHAR_SPACER);
         let column = if behind_wide { point.column.0.saturating_sub(1) } else { point.column.0 };
         Some((u16::try_from(column).ok()?, u16::try_from(point.line.0).ok()?))
+    }
+
+    /// The shape of cursor the program asked for; the user's own when it asked for none.
+    pub fn cursor_style(&self) -> SetCursorStyle {
+        let style = self.term.cursor_style();
+        match (style.shape, style.blinking) {
+            (emulator::NO_CURSOR_SHAPE | CursorShape::Hidden, _) => SetCursorStyle::DefaultUserShape,
+            (CursorShape::Block, true) => SetCursorStyle::BlinkingBlock,
+            (CursorShape::Block, false) => SetCursorStyle::SteadyBlock,
+            (CursorShape::Underline, true) => SetCursorStyle::BlinkingUnderScore,
+            (CursorShape::Underline, false) => SetCursorStyle::SteadyUnderScore,
+            (CursorShape::Beam, true) => SetCursorStyle::BlinkingBar,
+            (CursorShape::Beam, false) => SetCursorStyle::SteadyBar,
+        }
     }
 
     /// Draws the visible lines, top left aligned; what does not fit into `area` is cut. Default colours stay as they are in `buffer`, so the

@@ -8,7 +8,7 @@ use alacritty_terminal::term::color::Colors;
 use alacritty_terminal::vte::ansi::{Color as TermColor, NamedColor, Rgb};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use ratatui::style::{Color, Modifier, Style};
+use ratatui::style::{Color, Modifier};
 use unicode_width::UnicodeWidthStr;
 
 use crate::emulator::Listener;
@@ -30,24 +30,24 @@ pub(crate) fn draw(term: &Term<Listener>, area: Rect, buffer: &mut Buffer) {
             let column = usize::from(x - area.left());
             let target = &mut buffer[(x, y)];
             target.modifier = Modifier::empty();
-            target.set_symbol(" ");
-            let Some(line) = line.filter(|_| column < term.columns()) else { continue };
-            let cell = &line[Column(column)];
-            target.set_style(style(cell, term.colors()));
-            if cell
-                .flags
-                .intersects(Flags::WIDE_CHAR_SPACER | Flags::LEADING_WIDE_CHAR_SPACER | Flags::HIDDEN)
-            {
+            let Some(line) = line.filter(|_| column < term.columns()) else {
+                target.set_char(' ');
                 continue;
-            }
+            };
+            let cell = &line[Column(column)];
+            paint(cell, term.colors(), target);
+            let blank = Flags::WIDE_CHAR_SPACER | Flags::LEADING_WIDE_CHAR_SPACER | Flags::HIDDEN;
             let wide = cell.flags.contains(Flags::WIDE_CHAR);
-            if wide && x + 1 >= visible.right() {
-                continue; // Half a character cannot be drawn.
-            }
-            if cell.c.is_ascii() && cell.extra.is_none() {
+            // Half a character cannot be drawn.
+            let cut = wide && x + 1 >= visible.right();
+            if cell.flags.intersects(blank) || cut {
+                target.set_char(' ');
+            } else if cell.c.is_ascii() && cell.extra.is_none() {
                 target.set_char(if cell.c.is_ascii_control() { ' ' } else { cell.c });
             } else if write_symbol(cell, wide, &mut symbol) {
                 target.set_symbol(&symbol);
+            } else {
+                target.set_char(' ');
             }
         }
     }
@@ -72,18 +72,18 @@ fn write_symbol(cell: &Cell, wide: bool, symbol: &mut String) -> bool {
     true
 }
 
-fn style(cell: &Cell, colors: &Colors) -> Style {
-    let mut style = Style::new().add_modifier(modifiers(cell.flags));
+/// Gives `target` the colours and attributes of `cell`.
+fn paint(cell: &Cell, colors: &Colors, target: &mut ratatui::buffer::Cell) {
     if let Some(foreground) = color(cell.fg, colors) {
-        style = style.fg(foreground);
+        target.fg = foreground;
     }
     if let Some(background) = color(cell.bg, colors) {
-        style = style.bg(background);
+        target.bg = background;
     }
-    if let Some(underline) = cell.underline_color().and_then(|of| color(of, colors)) {
-        style = style.underline_color(underline);
+    target.underline_color = cell.underline_color().and_then(|of| color(of, colors)).unwrap_or_default();
+    if !cell.flags.is_empty() {
+        target.modifier = modifiers(cell.flags);
     }
-    style
 }
 
 fn modifiers(flags: Flags) -> Modifier {

@@ -27,6 +27,9 @@ const MAX_COMBINING: usize = 8;
 const SPOKEN_KEYBOARD_MODES: KeyboardModes =
     KeyboardModes::DISAMBIGUATE_ESC_CODES.union(KeyboardModes::REPORT_ALL_KEYS_AS_ESC);
 
+/// The cursor shape that stands for "the program asked for none": the one no program can ask for.
+pub(crate) const NO_CURSOR_SHAPE: CursorShape = CursorShape::HollowBlock;
+
 /// Size of the visible screen, in cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Size {
@@ -54,6 +57,7 @@ pub(crate) fn config(scrollback_lines: usize) -> Config {
         scrolling_history: scrollback_lines,
         kitty_keyboard: true,
         osc52: Osc52::Disabled,
+        default_cursor_style: CursorStyle { shape: NO_CURSOR_SHAPE, blinking: false },
         ..Config::default()
     }
 }
@@ -191,6 +195,15 @@ fn clean_title(title: &str) -> String {
     title.chars().filter(|c| !c.is_control() && !reorders_text(*c)).take(MAX_TITLE_CHARS).collect()
 }
 
+/// The older names of the alternate screen, 47 and 1047, differ from 1049 only in whether the cursor is saved and when the screen is
+/// cleared; the emulator knows 1049 alone.
+fn known_private_mode(mode: PrivateMode) -> PrivateMode {
+    match mode {
+        PrivateMode::Unknown(47 | 1047) => NamedPrivateMode::SwapScreenAndSetRestoreCursor.into(),
+        mode => mode,
+    }
+}
+
 /// Writes methods of [`Handler`] that only pass their arguments on.
 macro_rules! pass_on {
     ($($name:ident($($argument:ident: $kind:ty),*);)*) => {
@@ -233,6 +246,14 @@ impl Handler for Guard<'_> {
     fn move_backward_tabs(&mut self, count: u16) {
         let count = usize::from(count).min(self.term.columns()) as u16;
         Handler::move_backward_tabs(&mut *self.term, count);
+    }
+
+    fn set_private_mode(&mut self, mode: PrivateMode) {
+        Handler::set_private_mode(&mut *self.term, known_private_mode(mode));
+    }
+
+    fn unset_private_mode(&mut self, mode: PrivateMode) {
+        Handler::unset_private_mode(&mut *self.term, known_private_mode(mode));
     }
 
     fn report_private_mode(&mut self, mode: PrivateMode) {
@@ -300,8 +321,6 @@ impl Handler for Guard<'_> {
         set_mode(mode: Mode);
         unset_mode(mode: Mode);
         report_mode(mode: Mode);
-        set_private_mode(mode: PrivateMode);
-        unset_private_mode(mode: PrivateMode);
         set_scrolling_region(top: usize, bottom: Option<usize>);
         set_keypad_application_mode();
         unset_keypad_application_mode();

@@ -1,5 +1,6 @@
 //! What a person sees and what a program gets back.
 
+use crossterm::cursor::SetCursorStyle;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -250,6 +251,25 @@ fn the_alternate_screen_leaves_no_trace() {
     let _ = console.feed(b"\x1b[?1049l");
     assert!(!console.alternate_screen());
     assert_eq!(first_line(&console), "shell$");
+}
+
+#[test]
+fn the_older_names_of_the_alternate_screen() {
+    for mode in [47, 1047] {
+        let mut console = fed(&format!("shell$ \x1b[?{mode}h\x1b[Htop"));
+        assert!(console.alternate_screen());
+        let _ = console.feed(format!("\x1b[?{mode}l").as_bytes());
+        assert_eq!(first_line(&console), "shell$");
+    }
+}
+
+#[test]
+fn cursor_styles() {
+    assert_eq!(fed("").cursor_style(), SetCursorStyle::DefaultUserShape);
+    assert_eq!(fed("\x1b[5 q").cursor_style(), SetCursorStyle::BlinkingBar);
+    assert_eq!(fed("\x1b[4 q").cursor_style(), SetCursorStyle::SteadyUnderScore);
+    assert_eq!(fed("\x1b[2 q").cursor_style(), SetCursorStyle::SteadyBlock);
+    assert_eq!(fed("\x1b[2 q\x1b[0 q").cursor_style(), SetCursorStyle::DefaultUserShape);
 }
 
 #[test]
