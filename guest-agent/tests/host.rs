@@ -1,0 +1,91 @@
+//! The host-only calls, and that they are host-only.
+
+mod common;
+
+use common::{Agent, cmd, request, sh, until};
+use hyper::{Method, StatusCode};
+use sprites_api::agent::{Counters, Health, Thawed};
+use sprites_guest_agent::{Config, Freezing};
+
+const CALLS: [(Method, &str); 6] = [
+    (Method::GET, "/v1/agent/health"),
+    (Method::GET, "/v1/agent/usage"),
+    (Method::POST, "/v1/agent/freeze"),
+    (Method::POST, "/v1/agent/thaw"),
+    (Method::POST, "/v1/agent/clock"),
+    (Method::POST, "/v1/agent/shutdown"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn not_on_the_inner_socket() {
+    let agent = Agent::start().await;
+    for (method, path) in CALLS {
+        let answer = request(&agent.path("inner.sock"), method, path, "".into()).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}");
+    }
+    let answer = request(&agent.path("inner.sock"), Method::GET, "/v1/exec", "".into()).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    agent.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_and_usage() {
+    let agent = Agent::start().await;
+    let health: Health = serde_json::from_slice(&agent.get("/v1/agent/health").await.body).unwrap();
+    assert!(!health.version.is_empty() && health.uptime_ms > 0);
+    let read =
+        async || -> Counters { serde_json::from_slice(&agent.get("/v1/agent/usage").await.body).unwrap() };
+    let before = read().await;
+    assert_eq!((before.attached_sessions, before.session_idle_ms), (0, None));
+    let mut client = agent.exec(&sh("echo ready; while :; do :; done & sleep 600")).await;
+    client.until("ready").await;
+    until("two processes are counted", async || read().await.processes >= 2).await;
+    until("their work is counted", async || read().await.cpu_usec > before.cpu_usec).await;
+    let during = read().await;
+    assert!(during.memory_bytes > 0 && during.attached_sessions == 1 && during.session_idle_ms.is_some());
+    client.text(r#"{"type":"signal","signal":"KILL"}"#).await;
+    client.rest().await;
+    let after = read().await;
+    assert_eq!((after.processes, after.session_idle_ms), (0, None));
+    agent.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn freeze_and_thaw() {
+    let mut config = Config::process();
+    config.freezing = Freezing::Pretended;
+    let agent = Agent::with(config).await;
+    let freeze =
+        async |ms: u32| agent.post("/v1/agent/freeze", format!(r#"{{"deadline_ms":{ms}}}"#)).await.status;
+    let thaw = async || agent.post("/v1/agent/thaw", "").await;
+    assert_eq!(thaw().await.status, StatusCode::CONFLICT);
+    assert_eq!(freeze(10_000).await, StatusCode::NO_CONTENT);
+    assert_eq!(freeze(10_000).await, StatusCode::CONFLICT);
+    let answer = thaw().await;
+    assert_eq!(answer.status, StatusCode::OK);
+    let _: Thawed = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!(freeze(1).await, StatusCode::NO_CONTENT);
+    until("the deadline has thawed", async || freeze(1).await == StatusCode::NO_CONTENT).await;
+    assert_eq!(freeze(0).await, StatusCode::BAD_REQUEST);
+    assert_eq!(freeze(10_001).await, StatusCode::BAD_REQUEST);
+    assert_eq!(agent.post("/v1/agent/freeze", "{").await.status, StatusCode::BAD_REQUEST);
+    agent.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ordinary_process_touches_nothing_of_the_machine() {
+    let agent = Agent::start().await;
+    let answer = agent.post("/v1/agent/freeze", r#"{"deadline_ms":100}"#).await;
+    assert_eq!(
+        (answer.status, answer.json()["error"].as_str()),
+        (StatusCode::CONFLICT, Some("not_a_machine"))
+    );
+    let answer = agent.post("/v1/agent/clock", r#"{"now":"2026-03-14T21:31:57Z"}"#).await;
+    assert_eq!(answer.status, StatusCode::FORBIDDEN);
+    assert_eq!(
+        agent.post("/v1/agent/clock", r#"{"now":"noon"}"#).await.status,
+        StatusCode::UNPROCESSABLE_ENTITY
+    );
+    assert_eq!(agent.exec(&cmd(&["true"])).await.rest().await.code(), 0);
+    agent.finish().await;
+}
