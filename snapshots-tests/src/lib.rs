@@ -1,1 +1,3 @@
+//! What a person sees, pinned; and the whole system, driven as a person drives it.
 
+pub mod picture;
