@@ -65,6 +65,9 @@ impl Console {
 
     /// Takes output of the program. Returns what the terminal answers to queries in it; the caller sends that back as if typed. At most
     /// [`MAX_REPLY_BYTES`] for each call.
+    ///
+    /// The work is bounded in proportion to the bytes, yet three of them may clear the whole screen: whoever must stay responsive hands
+    /// over a flood in pieces of some 16 KiB.
     #[must_use = "programs wait for the replies to their queries"]
     pub fn feed(&mut self, bytes: &[u8]) -> Vec<u8> {
         if bytes.is_empty() {

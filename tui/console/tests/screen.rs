@@ -36,6 +36,12 @@ fn row(buffer: &Buffer, y: u16) -> String {
 }
 
 #[test]
+fn a_console_may_move_between_threads() {
+    fn movable<T: Send + 'static>(_: &T) {}
+    movable(&fed(""));
+}
+
+#[test]
 fn text_and_cursor() {
     let console = fed("one\r\ntwo");
     assert_eq!(console.text(), "one\ntwo\n\n\n");
