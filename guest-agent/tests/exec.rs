@@ -201,8 +201,15 @@ async fn requests_that_are_refused() {
     assert_eq!(agent.get("/v1/exec/999999").await.status, StatusCode::NOT_FOUND);
     assert_eq!(agent.get("/v1/control").await.status, StatusCode::NOT_FOUND);
     assert_eq!(agent.request(Method::DELETE, "/v1/exec", "").await.status, StatusCode::METHOD_NOT_ALLOWED);
-    let long = format!("/v1/exec?cmd={}", "x".repeat(100_000));
-    assert_eq!(agent.get(&long).await.status, StatusCode::URI_TOO_LONG);
+    // Longer than any client library would send.
+    for (head, status) in [
+        (format!("GET /v1/exec?cmd={} HTTP/1.1\r\nhost: x\r\n\r\n", "x".repeat(100_000)), "414"),
+        (format!("GET /v1/exec HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "x".repeat(1 << 20)), "431"),
+        ("complete nonsense\r\n\r\n".to_owned(), "400"),
+    ] {
+        let answer = raw(&agent, &head).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+    }
     agent.finish().await;
 }
 
@@ -273,4 +280,18 @@ async fn plain_http_ends_with_its_client() {
     task.abort();
     until("the command ended with its client", async || !alive(pid)).await;
     agent.finish().await;
+}
+
+async fn raw(agent: &Agent, request: &str) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let (mut reader, mut writer) =
+        tokio::net::UnixStream::connect(agent.path("host.sock")).await.unwrap().into_split();
+    // The agent may refuse, and stop to read, before all is sent.
+    let _ = writer.write_all(request.as_bytes()).await;
+    let mut answer = vec![0; 12];
+    tokio::time::timeout(common::DEADLINE, reader.read_exact(&mut answer)).await.unwrap().unwrap();
+    let mut rest = Vec::new();
+    let _ = tokio::time::timeout(common::DEADLINE, reader.read_to_end(&mut rest)).await.unwrap();
+    answer.extend(rest);
+    String::from_utf8_lossy(&answer).into_owned()
 }

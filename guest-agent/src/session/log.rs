@@ -2,15 +2,19 @@
 //!
 //! One bounded ring of bytes; each client has its own position in it. Three rules:
 //!
-//! 1. With clients, the process is held back while even the fastest of them is a whole window behind. So a lone slow
-//!    client slows its process down, as a slow terminal would, and memory stays bounded.
-//! 2. A client that falls out of the ring because a faster one drives the process on has *lost* its place. It is told,
-//!    and never stalls the others.
+//! 1. With clients, the process is held back while one of them is a whole window behind. So a slow client slows the
+//!    process down, as a slow terminal would, and memory stays bounded.
+//! 2. A client that takes nothing at all for [`PATIENCE`] is not waited for any more while another one reads. When it falls
+//!    out of the ring it has *lost* its place, and is told.
 //! 3. Without clients nothing is held back; the oldest output goes.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
+
+/// How long a client that takes nothing holds up the others.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Price of a segment in the bound, so that output in tiny alternating pieces is bounded too.
 const SEGMENT_COST: usize = 32;
@@ -37,9 +41,17 @@ struct Inner {
     /// Positions count all bytes since the session began.
     start: u64,
     end: u64,
-    readers: HashMap<u64, u64>,
+    readers: HashMap<u64, Place>,
     next_reader: u64,
     finished: Option<u8>,
+}
+
+/// A client's place.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    position: u64,
+    /// When it last took something, or last had nothing to take.
+    taken: Instant,
 }
 
 /// What comes next for a client.
@@ -71,20 +83,21 @@ impl Log {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until output is wanted (rules 1 and 3). Ends when the clients read or leave.
+    /// Waits until output is wanted (rules 1 to 3).
     pub(crate) async fn room(&self) {
         loop {
             let room = self.room.notified();
             tokio::pin!(room);
             room.as_mut().enable();
-            {
-                let inner = self.lock();
-                let fastest = inner.readers.values().max();
-                if fastest.is_none_or(|position| inner.cost_after(*position) < self.window) {
-                    return;
+            let hold = self.lock().hold(self.window);
+            match hold {
+                Hold::Free => return,
+                Hold::Full => room.await,
+                Hold::Until(instant) => {
+                    // Either way the question is asked again.
+                    let _ = tokio::time::timeout_at(instant.into(), room).await;
                 }
             }
-            room.await;
         }
     }
 
@@ -94,6 +107,10 @@ impl Log {
             return;
         }
         let mut inner = self.lock();
+        let (before, now) = (inner.end, Instant::now());
+        for place in inner.readers.values_mut().filter(|place| place.position == before) {
+            place.taken = now;
+        }
         inner.bytes.extend(bytes);
         inner.end += bytes.len() as u64;
         let end = inner.end;
@@ -127,16 +144,41 @@ impl Log {
         let id = inner.next_reader;
         inner.next_reader += 1;
         let position = position(&inner);
-        inner.readers.insert(id, position);
+        inner.readers.insert(id, Place { position, taken: Instant::now() });
         Reader { log: self.clone(), id }
     }
 }
 
+/// Whether the process must wait.
+enum Hold {
+    Free,
+    /// Until a client takes something.
+    Full,
+    /// Until then, or until a client takes something.
+    Until(Instant),
+}
+
 impl Inner {
+    fn hold(&self, window: u64) -> Hold {
+        let behind = |place: &&Place| self.cost_after(place.position) >= window;
+        let Some(latest) = self.readers.values().filter(behind).map(|place| place.taken).max() else {
+            return Hold::Free;
+        };
+        if self.readers.values().all(|place| behind(&place)) {
+            return Hold::Full;
+        }
+        let until = latest + PATIENCE;
+        if Instant::now() < until { Hold::Until(until) } else { Hold::Free }
+    }
+
     /// What the output after `position` counts for in the bound.
     fn cost_after(&self, position: u64) -> u64 {
         let segments = self.segments.len() - self.segments.partition_point(|(_, end)| *end <= position);
         self.end - position + (SEGMENT_COST * segments) as u64
+    }
+
+    fn move_reader(&mut self, id: u64, position: u64) {
+        self.readers.insert(id, Place { position, taken: Instant::now() });
     }
 
     fn trim(&mut self, capacity: usize, keep: bool) {
@@ -144,7 +186,7 @@ impl Inner {
         let mut excess = cost.saturating_sub(capacity);
         if !keep {
             // Bytes that the slowest client has taken serve nobody any more.
-            let slowest = self.readers.values().min().copied().unwrap_or(self.end);
+            let slowest = self.readers.values().map(|place| place.position).min().unwrap_or(self.end);
             excess = excess.max(slowest.saturating_sub(self.start) as usize);
         }
         while excess > 0 {
@@ -187,10 +229,10 @@ impl Reader {
 
     fn take(&self, max: usize, prefix: bool) -> Option<Next> {
         let mut inner = self.log.lock();
-        let position = inner.readers.get(&self.id).copied().unwrap_or(inner.end);
+        let position = inner.readers.get(&self.id).map_or(inner.end, |place| place.position);
         if position < inner.start {
             let start = inner.start;
-            inner.readers.insert(self.id, start);
+            inner.move_reader(self.id, start);
             return Some(Next::Lost);
         }
         if position == inner.end {
@@ -205,7 +247,7 @@ impl Reader {
             piece.push(stream);
         }
         piece.extend(inner.bytes.range(from..from + length));
-        inner.readers.insert(self.id, position + length as u64);
+        inner.move_reader(self.id, position + length as u64);
         if !self.log.keep {
             inner.trim(self.log.capacity, false);
         }
@@ -218,7 +260,7 @@ impl Reader {
     pub(crate) fn skip_to_end(&mut self) {
         let mut inner = self.log.lock();
         let end = inner.end;
-        inner.readers.insert(self.id, end);
+        inner.move_reader(self.id, end);
         drop(inner);
         self.log.room.notify_waiters();
     }
@@ -257,19 +299,32 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_reader_beside_a_fast_one_loses_its_place() {
-        let log = Log::new(64, 100, false);
-        let (mut slow, mut fast) = (log.reader_from_start(), log.reader_from_start());
+    fn a_reader_that_stands_still_beside_one_that_reads_loses_its_place() {
+        let log = Log::new(64, 128, false);
+        let (mut still, mut moving) = (log.reader_from_start(), log.reader_from_start());
         for _ in 0..8 {
-            assert!(!held(&log));
             log.append(1, &[0; 32]);
-            assert!(matches!(fast.next(64, false).now_or_never(), Some(Next::Data(_))));
+            assert!(matches!(moving.next(64, false).now_or_never(), Some(Next::Data(_))));
         }
-        assert_eq!(slow.next(64, false).now_or_never(), Some(Next::Lost));
-        slow.skip_to_end();
+        assert_eq!(still.next(64, false).now_or_never(), Some(Next::Lost));
+        still.skip_to_end();
         log.finish(3);
-        assert_eq!(slow.next(64, false).now_or_never(), Some(Next::End(3)));
-        assert_eq!(fast.next(64, false).now_or_never(), Some(Next::End(3)));
+        assert_eq!(still.next(64, false).now_or_never(), Some(Next::End(3)));
+        assert_eq!(moving.next(64, false).now_or_never(), Some(Next::End(3)));
+    }
+
+    #[test]
+    fn patience_ends() {
+        let log = Log::new(64, 256, false);
+        let (still, mut moving) = (log.reader_from_start(), log.reader_from_start());
+        log.append(1, &[0; 100]);
+        assert!(matches!(log.lock().hold(64), Hold::Full), "both are behind");
+        moving.next(100, false).now_or_never().unwrap();
+        assert!(matches!(log.lock().hold(64), Hold::Until(_)), "one may still read");
+        log.lock().readers.get_mut(&still.id).unwrap().taken -= PATIENCE;
+        assert!(matches!(log.lock().hold(64), Hold::Free), "it has had its time");
+        drop(moving);
+        assert!(matches!(log.lock().hold(64), Hold::Full), "alone it is waited for");
     }
 
     #[test]
