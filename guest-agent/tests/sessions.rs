@@ -92,7 +92,7 @@ async fn kill_with_timeout_zero_only_signals() {
     }
     let path = format!("/v1/exec/{}/kill", client.id());
     assert_eq!(agent.post(&path, "not json").await.status, StatusCode::BAD_REQUEST);
-    assert_eq!(agent.post(&path, vec![b' '; 1 << 20]).await.status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(agent.post(&path, vec![b' '; 80 << 10]).await.status, StatusCode::PAYLOAD_TOO_LARGE);
     client.text(r#"{"type":"signal","signal":"KILL"}"#).await;
     client.rest().await;
     agent.finish().await;

@@ -44,12 +44,13 @@ async fn typing_and_resizing() {
 async fn control_c_and_signals_reach_the_foreground() {
     let agent = Agent::start().await;
     let mut client = agent.exec(&format!("{}&tty=true", cmd(&["bash", "--norc", "-i"]))).await;
-    client.typed("sleep 600; echo \"code $?\"\n").await;
-    client.until("code").await;
+    // Quoting keeps the echo of what is typed apart from what comes out.
+    client.typed("echo rea\"\"dy; sleep 600\n").await;
+    client.until("ready").await;
     client.typed("\x03").await;
     client.typed("echo one$((1+1))\n").await;
     client.until("one2").await;
-    client.typed("bash -c 'echo sta\"\"rted; exec sleep 600'; echo \"code $?\"\n").await;
+    client.typed("bash -c 'echo sta\"\"rted; exec sleep 600'\n").await;
     client.until("started").await;
     client.text(r#"{"type":"signal","signal":"INT"}"#).await;
     client.typed("echo two$((1+1))\n").await;

@@ -9,7 +9,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use sprites_guest_agent::{Config, Listener, serve};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
@@ -237,20 +237,28 @@ impl Client {
 
     /// Reads until output holds this text.
     pub async fn until(&mut self, text: &str) {
+        // A deadline for the whole, because a silent session is kept alive by messages.
+        let give_up = Instant::now() + DEADLINE;
         while !self.said.out().contains(text) {
             assert!(self.step().await, "the session ended before {text:?}: {:?}", self.said.out());
+            assert!(Instant::now() < give_up, "{text:?} never came: {:?}", self.said.out());
         }
     }
 
     pub async fn until_error(&mut self) {
+        let give_up = Instant::now() + DEADLINE;
         while self.said.errors.is_empty() {
             assert!(self.step().await, "the session ended before an error");
+            assert!(Instant::now() < give_up, "the error never came");
         }
     }
 
     /// Reads to the end.
     pub async fn rest(mut self) -> Said {
-        while self.step().await {}
+        let give_up = Instant::now() + DEADLINE;
+        while self.step().await {
+            assert!(Instant::now() < give_up, "the session never ended: {:?}", self.said);
+        }
         self.said
     }
 
