@@ -62,7 +62,8 @@ pub(crate) struct Agent {
 
 /// Serves on `listeners` until `stop` is cancelled or the host asks for a shutdown; then ends all sessions and returns.
 ///
-/// Sessions get [`Limits::shutdown_grace`] to end by themselves. Nothing of the agent runs any more when this returns.
+/// Sessions get [`Limits::shutdown_grace`] to end by themselves. When this returns no session runs and nothing listens; clients
+/// still connected may be hearing the last of their session.
 pub async fn serve(
     listeners: Vec<Listener>,
     config: Config,

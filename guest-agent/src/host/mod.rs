@@ -6,8 +6,8 @@ pub(crate) mod usage;
 
 use crate::reply::Refusal;
 use crate::{Agent, VERSION};
+use axum::body::Bytes;
 use axum::extract::State;
-use axum::extract::rejection::JsonRejection;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -43,11 +43,8 @@ async fn read_usage(State(agent): Shared) -> Result<Json<Counters>, Refusal> {
     blocking(move || Json(usage::read(&agent.sessions))).await
 }
 
-async fn do_freeze(
-    State(agent): Shared,
-    body: Result<Json<Freeze>, JsonRejection>,
-) -> Result<StatusCode, Refusal> {
-    let Json(Freeze { deadline_ms }) = body?;
+async fn do_freeze(State(agent): Shared, body: Bytes) -> Result<StatusCode, Refusal> {
+    let Freeze { deadline_ms } = parse(&body)?;
     if deadline_ms == 0 || deadline_ms > FREEZE_LIMIT {
         return Err(Refusal::bad(format!("`deadline_ms` must lie between 1 and {FREEZE_LIMIT}")));
     }
@@ -62,11 +59,8 @@ async fn thaw(State(agent): Shared) -> Result<Json<Thawed>, Refusal> {
     Ok(Json(Thawed { frozen_us: held.as_micros().try_into().unwrap_or(u64::MAX) }))
 }
 
-async fn set_clock(
-    State(agent): Shared,
-    body: Result<Json<Clock>, JsonRejection>,
-) -> Result<StatusCode, Refusal> {
-    let Json(Clock { now }) = body?;
+async fn set_clock(State(agent): Shared, body: Bytes) -> Result<StatusCode, Refusal> {
+    let Clock { now } = parse(&body)?;
     if !agent.config.sets_clock {
         return Err(Refusal::new(
             StatusCode::FORBIDDEN,
@@ -93,14 +87,10 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     })
 }
 
-impl From<JsonRejection> for Refusal {
-    fn from(reason: JsonRejection) -> Self {
-        Refusal::new(
-            reason.status(),
-            "bad_request",
-            format!("the body was not understood: {}", reason.body_text()),
-        )
-    }
+/// Reads a JSON body, whatever its content type says: the one caller is our own host.
+fn parse<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+    serde_json::from_slice(body)
+        .map_err(|error| Refusal::bad(format!("the body was not understood: {error}")))
 }
 
 impl From<FreezeError> for Refusal {

@@ -20,6 +20,7 @@ use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
@@ -86,11 +87,18 @@ pub(super) async fn start(
     config: &Config,
 ) -> Result<Started, StartError> {
     let user = User::find(config.user.as_deref());
+    let is_folder = |path: &str| std::fs::metadata(path).is_ok_and(|meta| meta.is_dir());
+    let home = if is_folder(&user.home) { user.home.clone() } else { "/".to_owned() };
     let dir = match &request.dir {
-        Some(dir) if std::fs::metadata(dir).is_ok_and(|meta| meta.is_dir()) => dir.clone(),
-        Some(dir) => return Err(StartError::NoDirectory(dir.clone())),
-        None if std::fs::metadata(&user.home).is_ok_and(|meta| meta.is_dir()) => user.home.clone(),
-        None => "/".to_owned(),
+        Some(dir) => {
+            // A relative one begins at home, where sessions start.
+            let dir = Path::new(&home).join(dir).to_string_lossy().into_owned();
+            if !is_folder(&dir) {
+                return Err(StartError::NoDirectory(dir));
+            }
+            dir
+        }
+        None => home,
     };
     let env = environment(&request, &user, config);
     let streams = streams(&request, &user)?;
