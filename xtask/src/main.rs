@@ -1,1 +1,56 @@
-fn main(){}
+//! `cargo xtask run | test | bench | picture`: everything one does with a checkout, each complete in itself.
+
+mod bench;
+mod host;
+mod leftovers;
+mod tasks;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Tasks of this checkout.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Args {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install what the host lacks, build, prepare the base image, open the app
+    Run {
+        /// Handed to `sprites-tui` as they are
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Everything that must hold
+    Test {
+        /// Handed to `cargo test` as they are, instead of `--workspace`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Measure, and print ratios against peers and limits
+    Bench {
+        /// Only the suites whose name contains this
+        filter: Option<String>,
+    },
+    /// Draw the README's picture anew from the running app
+    Picture,
+}
+
+fn main() -> ExitCode {
+    let result = match Args::parse().task {
+        Task::Run { args } => tasks::run(&args),
+        Task::Test { args } => tasks::test(&args),
+        Task::Bench { filter } => bench::bench(filter.as_deref()),
+        Task::Picture => tasks::picture(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

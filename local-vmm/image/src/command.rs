@@ -11,8 +11,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-/// How many of a tool's last lines are kept to explain a failure.
-const TAIL: usize = 12;
+/// How many of a tool's last lines are kept to explain a failure; mmdebstrap repeats a whole failed script after its reason.
+const TAIL: usize = 100;
 /// Longest line taken from a tool, in bytes.
 const LINE: u64 = 4096;
 /// What a tool gets to clean up after it was asked to end.

@@ -12,9 +12,6 @@ chmod 0440 "$root/etc/sudoers.d/sprite"
 printf 'LANG=C.UTF-8\n' > "$root/etc/default/locale"
 printf 'sprite\n' > "$root/etc/hostname"
 printf '127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n' > "$root/etc/hosts"
-rm -f "$root/etc/resolv.conf"
-: > "$root/etc/resolv.conf"
-: > "$root/etc/machine-id"
 mkdir -p "$root/.sprite" "$root/proc" "$root/sys" "$root/dev" "$root/run" "$root/tmp"
 cat > "$root/etc/profile.d/sprite.sh" <<'END'
 # The prompt of a sprite: its name, the folder, and a failed command's status in red.
@@ -33,6 +30,10 @@ chroot "$root" sh -eu -c '
     apt-get -o APT::Sandbox::User=root download "$package"
     dpkg-deb -x linux-image-*.deb kernel
     rm linux-image-*.deb'
+# Last, because the steps before it need the host's name servers; inside a sprite the agent fills both.
+rm -f "$root/etc/resolv.conf"
+: > "$root/etc/resolv.conf"
+: > "$root/etc/machine-id"
 "#;
 
 /// What dpkg leaves out: nobody reads manuals and translations inside a throw-away computer, and they are a third of it.
