@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Agent, cmd, sh};
+use common::{Agent, cmd, sh, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_terminal_of_the_wanted_size() {
@@ -40,21 +40,28 @@ async fn typing_and_resizing() {
     agent.finish().await;
 }
 
+/// The process group in the foreground of a process's terminal, proc(5).
+fn foreground(pid: &str) -> String {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    stat[stat.rfind(')').unwrap()..].split(' ').nth(6).unwrap().to_owned()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn control_c_and_signals_reach_the_foreground() {
     let agent = Agent::start().await;
-    let mut client = agent.exec(&format!("{}&tty=true", cmd(&["bash", "--norc", "-i"]))).await;
-    // Quoting keeps the echo of what is typed apart from what comes out.
-    client.typed("echo rea\"\"dy; sleep 600\n").await;
-    client.until("ready").await;
-    client.typed("\x03").await;
-    client.typed("echo one$((1+1))\n").await;
-    client.until("one2").await;
-    client.typed("bash -c 'echo sta\"\"rted; exec sleep 600'\n").await;
-    client.until("started").await;
-    client.text(r#"{"type":"signal","signal":"INT"}"#).await;
-    client.typed("echo two$((1+1))\n").await;
-    client.until("two2").await;
+    let query = format!("{}&tty=true&env=PS1%3Dprompt-", cmd(&["bash", "--norc", "-i"]));
+    let mut client = agent.exec(&query).await;
+    let shell = client.id();
+    for way in ["\x03", r#"{"type":"signal","signal":"INT"}"#] {
+        // A shell loses what is typed while it changes the terminal's mode, so each step waits for its prompt, or for the
+        // program to have the terminal.
+        client.until("prompt-").await;
+        client.typed("sleep 600\n").await;
+        until("the program has the terminal", async || foreground(&shell) != shell).await;
+        client.said.stdout.clear();
+        if way.starts_with('{') { client.text(way).await } else { client.typed(way).await }
+    }
+    client.until("prompt-").await;
     client.typed("exit 3\n").await;
     assert_eq!(client.rest().await.code(), 3);
     agent.finish().await;

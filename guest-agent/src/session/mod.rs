@@ -178,8 +178,8 @@ impl Session {
         let _ = work.await;
     }
 
-    /// Sends a signal to the session's process group, and to the group in the terminal's foreground if that is another
-    /// one. SIGKILL reaches every process of the session.
+    /// Sends a signal to the session's process group. On a terminal whose foreground belongs to another group, that one gets
+    /// it too; signals that a key could send go there alone, as the key would. SIGKILL reaches every process of the session.
     pub(crate) fn signal(&self, number: Signal) -> Result<(), nix::errno::Errno> {
         if self.exit.borrow().is_some() {
             return Ok(());
@@ -193,6 +193,9 @@ impl Session {
             && front != self.pid
         {
             signal::send_group(front, number)?;
+            if matches!(number, Signal::SIGINT | Signal::SIGQUIT | Signal::SIGTSTP) {
+                return Ok(());
+            }
         }
         signal::send_group(self.pid, number)
     }
