@@ -1,1 +1,22 @@
+//! One sprite's computer: its devices, its process, its virtual machine.
+//!
+//! [`machine::run`] is the whole life of one machine process; [`MachineHandle`] is how the server starts, finds and drives one. The disk
+//! is `vmm_disk`, images are `vmm_image`. Threads, confinement and protocols: `docs/machine.md`.
 
+pub mod devices;
+pub mod emulated;
+mod initramfs;
+pub mod kvm;
+pub mod machine;
+mod spec;
+
+pub use machine::control::{CheckpointDone, Kind, MachineStatus, State};
+pub use machine::handle::{ExitReason, HandleError, MachineHandle};
+pub use spec::{MachineSpec, SpecError};
+
+/// A guest's memory.
+pub type Memory = vm_memory::GuestMemoryMmap<()>;
+/// A guest's memory as it is now; a guest may change its layout while devices work.
+pub type MemoryNow = vm_memory::atomic::GuestMemoryLoadGuard<Memory>;
+/// One request of a driver.
+pub type Chain = virtio_queue::DescriptorChain<MemoryNow>;

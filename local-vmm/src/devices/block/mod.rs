@@ -1,0 +1,78 @@
+//! The disk, virtio device 2 (VIRTIO 1.2, section 5.2).
+
+mod request;
+
+use crate::{Chain, Memory};
+use std::sync::Arc;
+use virtio_bindings::virtio_blk::{
+    VIRTIO_BLK_F_BLK_SIZE, VIRTIO_BLK_F_DISCARD, VIRTIO_BLK_F_FLUSH, VIRTIO_BLK_F_SEG_MAX,
+    VIRTIO_BLK_F_WRITE_ZEROES,
+};
+use vmm_disk::{BLOCK, Volume};
+
+/// Unit of positions and lengths on the wire, bytes.
+const SECTOR: u64 = 512;
+/// Most data of one request, bytes. Linux asks for 1.25 MiB at most.
+const MAX_DATA: usize = 4 << 20;
+/// Most data descriptors of a request.
+const SEG_MAX: u32 = 254;
+/// Most ranges of a discard or write-zeroes request.
+const MAX_RANGES: u32 = 64;
+/// Longest range of a discard or write-zeroes request, sectors (1 GiB).
+const MAX_RANGE: u32 = 1 << 21;
+/// Bytes of the configuration space, up to and including the write-zeroes fields.
+const CONFIG: usize = 60;
+/// Bytes of the device's name.
+const ID: usize = 20;
+
+/// Feature bits offered.
+pub const FEATURES: u64 = 1 << VIRTIO_BLK_F_SEG_MAX
+    | 1 << VIRTIO_BLK_F_BLK_SIZE
+    | 1 << VIRTIO_BLK_F_FLUSH
+    | 1 << VIRTIO_BLK_F_DISCARD
+    | 1 << VIRTIO_BLK_F_WRITE_ZEROES;
+
+/// One queue's worth of device: the disk, and a buffer that is used again.
+#[derive(Debug)]
+pub struct Block {
+    volume: Arc<Volume>,
+    id: [u8; ID],
+    /// Data passes through it: memory that a guest can change at any moment is never handed to code that does not expect that.
+    buffer: Vec<u8>,
+}
+
+impl Block {
+    /// A device on `volume`; the first twenty bytes of `name` are what the guest sees as its serial number.
+    pub fn new(volume: Arc<Volume>, name: &str) -> Self {
+        let mut id = [0; ID];
+        for (to, from) in id.iter_mut().zip(name.bytes()) {
+            *to = from;
+        }
+        Self { volume, id, buffer: Vec::new() }
+    }
+
+    /// The configuration space (`struct virtio_blk_config`).
+    pub fn config(&self) -> [u8; CONFIG] {
+        let mut config = [0; CONFIG];
+        let mut put = |at: usize, bytes: &[u8]| config[at..at + bytes.len()].copy_from_slice(bytes);
+        put(0, &(self.volume.size() / SECTOR).to_le_bytes());
+        put(12, &SEG_MAX.to_le_bytes());
+        put(20, &(BLOCK as u32).to_le_bytes());
+        // num_queues
+        put(34, &1u16.to_le_bytes());
+        put(36, &MAX_RANGE.to_le_bytes());
+        put(40, &MAX_RANGES.to_le_bytes());
+        put(44, &((BLOCK / SECTOR) as u32).to_le_bytes());
+        put(48, &MAX_RANGE.to_le_bytes());
+        put(52, &MAX_RANGES.to_le_bytes());
+        // write_zeroes_may_unmap
+        put(56, &[1]);
+        config
+    }
+
+    /// Does what one chain asks for; returns the bytes written into it. A chain that makes no sense gets an error status where there is
+    /// room for one, and is used up in any case.
+    pub fn handle(&mut self, memory: &Memory, chain: Chain) -> u32 {
+        request::handle(&self.volume, &self.id, &mut self.buffer, memory, chain).unwrap_or(0)
+    }
+}

@@ -1,0 +1,164 @@
+//! The emulated machine: QEMU's software CPU with our devices, for hosts without usable KVM.
+//!
+//! QEMU computes; disk and sockets are ours and reach it over vhost-user. It gets no network, no files but kernel and initramfs, and dies
+//! with this process.
+
+mod block;
+mod qemu;
+mod qmp;
+mod vsock;
+
+use crate::MachineSpec;
+use crate::devices::vsock::Vsock;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ExitStatus};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use vmm_disk::Volume;
+
+pub use qemu::{Qemu, find};
+
+/// How long QEMU may take to answer a command.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// Why the emulated machine cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum EmulatedError {
+    /// There is no QEMU.
+    #[error("QEMU is not installed; install the package qemu-system-x86 (`cargo xtask run` does it)")]
+    NoQemu,
+    /// Something of the host's failed.
+    #[error("cannot {doing}: {source}")]
+    Host {
+        /// What was tried.
+        doing: &'static str,
+        /// The host's reason.
+        source: io::Error,
+    },
+    /// A device cannot be attached.
+    #[error("the {device} cannot be attached: {why}")]
+    Device {
+        /// Which one.
+        device: &'static str,
+        /// The reason.
+        why: String,
+    },
+    /// QEMU refused a command.
+    #[error("QEMU refuses {command}: {why}")]
+    Refused {
+        /// What it was told.
+        command: &'static str,
+        /// Its own words.
+        why: String,
+    },
+    /// QEMU did not answer in time, or has ended.
+    #[error("QEMU does not answer {command}; stop the sprite and start it again")]
+    Silent {
+        /// What it was told.
+        command: &'static str,
+    },
+}
+
+impl EmulatedError {
+    fn host(doing: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Host { doing, source }
+    }
+}
+
+/// A running emulated machine.
+#[derive(Debug)]
+pub struct Emulated {
+    child: Mutex<Child>,
+    qmp: qmp::Qmp,
+    pid: u32,
+}
+
+impl Emulated {
+    /// Starts the machine. Its console goes to `console`, QEMU's own words to the standard error of this process.
+    ///
+    /// Must be called from a thread that lives as long as the machine should: the kernel kills QEMU when it ends.
+    pub fn start(
+        spec: &MachineSpec,
+        initramfs: &Path,
+        volume: &Arc<Volume>,
+        sockets: &Arc<Vsock>,
+        console: impl FnMut(&[u8]) + Send + 'static,
+    ) -> Result<Self, EmulatedError> {
+        let Qemu { path: qemu, .. } = find().ok_or(EmulatedError::NoQemu)?;
+        let attach =
+            Attach { block: spec.run_dir.join("block.sock"), vsock: spec.run_dir.join("vsock.sock") };
+        block::serve(Arc::clone(volume), &spec.id, &attach.block)?;
+        vsock::serve(Arc::clone(sockets), &attach.vsock)?;
+        let (mut child, control, screen) = qemu::spawn(&qemu, spec, initramfs, &attach)?;
+        qemu::watch_console(screen, console)?;
+        let pid = child.id();
+        match qmp::Qmp::connect(control, ANSWER) {
+            Ok(qmp) => Ok(Self { child: Mutex::new(child), qmp, pid }),
+            Err(error) => {
+                let _ = child.kill();
+                let ended = child.wait();
+                // Its own message stands in the log; a start that fails at once is told by its exit.
+                Err(match ended {
+                    Ok(status) if status.code().is_some_and(|code| code != 0) => EmulatedError::Device {
+                        device: "machine",
+                        why: format!("QEMU ended with {status}; its log tells why"),
+                    },
+                    _ => error,
+                })
+            }
+        }
+    }
+
+    /// Process id of QEMU.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Stops all virtual CPUs.
+    pub fn pause(&self) -> Result<(), EmulatedError> {
+        self.qmp.call("stop", ANSWER)
+    }
+
+    /// Lets them go on.
+    pub fn resume(&self) -> Result<(), EmulatedError> {
+        self.qmp.call("cont", ANSWER)
+    }
+
+    /// Ends the machine at once, as pulling the plug would; what the guest flushed is safe.
+    pub fn kill(&self) {
+        // It may have ended by itself.
+        let _ = self.child.lock().unwrap_or_else(PoisonError::into_inner).kill();
+    }
+
+    /// How the machine ended, if it has.
+    pub fn ended(&self) -> Option<ExitStatus> {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner).try_wait().ok().flatten()
+    }
+
+    /// Waits until the machine has ended or the deadline has passed.
+    pub fn wait(&self, deadline: Option<Duration>) -> Option<ExitStatus> {
+        let give_up = deadline.map(|deadline| Instant::now() + deadline);
+        loop {
+            // The control socket closes when the process ends; it is only a hint to look.
+            let left =
+                give_up.map_or(Duration::from_secs(1), |at| at.saturating_duration_since(Instant::now()));
+            self.qmp.closed(left.min(Duration::from_secs(1)));
+            if let Some(status) = self.ended() {
+                return Some(status);
+            }
+            if give_up.is_some_and(|at| Instant::now() >= at) {
+                return None;
+            }
+            if self.qmp.is_closed() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+    }
+}
+
+/// Where QEMU finds our devices.
+struct Attach {
+    block: PathBuf,
+    vsock: PathBuf,
+}

@@ -1,0 +1,132 @@
+//! QEMU itself: where it is, what it is told, and its confinement.
+
+use super::{Attach, EmulatedError};
+use crate::MachineSpec;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::Signal;
+use sprites_api::agent::{CMDLINE_NAME, CMDLINE_URL};
+use std::ffi::OsString;
+use std::io::{self, Read};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+
+const BINARY: &str = "qemu-system-x86_64";
+
+/// An installed QEMU.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Qemu {
+    /// Its executable.
+    pub path: PathBuf,
+    /// What it says about its version, one line.
+    pub version: String,
+}
+
+/// Looks for QEMU on the search path.
+pub fn find() -> Option<Qemu> {
+    let path = std::env::split_paths(&std::env::var_os("PATH")?)
+        .map(|dir| dir.join(BINARY))
+        .find(|path| path.is_file())?;
+    let told = Command::new(&path).arg("--version").stdin(Stdio::null()).output().ok()?;
+    let version = String::from_utf8_lossy(&told.stdout).lines().next().unwrap_or_default().to_owned();
+    Some(Qemu { path, version })
+}
+
+/// The kernel's command line. All words come from a checked specification.
+fn command_line(spec: &MachineSpec) -> String {
+    format!(
+        "console=ttyS0 quiet loglevel=3 panic=-1 reboot=t mitigations=off {CMDLINE_NAME}={} {CMDLINE_URL}={}",
+        spec.name, spec.url
+    )
+}
+
+/// Starts QEMU. Gives the process, its control connection and its console.
+pub(super) fn spawn(
+    qemu: &Path,
+    spec: &MachineSpec,
+    initramfs: &Path,
+    attach: &Attach,
+) -> Result<(Child, UnixStream, UnixStream), EmulatedError> {
+    let pair = || UnixStream::pair().map_err(EmulatedError::host("make a socket"));
+    let (control, its_control) = pair()?;
+    let (screen, its_screen) = pair()?;
+    for socket in [&its_control, &its_screen] {
+        fcntl(socket, FcntlArg::F_SETFD(FdFlag::empty()))
+            .map_err(|errno| EmulatedError::host("hand a socket over")(errno.into()))?;
+    }
+    let mut command = Command::new(qemu);
+    command.args(arguments(spec, initramfs, attach, its_control.as_raw_fd(), its_screen.as_raw_fd()));
+    command.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::inherit()).current_dir("/");
+    let file_size = u64::from(spec.memory_mb) << 20;
+    // SAFETY: between fork and exec only system calls are made; nothing is allocated and no lock is taken.
+    unsafe { command.pre_exec(move || confine(file_size)) };
+    let child = command.spawn().map_err(EmulatedError::host("start QEMU"))?;
+    Ok((child, control, screen))
+}
+
+/// Runs in the child. What the host does not allow is left out: the process is already behind the machine process's own walls.
+fn confine(file_size: u64) -> io::Result<()> {
+    prctl::set_pdeathsig(Signal::SIGKILL)?;
+    let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
+    // Guest memory is the one file it makes.
+    let _ = setrlimit(Resource::RLIMIT_FSIZE, file_size, file_size);
+    let apart = CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWIPC;
+    if unshare(CloneFlags::CLONE_NEWUSER | apart).is_err() {
+        let _ = unshare(apart);
+    }
+    Ok(())
+}
+
+fn arguments(
+    spec: &MachineSpec,
+    initramfs: &Path,
+    attach: &Attach,
+    control: i32,
+    screen: i32,
+) -> Vec<OsString> {
+    let mut out: Vec<OsString> = Vec::new();
+    let mut add = |words: &[&str]| out.extend(words.iter().map(OsString::from));
+    add(&["-name", &spec.name, "-nodefaults", "-no-user-config", "-nographic", "-no-reboot"]);
+    // The interrupt and timer chips of old stay: without them the kernel hangs on this machine model.
+    add(&["-machine", "microvm,acpi=on,rtc=on,pcie=off,usb=off,memory-backend=memory"]);
+    add(&["-accel", "tcg,thread=multi,tb-size=256", "-cpu", "max"]);
+    add(&["-smp", &spec.cpus.to_string(), "-m", &format!("{}M", spec.memory_mb)]);
+    add(&["-object", &format!("memory-backend-memfd,id=memory,share=on,size={}M", spec.memory_mb)]);
+    // vhost-user speaks the modern interface only.
+    add(&["-global", "virtio-mmio.force-legacy=false"]);
+    add(&["-kernel", &spec.kernel.to_string_lossy(), "-initrd", &initramfs.to_string_lossy()]);
+    add(&["-append", &command_line(spec)]);
+    add(&["-chardev", &format!("socket,id=block,path={}", attach.block.display())]);
+    add(&["-device", "vhost-user-blk-device,chardev=block,num-queues=1,queue-size=256"]);
+    add(&["-chardev", &format!("socket,id=vsock,path={}", attach.vsock.display())]);
+    add(&["-device", "vhost-user-vsock-device,chardev=vsock"]);
+    add(&["-object", "rng-random,id=random,filename=/dev/urandom"]);
+    add(&["-device", "virtio-rng-device,rng=random,max-bytes=65536,period=1000"]);
+    add(&["-chardev", &format!("socket,id=screen,fd={screen}"), "-serial", "chardev:screen"]);
+    add(&["-chardev", &format!("socket,id=control,fd={control}"), "-mon", "chardev=control,mode=control"]);
+    add(&["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"]);
+    out
+}
+
+/// Reads the console for as long as there is one.
+pub(super) fn watch_console(
+    mut screen: UnixStream,
+    mut console: impl FnMut(&[u8]) + Send + 'static,
+) -> Result<(), EmulatedError> {
+    thread::Builder::new()
+        .name("console".into())
+        .spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(read @ 1..) = screen.read(&mut buffer) {
+                console(&buffer[..read]);
+            }
+        })
+        .map(drop)
+        .map_err(EmulatedError::host("watch the console"))
+}

@@ -1,0 +1,105 @@
+//! QEMU's control protocol (QMP): one JSON object a line, answers and events mixed.
+
+use super::EmulatedError;
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+/// Longest line taken, in bytes.
+const MAX_LINE: u64 = 1 << 20;
+
+/// A control connection.
+#[derive(Debug)]
+pub(super) struct Qmp {
+    // One question at a time.
+    talk: Mutex<Talk>,
+    closed: std::sync::Arc<(Mutex<bool>, Condvar)>,
+}
+
+#[derive(Debug)]
+struct Talk {
+    stream: UnixStream,
+    answers: Receiver<Value>,
+}
+
+impl Qmp {
+    /// Greets QEMU at the other end of `stream`.
+    pub(super) fn connect(stream: UnixStream, deadline: Duration) -> Result<Self, EmulatedError> {
+        let reader = stream.try_clone().map_err(EmulatedError::host("read QEMU's answers"))?;
+        stream.set_write_timeout(Some(deadline)).map_err(EmulatedError::host("talk to QEMU"))?;
+        let (sender, answers) = mpsc::channel();
+        let closed = std::sync::Arc::new((Mutex::new(false), Condvar::new()));
+        let end = std::sync::Arc::clone(&closed);
+        thread::Builder::new()
+            .name("qmp".into())
+            .spawn(move || {
+                let mut lines = BufReader::new(reader);
+                let mut line = Vec::new();
+                while matches!(lines.by_ref().take(MAX_LINE).read_until(b'\n', &mut line), Ok(1..)) {
+                    match serde_json::from_slice::<Value>(&line) {
+                        Ok(value) if value.get("event").is_some() => tracing::info!("QEMU tells: {value}"),
+                        Ok(value) => {
+                            if sender.send(value).is_err() {
+                                break;
+                            }
+                        }
+                        Err(_) => break,
+                    }
+                    line.clear();
+                }
+                *end.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+                end.1.notify_all();
+            })
+            .map_err(EmulatedError::host("read QEMU's answers"))?;
+        let qmp = Self { talk: Mutex::new(Talk { stream, answers }), closed };
+        // The greeting comes unasked.
+        qmp.answer("greeting", deadline, None)?;
+        qmp.call("qmp_capabilities", deadline)?;
+        Ok(qmp)
+    }
+
+    /// Gives a command and waits for its answer.
+    pub(super) fn call(&self, command: &'static str, deadline: Duration) -> Result<(), EmulatedError> {
+        self.answer(command, deadline, Some(format!("{{\"execute\":\"{command}\"}}\n")))
+    }
+
+    fn answer(
+        &self,
+        command: &'static str,
+        deadline: Duration,
+        say: Option<String>,
+    ) -> Result<(), EmulatedError> {
+        let mut talk = self.talk.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(text) = say {
+            talk.stream.write_all(text.as_bytes()).map_err(|_| EmulatedError::Silent { command })?;
+        }
+        match talk.answers.recv_timeout(deadline) {
+            Ok(value) => match value.get("error") {
+                Some(error) => Err(EmulatedError::Refused {
+                    command,
+                    why: error.get("desc").and_then(Value::as_str).unwrap_or("no reason given").to_owned(),
+                }),
+                None => Ok(()),
+            },
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                Err(EmulatedError::Silent { command })
+            }
+        }
+    }
+
+    /// Waits until QEMU has closed the connection, at most that long.
+    pub(super) fn closed(&self, at_most: Duration) {
+        let (flag, change) = &*self.closed;
+        let guard = flag.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(change.wait_timeout_while(guard, at_most, |closed| !*closed));
+    }
+
+    /// Whether QEMU has closed the connection.
+    pub(super) fn is_closed(&self) -> bool {
+        *self.closed.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

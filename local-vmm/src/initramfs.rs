@@ -1,0 +1,40 @@
+//! A machine's initramfs: the image's kernel modules, then the agent as `/init`.
+//!
+//! The kernel unpacks archives that stand one after the other (`Documentation/driver-api/early-userspace/buffer-format.rst`).
+
+use cpio::newc::{Builder, ModeFileType, trailer};
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+/// The agent, static, built by this crate's build script.
+static AGENT: &[u8] = include_bytes!(env!("SPRITES_AGENT"));
+
+/// Archives begin at a multiple of four bytes.
+const ALIGN: u64 = 4;
+
+/// Writes the initramfs of a machine whose modules are in the archive `modules`.
+pub(crate) fn write(modules: &Path, to: &Path) -> io::Result<()> {
+    let mut out = BufWriter::new(File::create(to)?);
+    let copied = io::copy(&mut File::open(modules)?, &mut out)?;
+    out.write_all(&[0; ALIGN as usize][..(copied.next_multiple_of(ALIGN) - copied) as usize])?;
+    for folder in ["dev", "proc", "sys", "newroot"] {
+        Builder::new(folder)
+            .mode(0o755)
+            .set_mode_file_type(ModeFileType::Directory)
+            .nlink(2)
+            .write(&mut out, 0)
+            .finish()?;
+    }
+    let size = u32::try_from(AGENT.len()).map_err(io::Error::other)?;
+    let mut init = Builder::new("init")
+        .mode(0o755)
+        .set_mode_file_type(ModeFileType::Regular)
+        .nlink(1)
+        .write(&mut out, size);
+    init.write_all(AGENT)?;
+    init.finish()?;
+    trailer(&mut out)?;
+    out.into_inner().map_err(io::IntoInnerError::into_error)?;
+    Ok(())
+}

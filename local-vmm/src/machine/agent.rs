@@ -1,0 +1,163 @@
+//! Calls to the agent inside, each with a deadline: the agent belongs to the guest, and a guest may be silent.
+
+use crate::devices::vsock::Vsock;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Bytes;
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::{Method, Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sprites_api::agent::{Clock, Freeze, Health, Thawed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Most bytes of an answer.
+const MAX_ANSWER: usize = 64 << 10;
+
+/// Why a call failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AgentError {
+    /// No answer in time.
+    #[error("the agent inside does not answer {0}; the sprite may be overloaded or broken inside")]
+    Silent(&'static str),
+    /// The connection broke.
+    #[error("the connection to the agent broke during {call}: {why}")]
+    Broken {
+        /// Which call.
+        call: &'static str,
+        /// What happened.
+        why: String,
+    },
+    /// It said no.
+    #[error("the agent refuses {call} ({status})")]
+    Refused {
+        /// Which call.
+        call: &'static str,
+        /// Its status.
+        status: StatusCode,
+    },
+}
+
+impl AgentError {
+    fn broken(call: &'static str) -> impl Fn(String) -> Self {
+        move |why| Self::Broken { call, why }
+    }
+}
+
+/// The way to the agent. One connection is kept, so that the short moment between freeze and thaw has no handshake in it.
+pub(super) struct Agent {
+    sockets: Arc<Vsock>,
+    talk: Mutex<Talk>,
+}
+
+struct Talk {
+    runtime: tokio::runtime::Runtime,
+    sender: Option<SendRequest<Full<Bytes>>>,
+}
+
+impl Agent {
+    pub(super) fn new(sockets: Arc<Vsock>) -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(Self { sockets, talk: Mutex::new(Talk { runtime, sender: None }) })
+    }
+
+    pub(super) fn health(&self, deadline: Duration) -> Result<Health, AgentError> {
+        self.json("health", Method::GET, Bytes::new(), deadline)
+    }
+
+    /// Holds all writers inside until [`thaw`](Self::thaw) or until `hold` has passed.
+    pub(super) fn freeze(&self, hold: Duration, deadline: Duration) -> Result<(), AgentError> {
+        let body = Freeze { deadline_ms: u32::try_from(hold.as_millis()).unwrap_or(u32::MAX) };
+        self.call("freeze", Method::POST, encode(&body), deadline).map(drop)
+    }
+
+    pub(super) fn thaw(&self, deadline: Duration) -> Result<Thawed, AgentError> {
+        self.json("thaw", Method::POST, Bytes::new(), deadline)
+    }
+
+    /// Sets the guest's clock to the host's.
+    pub(super) fn clock(&self, deadline: Duration) -> Result<(), AgentError> {
+        self.call("clock", Method::POST, encode(&Clock { now: sprites_api::Time::now() }), deadline).map(drop)
+    }
+
+    pub(super) fn shutdown(&self, deadline: Duration) -> Result<(), AgentError> {
+        self.call("shutdown", Method::POST, Bytes::new(), deadline).map(drop)
+    }
+
+    fn json<T: DeserializeOwned>(
+        &self,
+        call: &'static str,
+        method: Method,
+        body: Bytes,
+        deadline: Duration,
+    ) -> Result<T, AgentError> {
+        let answer = self.call(call, method, body, deadline)?;
+        serde_json::from_slice(&answer).map_err(|error| AgentError::broken(call)(error.to_string()))
+    }
+
+    fn call(
+        &self,
+        call: &'static str,
+        method: Method,
+        body: Bytes,
+        deadline: Duration,
+    ) -> Result<Bytes, AgentError> {
+        let mut talk = self.talk.lock().unwrap_or_else(PoisonError::into_inner);
+        let Talk { runtime, sender } = &mut *talk;
+        let outcome = runtime.block_on(async {
+            match tokio::time::timeout(deadline, exchange(&self.sockets, sender, call, method, body)).await {
+                Ok(outcome) => outcome,
+                Err(_) => Err(AgentError::Silent(call)),
+            }
+        });
+        if outcome.as_ref().is_err_and(|error| !matches!(error, AgentError::Refused { .. })) {
+            // Whatever was half-said is not to be mistaken for the answer to the next call.
+            *sender = None;
+        }
+        outcome
+    }
+}
+
+async fn exchange(
+    sockets: &Vsock,
+    sender: &mut Option<SendRequest<Full<Bytes>>>,
+    call: &'static str,
+    method: Method,
+    body: Bytes,
+) -> Result<Bytes, AgentError> {
+    let broken = AgentError::broken(call);
+    if sender.as_ref().is_none_or(SendRequest::is_closed) {
+        let stream = sockets.connect().map_err(|error| broken(error.to_string()))?;
+        stream.set_nonblocking(true).map_err(|error| broken(error.to_string()))?;
+        let stream = tokio::net::UnixStream::from_std(stream).map_err(|error| broken(error.to_string()))?;
+        let (fresh, connection) =
+            handshake(TokioIo::new(stream)).await.map_err(|error| broken(error.to_string()))?;
+        tokio::spawn(async move {
+            // Its end shows in the next call.
+            let _ = connection.await;
+        });
+        *sender = Some(fresh);
+    }
+    let Some(sender) = sender else { return Err(AgentError::Silent(call)) };
+    sender.ready().await.map_err(|error| broken(error.to_string()))?;
+    let request = Request::builder()
+        .method(method)
+        .uri(format!("/v1/agent/{call}"))
+        .header("host", "agent")
+        .header("content-type", "application/json")
+        .body(Full::new(body))
+        .map_err(|error| broken(error.to_string()))?;
+    let answer = sender.send_request(request).await.map_err(|error| broken(error.to_string()))?;
+    let status = answer.status();
+    let body = Limited::new(answer.into_body(), MAX_ANSWER)
+        .collect()
+        .await
+        .map_err(|error| broken(error.to_string()))?;
+    if status.is_success() { Ok(body.to_bytes()) } else { Err(AgentError::Refused { call, status }) }
+}
+
+fn encode(body: &impl Serialize) -> Bytes {
+    // These are plain structures of numbers and text, which always have a JSON form.
+    serde_json::to_vec(body).unwrap_or_default().into()
+}

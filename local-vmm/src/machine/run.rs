@@ -1,0 +1,237 @@
+//! The life of a machine process.
+
+use super::agent::Agent;
+use super::confine;
+use super::console::Console;
+use super::control::{Answer, Call, MAX_LINE};
+use super::handle::Exit;
+use super::work::{Work, WorkError};
+use crate::devices::vsock::Vsock;
+use crate::emulated::{Emulated, EmulatedError};
+use crate::{MachineSpec, SpecError, initramfs};
+use nix::sys::signal::{SigSet, Signal};
+use serde_json::Value;
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+use vmm_disk::{Kind, NewCheckpoint, Volume};
+
+/// Most calls at once.
+const MAX_CALLS: usize = 64;
+/// How long a caller may take to say what it wants.
+const SPEAK: Duration = Duration::from_secs(10);
+/// How long a machine that is told to end by a signal may take.
+const TERMINATE: Duration = Duration::from_secs(30);
+
+/// Why a machine process failed.
+#[derive(Debug, thiserror::Error)]
+pub enum MachineError {
+    /// Its specification is no good.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// Another process runs this machine.
+    #[error("another process already runs the machine in {0}")]
+    Running(PathBuf),
+    /// The disk cannot be used.
+    #[error(transparent)]
+    Disk(#[from] vmm_disk::Error),
+    /// The monitor failed.
+    #[error(transparent)]
+    Monitor(#[from] EmulatedError),
+    /// The process cannot be confined.
+    #[error("the machine is not started without its walls: {0}")]
+    Walls(String),
+    /// A file or socket of the machine.
+    #[error("cannot {doing} {path}: {source}")]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// The host's reason.
+        source: io::Error,
+    },
+    /// The guest ended without being told to.
+    #[error("the machine went down by itself ({0}); its console.log tells its last words")]
+    Down(String),
+}
+
+/// What a thread of the machine process does.
+type Body = Box<dyn FnOnce(&Arc<Work>) + Send>;
+
+/// Runs the machine of a specification until it ends. The calling thread must be the process's main thread, and the only one: walls and
+/// signal masks are inherited from it.
+pub fn run(spec: &Path) -> Result<(), MachineError> {
+    let started = Instant::now();
+    let spec = MachineSpec::load(spec)?;
+    let file = |name: &str| spec.run_dir.join(name);
+    let io = |doing: &'static str, path: &Path| {
+        let path = path.to_owned();
+        move |source| MachineError::Io { doing, path, source }
+    };
+    let lock = file("lock");
+    let lock_file = File::create(&lock).map_err(io("open", &lock))?;
+    lock_file.try_lock().map_err(|_| MachineError::Running(spec.run_dir.clone()))?;
+    let pid = file("pid");
+    fs::write(&pid, std::process::id().to_string()).map_err(io("write", &pid))?;
+    let exit = file("exit.json");
+    let _ = fs::remove_file(&exit);
+    let outcome = live(&spec, started);
+    let reason = match &outcome {
+        Ok(()) => Exit { error: None },
+        Err(error) => Exit { error: Some(told(error)) },
+    };
+    if let Ok(text) = serde_json::to_vec(&reason) {
+        let _ = fs::write(&exit, text);
+    }
+    for name in ["control.sock", "agent.sock", "block.sock", "vsock.sock", "initramfs", "pid"] {
+        let _ = fs::remove_file(file(name));
+    }
+    outcome
+}
+
+/// An error with its cause, in one line.
+fn told(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
+}
+
+fn live(spec: &MachineSpec, started: Instant) -> Result<(), MachineError> {
+    confine::confine(spec).map_err(MachineError::Walls)?;
+    // Signals are taken by a thread that ends the machine in order; all threads inherit the mask.
+    let signals: SigSet = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP].into_iter().collect();
+    signals.thread_block().map_err(|error| MachineError::Walls(error.to_string()))?;
+    let volume = Arc::new(Volume::open(&spec.volume)?);
+    let archive = spec.run_dir.join("initramfs");
+    initramfs::write(&spec.modules, &archive).map_err(|source| MachineError::Io {
+        doing: "write",
+        path: archive.clone(),
+        source,
+    })?;
+    let agent = listen(&spec.run_dir.join("agent.sock"))?;
+    let control = listen(&spec.run_dir.join("control.sock"))?;
+    let told = |path: PathBuf| move |source| MachineError::Io { doing: "serve", path, source };
+    let sockets = Vsock::start(agent).map_err(told(spec.run_dir.join("agent.sock")))?;
+    let mut console = Console::new(&spec.run_dir);
+    let monitor = Emulated::start(spec, &archive, &volume, &sockets, move |bytes| console.add(bytes))?;
+    let agent = Agent::new(sockets).map_err(told(spec.run_dir.join("agent.sock")))?;
+    let work = Arc::new(Work::new(Arc::clone(&volume), agent, monitor, started));
+    let spawn = |name: &str, body: Body| {
+        let work = Arc::clone(&work);
+        thread::Builder::new()
+            .name(name.into())
+            .spawn(move || body(&work))
+            .map(drop)
+            .map_err(told(spec.run_dir.clone()))
+    };
+    spawn("boot", Box::new(|work| work.watch_boot()))?;
+    spawn(
+        "signals",
+        Box::new(move |work| {
+            if let Ok(signal) = signals.wait() {
+                tracing::info!("{signal} ends the machine");
+                work.stop(TERMINATE);
+            }
+        }),
+    )?;
+    spawn("control", Box::new(move |work| serve(&control, work)))?;
+    let ended = work.monitor.wait(None);
+    let _ = fs::remove_file(&archive);
+    // The queues are gone; what they wrote last is made to stay.
+    volume.flush()?;
+    match ended {
+        _ if work.state() == super::control::State::Stopping => Ok(()),
+        Some(status) if status.success() => {
+            Err(MachineError::Down("it was turned off or restarted inside".into()))
+        }
+        Some(status) => Err(MachineError::Down(status.to_string())),
+        None => Err(MachineError::Down("for a reason nobody told".into())),
+    }
+}
+
+fn listen(path: &Path) -> Result<UnixListener, MachineError> {
+    // The lock is ours, so whatever stands there is a dead machine's.
+    let _ = fs::remove_file(path);
+    UnixListener::bind(path).map_err(|source| MachineError::Io {
+        doing: "listen on",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Takes calls, each in a thread of its own: one that waits must not hold up another.
+fn serve(listener: &UnixListener, work: &Arc<Work>) {
+    let calls = Arc::new(AtomicUsize::new(0));
+    for stream in listener.incoming() {
+        let Ok(stream) = stream else { continue };
+        if calls.fetch_add(1, Ordering::SeqCst) >= MAX_CALLS {
+            calls.fetch_sub(1, Ordering::SeqCst);
+            continue;
+        }
+        let (work, counter) = (Arc::clone(work), Arc::clone(&calls));
+        let spawned = thread::Builder::new().name("call".into()).spawn(move || {
+            if let Err(error) = converse(&stream, &work) {
+                tracing::info!("a call breaks off: {error}");
+            }
+            counter.fetch_sub(1, Ordering::SeqCst);
+        });
+        if spawned.is_err() {
+            calls.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+}
+
+fn converse(stream: &UnixStream, work: &Work) -> io::Result<()> {
+    stream.set_read_timeout(Some(SPEAK))?;
+    stream.set_write_timeout(Some(SPEAK))?;
+    let mut line = Vec::new();
+    BufReader::new(stream).take(MAX_LINE).read_until(b'\n', &mut line)?;
+    let answer = match serde_json::from_slice::<Call>(&line) {
+        Ok(Call::Watch) => {
+            stream.set_read_timeout(None)?;
+            // Ends when the caller goes; when this process goes, the kernel closes it.
+            io::copy(&mut stream.take(MAX_LINE), &mut io::sink())?;
+            return Ok(());
+        }
+        Ok(call) => perform(call, work).map_or_else(|error| Answer::Error(error.to_string()), Answer::Ok),
+        Err(error) => Answer::Error(format!("this call cannot be understood: {error}")),
+    };
+    let mut text = serde_json::to_vec(&answer)?;
+    text.push(b'\n');
+    let mut stream = stream;
+    stream.write_all(&text)
+}
+
+fn perform(call: Call, work: &Work) -> Result<Value, WorkError> {
+    match call {
+        Call::Status => Ok(json(&work.status())),
+        Call::WaitReady { deadline_ms } => {
+            work.wait_ready(Duration::from_millis(deadline_ms)).map(|()| Value::Null)
+        }
+        Call::Pause => work.pause().map(|()| Value::Null),
+        Call::Resume => work.resume().map(|()| Value::Null),
+        Call::Checkpoint { comment, auto } => {
+            let kind = if auto { Kind::Automatic } else { Kind::Manual };
+            work.checkpoint(NewCheckpoint { comment, kind }).map(|done| json(&done))
+        }
+        Call::Forget { checkpoint } => work.forget(&checkpoint).map(|()| Value::Null),
+        Call::Stop { deadline_ms } => {
+            work.stop(Duration::from_millis(deadline_ms));
+            Ok(Value::Null)
+        }
+        // Dealt with by the caller.
+        Call::Watch => Ok(Value::Null),
+    }
+}
+
+/// Answers are plain structures, which always have a JSON form.
+fn json(value: &impl serde::Serialize) -> Value {
+    serde_json::to_value(value).unwrap_or(Value::Null)
+}

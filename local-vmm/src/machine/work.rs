@@ -1,0 +1,238 @@
+//! What the calls do.
+
+use super::agent::{Agent, AgentError};
+use super::control::{CheckpointDone, Kind, MachineStatus, State};
+use crate::emulated::{Emulated, EmulatedError};
+use std::fs;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use vmm_disk::{NewCheckpoint, Volume};
+
+/// The guest thaws by itself after this long.
+const HOLD: Duration = Duration::from_secs(5);
+/// How long the agent may take to bring its file system to rest: it first writes back what is dirty.
+const FREEZE: Duration = Duration::from_secs(60);
+/// How long any other call to the agent may take.
+const ANSWER: Duration = Duration::from_secs(5);
+/// The first answer of a machine that boots.
+const BOOT: Duration = Duration::from_secs(180);
+/// Between two looks at a machine that boots.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Why a call failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum WorkError {
+    /// The machine's monitor.
+    #[error(transparent)]
+    Monitor(#[from] EmulatedError),
+    /// The agent.
+    #[error(transparent)]
+    Agent(#[from] AgentError),
+    /// The disk.
+    #[error("{}", sentence(.0))]
+    Disk(#[from] vmm_disk::Error),
+    /// It takes longer than the caller would wait.
+    #[error("the machine has not come up within {} s; its console.log tells how far it got", .0.as_secs())]
+    NotReady(Duration),
+    /// It is on its way down.
+    #[error("the machine is stopping; start the sprite again when it is down")]
+    Stopping,
+}
+
+/// An error with its cause.
+fn sentence(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
+}
+
+/// The machine, as the calls see it.
+pub(super) struct Work {
+    pub(super) volume: Arc<Volume>,
+    pub(super) agent: Agent,
+    pub(super) monitor: Emulated,
+    state: Mutex<State>,
+    changed: Condvar,
+    /// One change of the machine at a time: a pause must not fall into a checkpoint.
+    turn: Mutex<()>,
+    started: Instant,
+    started_at: i64,
+    boot_ms: Mutex<Option<u64>>,
+}
+
+impl Work {
+    pub(super) fn new(volume: Arc<Volume>, agent: Agent, monitor: Emulated, started: Instant) -> Self {
+        let started_at = jiff::Timestamp::now().as_microsecond();
+        Self {
+            volume,
+            agent,
+            monitor,
+            state: Mutex::new(State::Booting),
+            changed: Condvar::new(),
+            turn: Mutex::new(()),
+            started,
+            started_at,
+            boot_ms: Mutex::new(None),
+        }
+    }
+
+    /// Waits for the agent's first answer; to be called in a thread of its own.
+    pub(super) fn watch_boot(&self) {
+        while self.state() == State::Booting && self.started.elapsed() < BOOT {
+            match self.agent.health(BOOT.saturating_sub(self.started.elapsed())) {
+                Ok(_) => {
+                    *locked(&self.boot_ms) = u64::try_from(self.started.elapsed().as_millis()).ok();
+                    let mut state = locked(&self.state);
+                    if *state == State::Booting {
+                        *state = State::Running;
+                    }
+                    self.changed.notify_all();
+                    return;
+                }
+                // Until the agent listens, the guest refuses.
+                Err(_) => std::thread::sleep(LOOK),
+            }
+        }
+    }
+
+    pub(super) fn wait_ready(&self, deadline: Duration) -> Result<(), WorkError> {
+        let state = locked(&self.state);
+        let (state, _) = self
+            .changed
+            .wait_timeout_while(state, deadline, |state| *state == State::Booting)
+            .unwrap_or_else(PoisonError::into_inner);
+        match *state {
+            State::Booting => Err(WorkError::NotReady(deadline)),
+            State::Stopping => Err(WorkError::Stopping),
+            State::Running | State::Paused => Ok(()),
+        }
+    }
+
+    pub(super) fn state(&self) -> State {
+        *locked(&self.state)
+    }
+
+    fn enter(&self, next: State) {
+        *locked(&self.state) = next;
+        self.changed.notify_all();
+    }
+
+    pub(super) fn status(&self) -> MachineStatus {
+        MachineStatus {
+            state: self.state(),
+            kind: Kind::Emulated,
+            pid: std::process::id(),
+            started_at: self.started_at,
+            boot_ms: *locked(&self.boot_ms),
+            memory_bytes: resident(self.monitor.pid()),
+        }
+    }
+
+    pub(super) fn pause(&self) -> Result<(), WorkError> {
+        let _turn = locked(&self.turn);
+        match self.state() {
+            State::Paused => Ok(()),
+            State::Stopping => Err(WorkError::Stopping),
+            State::Booting => Err(WorkError::NotReady(self.started.elapsed())),
+            State::Running => {
+                self.monitor.pause()?;
+                self.enter(State::Paused);
+                // A machine that is thrown away while it sleeps should lose as little as can be.
+                self.volume.flush().map_err(WorkError::from)
+            }
+        }
+    }
+
+    pub(super) fn resume(&self) -> Result<(), WorkError> {
+        let _turn = locked(&self.turn);
+        match self.state() {
+            State::Running | State::Booting => Ok(()),
+            State::Stopping => Err(WorkError::Stopping),
+            State::Paused => {
+                self.monitor.resume()?;
+                self.enter(State::Running);
+                // The guest's clock stood still. That it cannot be set is no reason not to wake.
+                if let Err(error) = self.agent.clock(ANSWER) {
+                    tracing::warn!("the clock inside is late: {error}");
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// A checkpoint of the live machine. A paused one runs for the moment that its file system needs to come to rest.
+    pub(super) fn checkpoint(&self, new: NewCheckpoint) -> Result<CheckpointDone, WorkError> {
+        let _turn = locked(&self.turn);
+        let start = Instant::now();
+        let state = self.state();
+        if state == State::Stopping {
+            return Err(WorkError::Stopping);
+        }
+        if let Some(comment) = new.comment.as_ref().filter(|comment| comment.len() > vmm_disk::MAX_COMMENT) {
+            return Err(vmm_disk::Error::CommentTooLong(comment.len()).into());
+        }
+        self.volume.prepare_seal()?;
+        if state == State::Paused
+            && let Err(error) = self.monitor.resume()
+        {
+            self.volume.abort_seal()?;
+            return Err(error.into());
+        }
+        // A machine that has not come up has nobody to ask.
+        let frozen = state != State::Booting
+            && self.agent.freeze(HOLD, FREEZE).inspect_err(|error| tracing::warn!("{error}")).is_ok();
+        let held = Instant::now();
+        let flipped = self.volume.flip();
+        let thawed = if frozen { self.agent.thaw(ANSWER).ok() } else { None };
+        let pause = held.elapsed();
+        if state == State::Paused {
+            self.monitor.pause()?;
+        }
+        if let Err(error) = flipped {
+            self.volume.abort_seal()?;
+            return Err(error.into());
+        }
+        let checkpoint = self.volume.finish_seal(new)?;
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        Ok(CheckpointDone {
+            checkpoint,
+            pause_us: thawed.map_or(micros(pause), |thawed| thawed.frozen_us),
+            call_us: micros(start.elapsed()),
+            // When the agent's own deadline thawed it, nobody can tell whether that was before the flip.
+            froze: thawed.is_some(),
+        })
+    }
+
+    pub(super) fn forget(&self, id: &str) -> Result<(), WorkError> {
+        Ok(self.volume.forget(id)?)
+    }
+
+    /// Takes the machine down: orderly within the deadline, by force after it.
+    pub(super) fn stop(&self, deadline: Duration) {
+        let give_up = Instant::now() + deadline;
+        let _turn = locked(&self.turn);
+        let before = self.state();
+        self.enter(State::Stopping);
+        let awake = before != State::Paused || self.monitor.resume().is_ok();
+        let asked = before != State::Booting && awake && !deadline.is_zero() && {
+            let told = self.agent.shutdown(deadline.min(ANSWER));
+            told.inspect_err(|error| tracing::warn!("{error}")).is_ok()
+        };
+        if asked && self.monitor.wait(Some(give_up.saturating_duration_since(Instant::now()))).is_some() {
+            return;
+        }
+        self.monitor.kill();
+    }
+}
+
+/// Memory of a process that is really there, bytes.
+fn resident(pid: u32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
+    text.split_ascii_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * 4096
+}
+
+/// Every step leaves what these locks guard whole.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

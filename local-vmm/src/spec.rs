@@ -1,0 +1,197 @@
+//! What a machine consists of: written by the server, checked by the machine process.
+
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Largest specification that is read, in bytes.
+const MAX_BYTES: u64 = 64 << 10;
+/// Most virtual CPUs.
+const MAX_CPUS: u32 = 64;
+/// Least memory that boots, MiB.
+const MIN_MEMORY: u32 = 128;
+/// Most memory, MiB.
+const MAX_MEMORY: u32 = 1 << 20;
+/// Longest path of a unix socket, bytes, without the final zero (`man 7 unix`).
+const MAX_SOCKET_PATH: usize = 107;
+
+/// One machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MachineSpec {
+    /// The sprite's id.
+    pub id: String,
+    /// The sprite's name; its host name inside.
+    pub name: String,
+    /// The sprite's URL, told inside as `SPRITE_URL`.
+    pub url: String,
+    /// Number of virtual CPUs.
+    pub cpus: u32,
+    /// Memory in MiB.
+    pub memory_mb: u32,
+    /// Linux kernel (bzImage).
+    pub kernel: PathBuf,
+    /// First part of the initramfs: the kernel modules.
+    pub modules: PathBuf,
+    /// Folder of the sprite's disk.
+    pub volume: PathBuf,
+    /// Folder of the machine's sockets and logs.
+    pub run_dir: PathBuf,
+}
+
+/// Why a specification is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum SpecError {
+    /// It cannot be read or written.
+    #[error("cannot {doing} the machine's specification {path}: {source}")]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// Its place.
+        path: PathBuf,
+        /// The host's reason.
+        source: io::Error,
+    },
+    /// It is not what this program writes.
+    #[error("the machine's specification {path} cannot be understood: {why}")]
+    Malformed {
+        /// Its place.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// A value is out of its bounds.
+    #[error("the machine cannot be made: {0}")]
+    Value(String),
+}
+
+impl MachineSpec {
+    /// Place of the specification within a run folder.
+    pub fn path(run_dir: &Path) -> PathBuf {
+        run_dir.join("spec.json")
+    }
+
+    /// Reads and checks a specification.
+    pub fn load(path: &Path) -> Result<Self, SpecError> {
+        let io = |source| SpecError::Io { doing: "read", path: path.to_owned(), source };
+        if fs::metadata(path).map_err(io)?.len() > MAX_BYTES {
+            return Err(SpecError::Malformed { path: path.to_owned(), why: "it is far too large".into() });
+        }
+        let spec: Self = serde_json::from_slice(&fs::read(path).map_err(io)?)
+            .map_err(|error| SpecError::Malformed { path: path.to_owned(), why: error.to_string() })?;
+        spec.check()?;
+        Ok(spec)
+    }
+
+    /// Writes the specification into its run folder.
+    pub fn save(&self) -> Result<PathBuf, SpecError> {
+        self.check()?;
+        let path = Self::path(&self.run_dir);
+        let text = serde_json::to_vec_pretty(self)
+            .map_err(|error| SpecError::Malformed { path: path.clone(), why: error.to_string() })?;
+        fs::write(&path, text).map_err(|source| SpecError::Io {
+            doing: "write",
+            path: path.clone(),
+            source,
+        })?;
+        Ok(path)
+    }
+
+    /// Checks every value against its bounds.
+    pub fn check(&self) -> Result<(), SpecError> {
+        let refuse = |why: String| Err(SpecError::Value(why));
+        if !(1..=MAX_CPUS).contains(&self.cpus) {
+            return refuse(format!("it must have 1 to {MAX_CPUS} CPUs, not {}", self.cpus));
+        }
+        if !(MIN_MEMORY..=MAX_MEMORY).contains(&self.memory_mb) {
+            return refuse(format!(
+                "it must have {MIN_MEMORY} to {MAX_MEMORY} MiB of memory, not {}",
+                self.memory_mb
+            ));
+        }
+        if let Err(why) = sprites_api::name::check(&self.name) {
+            return refuse(why.to_string());
+        }
+        // Both words stand on the kernel's command line, where a blank or a quote would begin another.
+        let plain = |text: &str, most: usize| {
+            text.len() <= most && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"')
+        };
+        if !plain(&self.url, 500) {
+            return refuse(format!("its URL {:?} has characters that do not belong there", self.url));
+        }
+        if self.id.is_empty() || !plain(&self.id, 100) {
+            return refuse(format!("its id {:?} has characters that do not belong there", self.id));
+        }
+        for path in [&self.kernel, &self.modules, &self.volume, &self.run_dir] {
+            // A comma separates QEMU's options.
+            if !path.is_absolute()
+                || path.as_os_str().as_encoded_bytes().iter().any(|byte| matches!(byte, b',' | b'\n' | 0))
+            {
+                return refuse(format!("{} must be an absolute path without commas", path.display()));
+            }
+        }
+        let longest = self.run_dir.join("control.sock");
+        if longest.as_os_str().len() > MAX_SOCKET_PATH {
+            return refuse(format!(
+                "the path of its socket {} is longer than {MAX_SOCKET_PATH} bytes; use a shorter run folder",
+                longest.display()
+            ));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn good() -> MachineSpec {
+        MachineSpec {
+            id: "sprite-1".into(),
+            name: "box".into(),
+            url: "http://box.localhost:1/".into(),
+            cpus: 2,
+            memory_mb: 512,
+            kernel: "/k".into(),
+            modules: "/m".into(),
+            volume: "/v".into(),
+            run_dir: "/r".into(),
+        }
+    }
+
+    #[test]
+    fn bounds() {
+        good().check().unwrap();
+        let bad: [fn(&mut MachineSpec); 9] = [
+            |spec| spec.cpus = 0,
+            |spec| spec.memory_mb = 1,
+            |spec| spec.name = "Box".into(),
+            |spec| spec.url = "http://x/ init=/bin/sh".into(),
+            |spec| spec.url = "\"".into(),
+            |spec| spec.id = String::new(),
+            |spec| spec.kernel = "k".into(),
+            |spec| spec.volume = "/a,readonly=off".into(),
+            |spec| spec.run_dir = format!("/{}", "r".repeat(100)).into(),
+        ];
+        for spoil in bad {
+            let mut spec = good();
+            spoil(&mut spec);
+            assert!(matches!(spec.check(), Err(SpecError::Value(_))), "{spec:?}");
+        }
+    }
+
+    #[test]
+    fn files() {
+        let dir = tempfile::tempdir().unwrap();
+        let spec = MachineSpec { run_dir: dir.path().to_owned(), ..good() };
+        let path = spec.save().unwrap();
+        assert_eq!(MachineSpec::load(&path).unwrap(), spec);
+        for bad in ["", "{}", "[1]", "{\"id\":1}"] {
+            fs::write(&path, bad).unwrap();
+            assert!(matches!(MachineSpec::load(&path), Err(SpecError::Malformed { .. })));
+        }
+        fs::remove_file(&path).unwrap();
+        assert!(matches!(MachineSpec::load(&path), Err(SpecError::Io { .. })));
+    }
+}
