@@ -15,6 +15,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 /// A sprite's disk, open in this process and in no other.
@@ -100,12 +101,19 @@ pub(crate) fn lock(dir: &Path) -> Result<File> {
         io::ErrorKind::NotFound => Error::NoVolume(dir.to_owned()),
         _ => Error::io("open", &path, error),
     })?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => Err(Error::InUse(dir.to_owned())),
-        Err(fs::TryLockError::Error(error)) => Err(Error::io("lock", path, error)),
+    let start = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(fs::TryLockError::WouldBlock) if start.elapsed() < LINGER => std::thread::sleep(LINGER / 50),
+            Err(fs::TryLockError::WouldBlock) => return Err(Error::InUse(dir.to_owned())),
+            Err(fs::TryLockError::Error(error)) => return Err(Error::io("lock", path, error)),
+        }
     }
 }
+
+/// A process that is being started holds copies of its parent's locks for a moment, so one look is not enough.
+const LINGER: Duration = Duration::from_millis(250);
 
 impl Volume {
     /// Opens the volume in `dir`, finishing or undoing whatever an earlier process was cut off in.

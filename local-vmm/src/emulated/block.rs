@@ -17,8 +17,8 @@ use vm_memory::{GuestAddressSpace, GuestMemoryAtomic};
 use vmm_disk::Volume;
 use vmm_sys_util::epoll::EventSet;
 
-/// Longest queue.
-const QUEUE: usize = 256;
+/// Longest queue; as long as the machine model allows.
+const QUEUE: usize = 1024;
 
 /// Waits in a thread of its own for QEMU at `socket`, and serves it until it goes.
 pub(super) fn serve(volume: Arc<Volume>, name: &str, socket: &Path) -> Result<(), EmulatedError> {

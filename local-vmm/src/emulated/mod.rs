@@ -4,6 +4,7 @@
 //! with this process.
 
 mod block;
+mod clock;
 mod qemu;
 mod qmp;
 mod vsock;

@@ -1,5 +1,6 @@
 //! QEMU itself: where it is, what it is told, and its confinement.
 
+use super::clock::tsc_khz;
 use super::{Attach, EmulatedError};
 use crate::MachineSpec;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
@@ -41,8 +42,11 @@ pub fn find() -> Option<Qemu> {
 /// The kernel's command line. All words come from a checked specification.
 fn command_line(spec: &MachineSpec) -> String {
     format!(
-        "console=ttyS0 quiet loglevel=3 panic=-1 reboot=t mitigations=off {CMDLINE_NAME}={} {CMDLINE_URL}={}",
-        spec.name, spec.url
+        "console=ttyS0 quiet loglevel=3 panic=-1 reboot=t mitigations=off tsc=reliable tsc_early_khz={} \
+         {CMDLINE_NAME}={} {CMDLINE_URL}={}",
+        tsc_khz(),
+        spec.name,
+        spec.url
     )
 }
 
@@ -103,7 +107,7 @@ fn arguments(
     add(&["-kernel", &spec.kernel.to_string_lossy(), "-initrd", &initramfs.to_string_lossy()]);
     add(&["-append", &command_line(spec)]);
     add(&["-chardev", &format!("socket,id=block,path={}", attach.block.display())]);
-    add(&["-device", "vhost-user-blk-device,chardev=block,num-queues=1,queue-size=256"]);
+    add(&["-device", "vhost-user-blk,chardev=block,num-queues=1,queue-size=256"]);
     add(&["-chardev", &format!("socket,id=vsock,path={}", attach.vsock.display())]);
     add(&["-device", "vhost-user-vsock-device,chardev=vsock"]);
     add(&["-object", "rng-random,id=random,filename=/dev/urandom"]);

@@ -18,8 +18,8 @@ use virtio_queue::{QueueOwnedT, QueueT};
 use vm_memory::{GuestAddressSpace, GuestMemoryAtomic};
 use vmm_sys_util::epoll::EventSet;
 
-/// Longest queue.
-const QUEUE: usize = 256;
+/// Longest queue; as long as the machine model allows.
+const QUEUE: usize = 1024;
 const RECEIVE: usize = 0;
 const TRANSMIT: usize = 1;
 /// Number of the wake-up event; those of the queues and the one after them are taken.

@@ -97,6 +97,10 @@ impl MachineHandle {
             move |source| HandleError::Io { doing, path, source }
         };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(io("make", dir))?;
+        let handle = Self { run_dir: dir.clone() };
+        if handle.is_held() {
+            return Err(HandleError::Start("it runs already".into()));
+        }
         // Words of an earlier run must not be taken for this one's.
         let _ = fs::remove_file(dir.join("exit.json"));
         let _ = fs::remove_file(dir.join("control.sock"));
@@ -108,7 +112,6 @@ impl MachineHandle {
         command.arg("machine").arg("--spec").arg(file);
         command.stdin(Stdio::null()).stdout(out).stderr(err).current_dir("/").process_group(0);
         let mut child = command.spawn().map_err(io("start", exe))?;
-        let handle = Self { run_dir: dir.clone() };
         let give_up = Instant::now() + START;
         loop {
             if let Ok(_status) = handle.status().await {
@@ -118,9 +121,9 @@ impl MachineHandle {
             if let Ok(Some(status)) = child.try_wait() {
                 let why = match handle.exit() {
                     Some(Exit { error: Some(error) }) => error,
-                    _ => format!("its process ended with {status}; {}", tail(&log)),
+                    _ => format!("its process ended with {status}"),
                 };
-                return Err(HandleError::Start(why));
+                return Err(HandleError::Start(format!("{why}; {}", tail(&log))));
             }
             if Instant::now() >= give_up {
                 let _ = child.kill().await;
@@ -142,7 +145,7 @@ impl MachineHandle {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(HandleError::Io { doing: "open", path, source }),
         };
-        if lock.try_lock().is_ok() {
+        if lock.try_lock_shared().is_ok() {
             for name in ["control.sock", "agent.sock", "block.sock", "vsock.sock", "initramfs", "pid"] {
                 let _ = fs::remove_file(run_dir.join(name));
             }
@@ -231,7 +234,7 @@ impl MachineHandle {
     /// Ends the machine at once, as pulling the plug would. What the guest had flushed is safe.
     pub fn kill(&self) {
         // As long as the lock is held the process lives, and the number is its own.
-        let held = File::open(self.run_dir.join("lock")).is_ok_and(|lock| lock.try_lock().is_err());
+        let held = self.is_held();
         let pid = fs::read_to_string(self.run_dir.join("pid")).ok().and_then(|text| text.trim().parse().ok());
         if let (true, Some(pid)) = (held, pid) {
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
@@ -249,7 +252,7 @@ impl MachineHandle {
             }
         }
         // The lock is the proof; the last steps of an end take a moment.
-        while File::open(self.run_dir.join("lock")).is_ok_and(|lock| lock.try_lock().is_err()) {
+        while self.is_held() {
             sleep(LOOK).await;
         }
         match self.exit() {
@@ -257,6 +260,11 @@ impl MachineHandle {
             Some(Exit { error: Some(error) }) => ExitReason::Failed(error),
             None => ExitReason::Killed,
         }
+    }
+
+    /// Whether a process has the machine.
+    fn is_held(&self) -> bool {
+        File::open(self.run_dir.join("lock")).is_ok_and(|lock| lock.try_lock_shared().is_err())
     }
 
     fn exit(&self) -> Option<Exit> {

@@ -25,6 +25,8 @@ use vmm_disk::{Kind, NewCheckpoint, Volume};
 const MAX_CALLS: usize = 64;
 /// How long a caller may take to say what it wants.
 const SPEAK: Duration = Duration::from_secs(10);
+/// How long a lock may be held by somebody who only looks.
+const LINGER: Duration = Duration::from_millis(500);
 /// How long a machine that is told to end by a signal may take.
 const TERMINATE: Duration = Duration::from_secs(30);
 
@@ -76,7 +78,13 @@ pub fn run(spec: &Path) -> Result<(), MachineError> {
     };
     let lock = file("lock");
     let lock_file = File::create(&lock).map_err(io("open", &lock))?;
-    lock_file.try_lock().map_err(|_| MachineError::Running(spec.run_dir.clone()))?;
+    // Whoever looks whether it is held holds it for a moment.
+    while lock_file.try_lock().is_err() {
+        if started.elapsed() > LINGER {
+            return Err(MachineError::Running(spec.run_dir.clone()));
+        }
+        thread::sleep(LINGER / 50);
+    }
     let pid = file("pid");
     fs::write(&pid, std::process::id().to_string()).map_err(io("write", &pid))?;
     let exit = file("exit.json");

@@ -9,7 +9,7 @@ use vmm_disk::Store;
 use vmm_image::{Image, ImageStore};
 
 /// Far more than a machine needs on a slow host.
-pub const BOOT: Duration = Duration::from_secs(120);
+pub const BOOT: Duration = Duration::from_secs(60);
 
 /// A folder with a sprite's disk in it.
 pub struct Rig {
@@ -60,6 +60,21 @@ impl Rig {
     }
 }
 
+impl Drop for Rig {
+    /// A test that failed must not leave its machines running.
+    fn drop(&mut self) {
+        for entry in std::fs::read_dir(self.dir.path().join("run")).into_iter().flatten().flatten() {
+            let pid = std::fs::read_to_string(entry.path().join("pid")).unwrap_or_default();
+            if let Ok(pid) = pid.trim().parse() {
+                let _ = nix::sys::signal::kill(
+                    nix::unistd::Pid::from_raw(pid),
+                    nix::sys::signal::Signal::SIGKILL,
+                );
+            }
+        }
+    }
+}
+
 pub fn exe() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_local-vmm"))
 }
@@ -80,7 +95,9 @@ pub async fn sh(handle: &MachineHandle, command: &str) -> (String, i32) {
         assert!(answer.status().is_success(), "{}", answer.status());
         let (mut text, mut code) = (Vec::new(), -1);
         while let Some(frame) = answer.frame().await {
-            let Ok(data) = frame.unwrap().into_data() else { continue };
+            // The machine may go down under the command.
+            let Ok(frame) = frame else { break };
+            let Ok(data) = frame.into_data() else { continue };
             match data.first() {
                 Some(3) => code = i32::from(data[1]),
                 Some(_) => text.extend_from_slice(&data[1..]),
