@@ -32,7 +32,8 @@ pub fn parse(text: &str) -> Option<Duration> {
 
 fn from_seconds(seconds: f64) -> Option<Duration> {
     const THOUSAND_YEARS: f64 = 1000.0 * 366.0 * 86400.0;
-    (seconds.is_finite() && (0.0..=THOUSAND_YEARS).contains(&seconds)).then(|| Duration::from_secs_f64(seconds))
+    (seconds.is_finite() && (0.0..=THOUSAND_YEARS).contains(&seconds))
+        .then(|| Duration::from_secs_f64(seconds))
 }
 
 #[cfg(test)]
@@ -41,7 +42,8 @@ mod tests {
 
     #[test]
     fn forms() {
-        let cases = [("5s", 5.0), ("1m0s", 60.0), ("1h", 3600.0), ("250ms", 0.25), ("0s", 0.0), ("5.0s", 5.0)];
+        let cases =
+            [("5s", 5.0), ("1m0s", 60.0), ("1h", 3600.0), ("250ms", 0.25), ("0s", 0.0), ("5.0s", 5.0)];
         for (text, seconds) in cases {
             assert_eq!(parse(text), Some(Duration::from_secs_f64(seconds)), "{text}");
         }
