@@ -1,1 +1,26 @@
+//! The system around many sprites.
+//!
+//! | module | what it is | feature |
+//! |---|---|---|
+//! | [`client`] | one client for every endpoint, local or remote | always |
+//! | [`endpoint`] | where an endpoint is, and how a local one is started | always |
+//! | [`paths`] | where things live | always |
+//! | `server` | the local server: HTTP and WebSocket | `server` |
+//! | `sprites` | one task per sprite: lifecycle, checkpoints, forks | `server` |
+//! | `meter` | use, sampled and priced | `server` |
+//! | `store` | the database | `server` |
+//! | `doctor` | what this machine can do, and what to do about it | `server` |
 
+pub mod client;
+#[cfg(feature = "server")]
+pub mod doctor;
+pub mod endpoint;
+#[cfg(feature = "server")]
+mod meter;
+pub mod paths;
+#[cfg(feature = "server")]
+pub mod server;
+#[cfg(feature = "server")]
+mod sprites;
+#[cfg(feature = "server")]
+mod store;

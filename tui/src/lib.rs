@@ -1,1 +1,1 @@
-
+//! The full-screen app, without its terminal: for tests and pictures.

@@ -163,6 +163,11 @@ impl MachineHandle {
         }
     }
 
+    /// The machine of `run_dir`, whether or not there is one: for ending one that cannot be adopted.
+    pub fn at(run_dir: &Path) -> Self {
+        Self { run_dir: run_dir.to_owned() }
+    }
+
     /// Folder of the machine's sockets and logs.
     pub fn run_dir(&self) -> &Path {
         &self.run_dir

@@ -1,0 +1,353 @@
+//! A command over a WebSocket: the frames of the API, in both directions.
+
+use super::error::{Error, Result};
+use super::transport::{Call, Transport};
+use bytes::Bytes;
+use futures::stream::{SplitSink, SplitStream};
+use futures::{SinkExt, StreamExt};
+use reqwest::{Upgraded, Url};
+use sprites_api::exec::{ClientMessage, PortEvent, ServerMessage, SessionInfo, stream};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::handshake::client::generate_key;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+
+/// Largest message taken; the API keeps them at 64 KiB, one vendor client takes 1 MiB.
+const MAX_MESSAGE: usize = 1 << 20;
+/// Pieces of input that may wait.
+const QUEUE: usize = 256;
+/// Events that may wait for the caller; then the socket is not read, and the sprite's side waits.
+const EVENTS: usize = 256;
+/// Most input of one frame.
+const FRAME: usize = 32 << 10;
+/// Between two pings.
+const PING: Duration = Duration::from_secs(15);
+/// After this long without any sign of life the connection is taken for dead.
+const DEAD: Duration = Duration::from_secs(45);
+/// How long a frame may take on its way out.
+const SEND: Duration = Duration::from_secs(30);
+
+/// What to run.
+#[derive(Clone, Debug, Default)]
+pub struct ExecRequest {
+    /// Program and arguments; nothing means a shell.
+    pub cmd: Vec<String>,
+    /// With a terminal.
+    pub tty: bool,
+    /// The terminal's rows.
+    pub rows: u16,
+    /// The terminal's columns.
+    pub cols: u16,
+    /// Environment variables.
+    pub env: Vec<(String, String)>,
+    /// Working directory; the home directory when absent.
+    pub dir: Option<String>,
+    /// Whether input will be sent.
+    pub stdin: bool,
+    /// How long it lives without a connected client; the server's usual time when absent.
+    pub linger: Option<Duration>,
+}
+
+impl ExecRequest {
+    pub(super) fn write(&self, url: &mut Url) {
+        let mut query = url.query_pairs_mut();
+        for word in &self.cmd {
+            query.append_pair("cmd", word);
+        }
+        if let Some(program) = self.cmd.first() {
+            query.append_pair("path", program);
+        }
+        query.append_pair("tty", if self.tty { "true" } else { "false" });
+        query.append_pair("stdin", if self.stdin || self.tty { "true" } else { "false" });
+        if self.tty {
+            query
+                .append_pair("rows", &self.rows.max(1).to_string())
+                .append_pair("cols", &self.cols.max(1).to_string());
+        }
+        for (key, value) in &self.env {
+            query.append_pair("env", &format!("{key}={value}"));
+        }
+        if let Some(dir) = &self.dir {
+            query.append_pair("dir", dir);
+        }
+        if let Some(linger) = self.linger {
+            query.append_pair("max_run_after_disconnect", &format!("{}s", linger.as_secs()));
+        }
+    }
+}
+
+/// What a session tells.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ExecEvent {
+    /// Which session it is; comes first, and again when it turns out to differ.
+    Info(SessionInfo),
+    /// Output, or the terminal's bytes.
+    Stdout(Bytes),
+    /// Error output; never with a terminal.
+    Stderr(Bytes),
+    /// It ended with this code.
+    Exit(i32),
+    /// A process inside began or ceased to listen.
+    Port {
+        /// Whether it began.
+        open: bool,
+        /// On what.
+        event: PortEvent,
+    },
+    /// Something went wrong; one sentence.
+    Error(String),
+    /// The connection ended; nothing follows. Without an [`Exit`](Self::Exit) before, the session may still run.
+    Closed,
+}
+
+/// A connection to a session.
+#[derive(Debug)]
+pub struct ExecSession {
+    sender: ExecSender,
+    receiver: ExecReceiver,
+}
+
+/// The half that sends. Clones share the connection.
+#[derive(Clone, Debug)]
+pub struct ExecSender {
+    commands: mpsc::Sender<Command>,
+}
+
+/// The half that receives.
+#[derive(Debug)]
+pub struct ExecReceiver {
+    events: mpsc::Receiver<ExecEvent>,
+}
+
+#[derive(Debug)]
+enum Command {
+    Input(Bytes),
+    Eof,
+    Message(ClientMessage),
+    Close,
+}
+
+impl ExecSession {
+    /// Opens a connection. `tty` tells how frames are to be read until the session says so itself.
+    pub(super) async fn open(transport: &Transport, mut call: Call, tty: bool) -> Result<Self> {
+        let key = generate_key();
+        let headers = vec![
+            ("connection", "Upgrade".to_owned()),
+            ("upgrade", "websocket".to_owned()),
+            ("sec-websocket-version", "13".to_owned()),
+            ("sec-websocket-key", key.clone()),
+        ];
+        call.accept = "*/*";
+        let deadline = call.deadline;
+        let response = transport.upgrade(call, headers).await?;
+        let accepted = response.headers().get("sec-websocket-accept").and_then(|value| value.to_str().ok());
+        if accepted != Some(derive_accept_key(key.as_bytes()).as_str()) {
+            return Err(transport.protocol("it did not open a WebSocket".into()));
+        }
+        let upgraded = transport
+            .within(deadline, async {
+                response.upgrade().await.map_err(|error| transport.protocol(error.to_string()))
+            })
+            .await?;
+        let config =
+            WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE)).max_frame_size(Some(MAX_MESSAGE));
+        let socket = WebSocketStream::from_raw_socket(upgraded, Role::Client, Some(config)).await;
+        let (commands, inbox) = mpsc::channel(QUEUE);
+        let (outbox, events) = mpsc::channel(EVENTS);
+        let (sink, source) = socket.split();
+        let pump = Pump { sink, outbox, tty, exited: false };
+        tokio::spawn(pump.run(source, inbox));
+        Ok(Self { sender: ExecSender { commands }, receiver: ExecReceiver { events } })
+    }
+
+    /// Both halves.
+    pub fn split(self) -> (ExecSender, ExecReceiver) {
+        (self.sender, self.receiver)
+    }
+}
+
+impl ExecReceiver {
+    /// The next event; none after [`ExecEvent::Closed`].
+    pub async fn next(&mut self) -> Option<ExecEvent> {
+        self.events.recv().await
+    }
+}
+
+impl ExecSender {
+    /// Sends input; waits when much is under way.
+    pub async fn input(&self, bytes: Bytes) -> Result<()> {
+        self.commands.send(Command::Input(bytes)).await.map_err(|_| Error::SessionOver)
+    }
+
+    /// Sends input if there is room for it now; for callers that must not wait.
+    pub fn try_input(&self, bytes: Bytes) -> Result<()> {
+        self.try_send(Command::Input(bytes))
+    }
+
+    /// Ends the input; without a terminal only.
+    pub async fn eof(&self) -> Result<()> {
+        self.commands.send(Command::Eof).await.map_err(|_| Error::SessionOver)
+    }
+
+    /// Tells the terminal's new size.
+    pub fn resize(&self, rows: u16, cols: u16) -> Result<()> {
+        self.try_send(Command::Message(ClientMessage::Resize { cols, rows }))
+    }
+
+    /// Sends a signal, such as `TERM`.
+    pub fn signal(&self, name: &str) -> Result<()> {
+        self.try_send(Command::Message(ClientMessage::Signal { signal: name.into() }))
+    }
+
+    /// Ends the connection. A session with a terminal goes on without it.
+    pub fn detach(&self) {
+        // When the queue is full, dropping the last sender has the same effect a little later.
+        let _ = self.commands.try_send(Command::Close);
+    }
+
+    fn try_send(&self, command: Command) -> Result<()> {
+        self.commands.try_send(command).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => Error::SessionFull,
+            mpsc::error::TrySendError::Closed(_) => Error::SessionOver,
+        })
+    }
+}
+
+/// Moves frames in both directions until either side ends.
+struct Pump {
+    sink: SplitSink<WebSocketStream<Upgraded>, Message>,
+    outbox: mpsc::Sender<ExecEvent>,
+    tty: bool,
+    exited: bool,
+}
+
+impl Pump {
+    async fn run(
+        mut self,
+        mut source: SplitStream<WebSocketStream<Upgraded>>,
+        mut inbox: mpsc::Receiver<Command>,
+    ) {
+        let mut pings = interval(PING);
+        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut heard = Instant::now();
+        loop {
+            let goes_on = tokio::select! {
+                message = source.next() => {
+                    heard = Instant::now();
+                    match message {
+                        Some(Ok(message)) => self.receive(message).await,
+                        Some(Err(error)) => {
+                            if !self.exited {
+                                self.tell(ExecEvent::Error(super::error::clean(&format!("the connection broke: {error}")))).await;
+                            }
+                            false
+                        }
+                        None => false,
+                    }
+                }
+                command = inbox.recv() => match command {
+                    Some(command) => self.send(command).await,
+                    None => false,
+                },
+                _ = pings.tick() => {
+                    if heard.elapsed() > DEAD {
+                        self.tell(ExecEvent::Error("nothing was heard from the endpoint for 45 s".into())).await;
+                        false
+                    } else {
+                        self.put(Message::Ping(Bytes::new())).await
+                    }
+                }
+                () = self.outbox.closed() => false,
+            };
+            if !goes_on {
+                break;
+            }
+        }
+        let _ = timeout(SEND, self.sink.close()).await;
+        self.tell(ExecEvent::Closed).await;
+    }
+
+    /// Sends one thing; false when the connection is to end.
+    async fn send(&mut self, command: Command) -> bool {
+        match command {
+            Command::Input(bytes) => {
+                for piece in bytes.chunks(FRAME) {
+                    let frame = if self.tty {
+                        Bytes::copy_from_slice(piece)
+                    } else {
+                        [&[stream::STDIN], piece].concat().into()
+                    };
+                    if !self.put(Message::Binary(frame)).await {
+                        return false;
+                    }
+                }
+                true
+            }
+            Command::Eof if self.tty => true,
+            Command::Eof => self.put(Message::Binary(Bytes::from_static(&[stream::STDIN_EOF]))).await,
+            Command::Message(message) => match serde_json::to_string(&message) {
+                Ok(text) => self.put(Message::Text(text.into())).await,
+                Err(_) => true,
+            },
+            Command::Close => false,
+        }
+    }
+
+    async fn put(&mut self, message: Message) -> bool {
+        matches!(timeout(SEND, self.sink.send(message)).await, Ok(Ok(())))
+    }
+
+    /// Reads one message; false when the connection is over.
+    async fn receive(&mut self, message: Message) -> bool {
+        match message {
+            Message::Binary(bytes) if self.tty => self.tell(ExecEvent::Stdout(bytes)).await,
+            Message::Binary(bytes) => match bytes.first() {
+                // An empty piece of output only shows that the session lives.
+                Some(&stream::STDOUT) if bytes.len() > 1 => {
+                    self.tell(ExecEvent::Stdout(bytes.slice(1..))).await
+                }
+                Some(&stream::STDERR) if bytes.len() > 1 => {
+                    self.tell(ExecEvent::Stderr(bytes.slice(1..))).await
+                }
+                Some(&stream::EXIT) => self.exit(bytes.get(1).copied().map_or(0, i32::from)).await,
+                _ => true,
+            },
+            Message::Text(text) => match serde_json::from_str::<ServerMessage>(&text) {
+                Ok(ServerMessage::SessionInfo(info)) => {
+                    self.tty = info.tty;
+                    self.tell(ExecEvent::Info(info)).await
+                }
+                Ok(ServerMessage::Exit { exit_code, .. }) => self.exit(exit_code).await,
+                Ok(ServerMessage::PortOpened(event)) => {
+                    self.tell(ExecEvent::Port { open: true, event }).await
+                }
+                Ok(ServerMessage::PortClosed(event)) => {
+                    self.tell(ExecEvent::Port { open: false, event }).await
+                }
+                Ok(ServerMessage::Error { message }) => {
+                    self.tell(ExecEvent::Error(super::error::clean(&message))).await
+                }
+                Ok(ServerMessage::Keepalive | ServerMessage::Unknown) | Err(_) => true,
+            },
+            Message::Close(_) => false,
+            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => true,
+        }
+    }
+
+    /// Both forms of the exit may come; one is told.
+    async fn exit(&mut self, code: i32) -> bool {
+        if std::mem::replace(&mut self.exited, true) {
+            return true;
+        }
+        self.tell(ExecEvent::Exit(code)).await
+    }
+
+    /// False when nobody listens any more.
+    async fn tell(&self, event: ExecEvent) -> bool {
+        self.outbox.send(event).await.is_ok()
+    }
+}

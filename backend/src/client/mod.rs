@@ -1,0 +1,246 @@
+//! One asynchronous client for every endpoint: the vendor's cloud, the local server, anything that speaks the API.
+//!
+//! Nothing that comes from an endpoint is trusted: bodies, lines and frames have bounds, silences have deadlines, texts are made safe for a
+//! terminal. Calls that cannot repeat an effect are tried again.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `mod` | the calls |
+//! | `exec` | a command over a WebSocket |
+//! | `transport` | requests, deadlines, retries |
+//! | `lines` | streams of JSON lines |
+//! | `error` | what can go wrong |
+
+mod error;
+mod exec;
+mod lines;
+mod transport;
+
+pub use error::{Answer, Error, Result};
+pub use exec::{ExecEvent, ExecReceiver, ExecRequest, ExecSender, ExecSession};
+pub use lines::Lines;
+
+use crate::endpoint::Endpoint;
+use bytes::Bytes;
+use reqwest::Method;
+use serde::Serialize;
+use sprites_api::checkpoint::{Checkpoint, CreateCheckpoint, ProgressLine};
+use sprites_api::exec::{KillLine, Session, SessionList};
+use sprites_api::extension::{BuildLine, Fork, Images, Tree, UsageHistory, UsageLine, Version};
+use sprites_api::sprite::{CreateSprite, Sprite, SpriteList, UpdateSprite, WatchLine};
+use std::sync::Arc;
+use std::time::Duration;
+use transport::{Call, HEARTBEAT, LONG_CALL, Transport, WORK};
+
+/// Most pages of a list that are read; with fifty sprites a page far more than anybody has.
+const MAX_PAGES: usize = 2000;
+
+/// A client of one endpoint. Clones share its connections.
+#[derive(Clone)]
+pub struct Client {
+    transport: Arc<Transport>,
+}
+
+impl Client {
+    /// A client of that endpoint. Nothing is sent yet.
+    pub fn new(endpoint: Endpoint) -> Result<Self> {
+        Ok(Self { transport: Arc::new(Transport::new(endpoint)?) })
+    }
+
+    /// The endpoint.
+    pub fn endpoint(&self) -> &Endpoint {
+        self.transport.endpoint()
+    }
+
+    /// Who answers; local servers only.
+    pub async fn version(&self) -> Result<Version> {
+        self.local("version", self.transport.json(self.get_call(&["v1", "local", "version"])?).await)
+    }
+
+    /// All sprites, page by page.
+    pub async fn list_sprites(&self) -> Result<Vec<Sprite>> {
+        let mut all = Vec::new();
+        let mut token: Option<String> = None;
+        for _ in 0..MAX_PAGES {
+            let mut call = self.get_call(&["v1", "sprites"])?;
+            call.url.query_pairs_mut().append_pair("max_results", "50");
+            if let Some(token) = &token {
+                call.url.query_pairs_mut().append_pair("continuation_token", token);
+            }
+            let page: SpriteList = self.transport.json(call).await?;
+            all.extend(page.sprites);
+            match page.next_continuation_token.filter(|next| page.has_more && !next.is_empty()) {
+                // A server that gives the same page for ever is not followed.
+                Some(next) if token.as_ref() != Some(&next) => token = Some(next),
+                _ => break,
+            }
+        }
+        Ok(all)
+    }
+
+    /// Every sprite once, then every change; ends only with an error.
+    pub fn watch(&self) -> Lines<WatchLine> {
+        self.transport.lines(self.get_call(&["v1", "sprites"]), HEARTBEAT, lines::End::Never)
+    }
+
+    /// One sprite.
+    pub async fn get(&self, name: &str) -> Result<Sprite> {
+        self.transport.json(self.get_call(&["v1", "sprites", name])?).await
+    }
+
+    /// Makes a sprite.
+    pub async fn create(&self, wish: &CreateSprite) -> Result<Sprite> {
+        self.transport.json(self.long(self.post(&["v1", "sprites"], wish)?)).await
+    }
+
+    /// Changes a sprite's settings.
+    pub async fn update(&self, name: &str, wish: &UpdateSprite) -> Result<Sprite> {
+        let mut call = self.post(&["v1", "sprites", name], wish)?;
+        call.method = Method::PUT;
+        self.transport.json(call).await
+    }
+
+    /// Destroys a sprite with everything that belongs to it.
+    pub async fn delete(&self, name: &str) -> Result<()> {
+        let call = self.transport.call(Method::DELETE, &["v1", "sprites", name])?;
+        self.transport.body(self.long(call)).await.map(drop)
+    }
+
+    /// All checkpoints, automatic ones too, newest first, led by `Current`.
+    pub async fn checkpoints(&self, name: &str) -> Result<Vec<Checkpoint>> {
+        let mut call = self.get_call(&["v1", "sprites", name, "checkpoints"])?;
+        call.url.query_pairs_mut().append_pair("includeAuto", "true");
+        self.transport.json(call).await
+    }
+
+    /// Makes a checkpoint; the stream ends with a line of type `complete` or `error`.
+    pub fn checkpoint(&self, name: &str, comment: Option<String>) -> Lines<ProgressLine> {
+        let call = self.post(&["v1", "sprites", name, "checkpoint"], &CreateCheckpoint { comment });
+        self.transport.lines(call.map(|call| self.long(call)), WORK, lines::End::Line(is_last))
+    }
+
+    /// Goes back to a checkpoint; the stream ends with a line of type `complete` or `error`.
+    pub fn restore(&self, name: &str, id: &str) -> Lines<ProgressLine> {
+        let call = self.transport.call(Method::POST, &["v1", "sprites", name, "checkpoints", id, "restore"]);
+        self.transport.lines(call.map(|call| self.long(call)), WORK, lines::End::Line(is_last))
+    }
+
+    /// Deletes a checkpoint.
+    pub async fn delete_checkpoint(&self, name: &str, id: &str) -> Result<()> {
+        let call = self.transport.call(Method::DELETE, &["v1", "sprites", name, "checkpoints", id])?;
+        self.transport.body(self.long(call)).await.map(drop)
+    }
+
+    /// The checkpoint tree with bytes; local servers only.
+    pub async fn tree(&self, name: &str) -> Result<Tree> {
+        let call = self.get_call(&["v1", "local", "sprites", name, "tree"])?;
+        self.local("the checkpoint tree", self.transport.json(self.long(call)).await)
+    }
+
+    /// Makes a sprite from a checkpoint of another; local servers only.
+    pub async fn fork(&self, name: &str, wish: &Fork) -> Result<Sprite> {
+        let call = self.post(&["v1", "local", "sprites", name, "fork"], wish)?;
+        self.local("forks", self.transport.json(self.long(call)).await)
+    }
+
+    /// Use of every sprite, each second; ends only with an error; local servers only.
+    pub fn usage_stream(&self) -> Lines<UsageLine> {
+        self.transport.lines(self.get_call(&["v1", "local", "usage"]), HEARTBEAT, lines::End::Never)
+    }
+
+    /// Past use of a sprite; local servers only.
+    pub async fn usage_history(&self, name: &str, window: Duration) -> Result<UsageHistory> {
+        let mut call = self.get_call(&["v1", "local", "sprites", name, "usage"])?;
+        call.url.query_pairs_mut().append_pair("window", &format!("{}s", window.as_secs().max(1)));
+        self.local("usage", self.transport.json(call).await)
+    }
+
+    /// Base images; local servers only.
+    pub async fn images(&self) -> Result<Images> {
+        self.local("images", self.transport.json(self.get_call(&["v1", "local", "images"])?).await)
+    }
+
+    /// Builds a base image, or joins a build; the stream ends with `done` or `error`; local servers only.
+    pub fn build_image(&self) -> Lines<BuildLine> {
+        let call = self.transport.call(Method::POST, &["v1", "local", "images", "build"]);
+        self.transport.lines(
+            call,
+            WORK,
+            lines::End::Line(|line: &BuildLine| line.done.is_some() || line.error.is_some()),
+        )
+    }
+
+    /// Live sessions of a sprite. A sprite that sleeps may be woken by it.
+    pub async fn sessions(&self, name: &str) -> Result<Vec<Session>> {
+        let list: SessionList = self.transport.json(self.get_call(&["v1", "sprites", name, "exec"])?).await?;
+        Ok(list.sessions)
+    }
+
+    /// Sends a signal to a session, and SIGKILL ten seconds later if it still lives.
+    pub fn kill_session(&self, name: &str, id: &str, signal: &str) -> Lines<KillLine> {
+        let call = self.transport.call(Method::POST, &["v1", "sprites", name, "exec", id, "kill"]).map(
+            |mut call| {
+                call.url.query_pairs_mut().append_pair("signal", signal);
+                call
+            },
+        );
+        self.transport.lines(call, WORK, lines::End::Line(|line| matches!(line, KillLine::Complete { .. })))
+    }
+
+    /// Runs a command. The sprite is woken if needed.
+    pub async fn exec(&self, name: &str, request: ExecRequest) -> Result<ExecSession> {
+        let mut call = self.get_call(&["v1", "sprites", name, "exec"])?;
+        request.write(&mut call.url);
+        ExecSession::open(&self.transport, self.long(call), request.tty).await
+    }
+
+    /// Attaches to a session that runs; its terminal takes the given size.
+    pub async fn attach(&self, name: &str, id: &str, size: Option<(u16, u16)>) -> Result<ExecSession> {
+        let mut call = self.get_call(&["v1", "sprites", name, "exec", id])?;
+        call.url.query_pairs_mut().append_pair("stdin", "true");
+        if let Some((rows, cols)) = size {
+            call.url
+                .query_pairs_mut()
+                .append_pair("rows", &rows.to_string())
+                .append_pair("cols", &cols.to_string());
+        }
+        ExecSession::open(&self.transport, self.long(call), true).await
+    }
+
+    fn get_call(&self, segments: &[&str]) -> Result<Call> {
+        self.transport.call(Method::GET, segments)
+    }
+
+    fn post(&self, segments: &[&str], body: &impl Serialize) -> Result<Call> {
+        let mut call = self.transport.call(Method::POST, segments)?;
+        let text = serde_json::to_vec(body).map_err(|error| Error::Setup(error.to_string()))?;
+        call.body = Some(Bytes::from(text));
+        Ok(call)
+    }
+
+    fn long(&self, call: Call) -> Call {
+        Call { deadline: LONG_CALL.max(call.deadline), ..call }
+    }
+
+    /// An endpoint without our extensions answers 404 to all of them; one that has them tells what was not found.
+    fn local<T>(&self, what: &'static str, outcome: Result<T>) -> Result<T> {
+        match outcome {
+            Err(Error::NotFound(answer))
+                if !self.endpoint().is_local() && !answer.message.contains("sprite not found") =>
+            {
+                Err(Error::NotSupported { endpoint: self.transport.label(), what })
+            }
+            other => other,
+        }
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Client({})", self.endpoint())
+    }
+}
+
+fn is_last(line: &ProgressLine) -> bool {
+    matches!(line.kind.as_str(), "complete" | "error")
+}

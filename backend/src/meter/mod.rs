@@ -1,0 +1,291 @@
+//! The meter: each second it asks every running sprite's agent what was used, prices it, keeps it, and tells whoever listens.
+//!
+//! A second that could not be read is not lost: the next reading of the counters covers it. A machine that started anew begins its counters at
+//! zero, which shows in its uptime.
+
+mod rates;
+
+use crate::sprites::{Sprite, SpriteError, Sprites, blocking};
+use crate::store::usage::Tick;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::Request;
+use hyper::client::conn::http1::handshake;
+use hyper_util::rt::TokioIo;
+use local_vmm::MachineHandle;
+use rates::Running;
+use sprites_api::Time;
+use sprites_api::agent::Counters;
+use sprites_api::extension::{UsageHistory, UsageLine, UsageSample, UsageTotals};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::broadcast;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+
+/// Between two samples.
+const TICK: Duration = Duration::from_secs(1);
+/// How long an agent may take to tell its counters.
+const ANSWER: Duration = Duration::from_secs(2);
+/// Largest answer, bytes.
+const MAX_ANSWER: usize = 16 << 10;
+/// Ticks between two looks at the bytes on the host's disk.
+const DISK_EVERY: u64 = 5;
+/// Ticks between two roll-ups of old samples.
+const ROLL_UP_EVERY: u64 = 60;
+/// Lines a slow listener may lag behind.
+const LINES: usize = 4096;
+/// Most samples of a history.
+const MOST: usize = 1000;
+/// Output within this time is use, milliseconds.
+const RECENT: u64 = 1500;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    sprites: Arc<Sprites>,
+    known: Mutex<HashMap<String, Known>>,
+    lines: broadcast::Sender<UsageLine>,
+}
+
+/// What the meter remembers of a sprite.
+#[derive(Clone, Debug)]
+struct Known {
+    name: String,
+    totals: UsageTotals,
+    kept_until: Time,
+    stored_bytes: u64,
+    counters: Option<(Counters, Instant)>,
+    sample: Option<UsageSample>,
+}
+
+impl Meter {
+    /// Starts the meter.
+    pub(crate) fn start(sprites: Arc<Sprites>) -> Arc<Self> {
+        let (lines, _) = broadcast::channel(LINES);
+        let meter = Arc::new(Self { sprites, known: Mutex::default(), lines });
+        let running = Arc::clone(&meter);
+        tokio::spawn(async move {
+            let mut ticks = interval(TICK);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            for number in 0.. {
+                ticks.tick().await;
+                running.tick(number).await;
+            }
+        });
+        meter
+    }
+
+    /// What is known now, one line a sprite, and everything from now on.
+    pub(crate) fn listen(&self) -> (Vec<UsageLine>, broadcast::Receiver<UsageLine>) {
+        let lines = self.lines.subscribe();
+        let now = self.lock().values().map(Known::line).collect();
+        (now, lines)
+    }
+
+    /// Past use of a sprite.
+    pub(crate) async fn history(
+        &self,
+        sprite: &Sprite,
+        window: Duration,
+    ) -> Result<UsageHistory, SpriteError> {
+        let (store, id) = (Arc::clone(&self.sprites.store), sprite.id().to_owned());
+        let window = i64::try_from(window.as_micros()).unwrap_or(i64::MAX);
+        let from = Time::from_micros(Time::now().as_micros().saturating_sub(window).max(0));
+        let samples = blocking(move || Ok(store.samples(&id, from, MOST)?)).await?;
+        let known = self.lock().get(sprite.id()).map(|known| (known.totals, known.stored_bytes));
+        let (totals, stored_bytes) = known.unwrap_or_default();
+        Ok(UsageHistory { samples, totals, stored_bytes })
+    }
+
+    async fn tick(&self, number: u64) {
+        let all = self.sprites.all();
+        let ids: Vec<&str> = all.iter().map(|sprite| sprite.id()).collect();
+        self.lock().retain(|id, _| ids.contains(&id.as_str()));
+        let readings = futures::future::join_all(all.iter().map(|sprite| async move {
+            let counters = match sprite.running_machine() {
+                Some(machine) => timeout(ANSWER, read(&machine)).await.ok().flatten(),
+                None => None,
+            };
+            (sprite, counters)
+        }))
+        .await;
+        let mut ticks = Vec::new();
+        for (sprite, counters) in readings {
+            if counters.is_some_and(|counters| counters.session_idle_ms.is_some_and(|idle| idle < RECENT)) {
+                sprite.touch();
+            }
+            let look = number.is_multiple_of(DISK_EVERY) || !self.lock().contains_key(sprite.id());
+            let before = match self.known(sprite, look).await {
+                Ok(before) => before,
+                Err(error) => {
+                    tracing::warn!("{}: {error}", sprite.record().name);
+                    continue;
+                }
+            };
+            let known = advance(before, counters, sprite.running_machine().is_some());
+            ticks.push(Tick {
+                sprite: sprite.id().to_owned(),
+                sample: known.sample,
+                totals: known.totals,
+                kept_until: known.kept_until,
+            });
+            if known.sample.is_some() || look {
+                // Nobody may be listening.
+                let _ = self.lines.send(known.line());
+            }
+            self.lock().insert(sprite.id().to_owned(), known);
+        }
+        let store = Arc::clone(&self.sprites.store);
+        let roll_up = number % ROLL_UP_EVERY == ROLL_UP_EVERY - 1;
+        let written = blocking(move || {
+            store.record(&ticks)?;
+            if roll_up {
+                store.roll_up(Time::now())?;
+            }
+            Ok(())
+        });
+        if let Err(error) = written.await {
+            tracing::error!("usage is not kept: {error}");
+        }
+    }
+
+    /// What is remembered of a sprite, from the database the first time.
+    async fn known(&self, sprite: &Sprite, look: bool) -> Result<Known, SpriteError> {
+        let held = self.lock().get(sprite.id()).cloned();
+        let mut known = match held {
+            Some(known) => known,
+            None => {
+                let (store, id) = (Arc::clone(&self.sprites.store), sprite.id().to_owned());
+                let (totals, kept_until) = blocking(move || Ok(store.totals(&id)?))
+                    .await?
+                    .unwrap_or((UsageTotals::default(), Time::now()));
+                Known {
+                    name: String::new(),
+                    totals,
+                    kept_until,
+                    stored_bytes: 0,
+                    counters: None,
+                    sample: None,
+                }
+            }
+        };
+        known.name = sprite.record().name;
+        if look {
+            let (disks, id) = (self.sprites.disks.clone(), sprite.id().to_owned());
+            known.stored_bytes = blocking(move || disks.stored_bytes(&id)).await?;
+        }
+        Ok(known)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn line(&self) -> UsageLine {
+        UsageLine {
+            name: self.name.clone(),
+            sample: self.sample,
+            stored_bytes: self.stored_bytes,
+            totals: self.totals,
+        }
+    }
+}
+
+/// What is known after a reading.
+fn advance(mut known: Known, counters: Option<Counters>, running: bool) -> Known {
+    let now = Time::now();
+    let kept = now.seconds_since(known.kept_until).max(0.0);
+    let keeping = rates::keep(&mut known.totals, kept, known.stored_bytes as f64);
+    known.kept_until = now;
+    known.sample = None;
+    let Some(counters) = counters else {
+        if !running {
+            known.counters = None;
+        }
+        return known;
+    };
+    if let Some((before, _)) = known.counters.filter(|(before, _)| before.uptime_ms < counters.uptime_ms) {
+        // The guest's own clock stands still while it sleeps, so a pause is never counted.
+        let seconds = (counters.uptime_ms - before.uptime_ms) as f64 / 1e3;
+        let cpu_seconds = counters.cpu_usec.saturating_sub(before.cpu_usec) as f64 / 1e6;
+        let use_ = Running {
+            seconds,
+            cpu_seconds,
+            memory_bytes: counters.memory_bytes as f64,
+            hot_bytes: known.stored_bytes as f64,
+        };
+        let cost = rates::run(&mut known.totals, use_);
+        known.sample = Some(UsageSample {
+            time: now,
+            seconds,
+            cpus: cpu_seconds / seconds,
+            memory_bytes: counters.memory_bytes,
+            processes: counters.processes,
+            cost_usd: cost + keeping,
+        });
+    }
+    known.counters = Some((counters, Instant::now()));
+    known
+}
+
+/// Asks the agent for its counters.
+async fn read(machine: &MachineHandle) -> Option<Counters> {
+    let stream = machine.connect().await.ok()?;
+    let (mut sender, connection) = handshake(TokioIo::new(stream)).await.ok()?;
+    let exchange = async {
+        let request =
+            Request::get("/v1/agent/usage").header("host", "agent").body(Empty::<Bytes>::new()).ok()?;
+        let answer = sender.send_request(request).await.ok()?;
+        let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await.ok()?;
+        serde_json::from_slice(&body.to_bytes()).ok()
+    };
+    tokio::select! {
+        counters = exchange => counters,
+        _ = connection => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counters(uptime_ms: u64, cpu_usec: u64) -> Counters {
+        Counters {
+            cpu_usec,
+            memory_bytes: 500_000_000,
+            processes: 4,
+            uptime_ms,
+            attached_sessions: 0,
+            session_idle_ms: None,
+        }
+    }
+
+    #[test]
+    fn counters_become_samples_and_a_new_machine_begins_anew() {
+        let known = Known {
+            name: "box".into(),
+            totals: UsageTotals::default(),
+            kept_until: Time::now(),
+            stored_bytes: 0,
+            counters: None,
+            sample: None,
+        };
+        let known = advance(known, Some(counters(1000, 0)), true);
+        assert!(known.sample.is_none());
+        let known = advance(known, Some(counters(2000, 500_000)), true);
+        assert!((known.sample.unwrap().cpus - 0.5).abs() < 1e-9);
+        // A second that was not read is covered by the next reading.
+        let known = advance(known, None, true);
+        let known = advance(known, Some(counters(4000, 2_500_000)), true);
+        assert!((known.sample.unwrap().seconds - 2.0).abs() < 1e-9);
+        assert!((known.totals.running_seconds - 3.0).abs() < 1e-9);
+        // Another boot.
+        let known = advance(known, Some(counters(300, 10)), true);
+        assert!(known.sample.is_none());
+        let known = advance(known, Some(counters(1300, 10)), true);
+        assert!((known.totals.running_seconds - 4.0).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,162 @@
+//! What the agent inside answers: woken if needed, then handed through byte by byte. The path loses the sprite's part; the rest is the
+//! same API on both sides.
+
+use super::App;
+use super::answer::ApiError;
+use crate::sprites::Guard;
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
+use axum::response::{IntoResponse, Response};
+use futures::StreamExt;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use sprites_api::sprite::Status;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// How long an agent may take to the head of its answer. Sessions answer at once; what takes long is in the body.
+const HEAD: Duration = Duration::from_secs(60);
+/// Tells clients that signals may be sent on the socket.
+const CAPABILITIES: HeaderName = HeaderName::from_static("x-sprite-capabilities");
+
+/// Headers that belong to one connection, not to the message (RFC 9110, section 7.6.1), and those that are for this server alone.
+const OURS: [HeaderName; 7] = [
+    header::AUTHORIZATION,
+    header::HOST,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+];
+
+/// `/v1/sprites/{name}/exec`.
+pub(super) async fn exec(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let sprite = app.sprites.get(&name)?;
+    let lists = request.method() == Method::GET && !upgrades(request.headers());
+    if lists && sprite.state().status == Status::Cold {
+        // A sprite without memory has no sessions, and looking must not wake it.
+        return Ok(axum::Json(serde_json::json!({ "count": 0, "sessions": [] })).into_response());
+    }
+    forward(&app, &name, "/v1/exec", request).await
+}
+
+/// `/v1/sprites/{name}/exec/…`.
+pub(super) async fn below(
+    State(app): State<App>,
+    Path((name, rest)): Path<(String, String)>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    // The rest was decoded on its way here; only plain ids and words go on.
+    if !rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'/')) {
+        return Err(ApiError::new(404, "not_found", "session not found"));
+    }
+    let sprite = app.sprites.get(&name)?;
+    if sprite.state().status == Status::Cold {
+        let id: String = rest.split('/').next().unwrap_or_default().chars().take(80).collect();
+        return Err(ApiError::new(404, "not_found", format!("session not found: {id}")));
+    }
+    forward(&app, &name, &format!("/v1/exec/{rest}"), request).await
+}
+
+fn upgrades(headers: &HeaderMap) -> bool {
+    headers.get(header::UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+}
+
+async fn forward(app: &App, name: &str, path: &str, mut request: Request) -> Result<Response, ApiError> {
+    let (stream, guard) = app.sprites.get(name)?.connect().await?;
+    let broken = |what: &str| {
+        ApiError::new(502, "agent_failed", format!("the agent inside the sprite {what}; try again"))
+    };
+    let (mut sender, connection) =
+        http1::handshake(TokioIo::new(stream)).await.map_err(|_| broken("closed the connection"))?;
+    tokio::spawn(async move {
+        // Its end shows in the answer.
+        let _ = connection.with_upgrades().await;
+    });
+    let upgrading = upgrades(request.headers());
+    let client = upgrading.then(|| hyper::upgrade::on(&mut request));
+    let (parts, body) = request.into_parts();
+    let target = match parts.uri.query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    };
+    let uri: Uri = target.parse().map_err(|_| ApiError::new(400, "invalid", "the address cannot be read"))?;
+    let mut inner = hyper::Request::new(body);
+    *inner.method_mut() = parts.method;
+    *inner.uri_mut() = uri;
+    *inner.version_mut() = Version::HTTP_11;
+    *inner.headers_mut() = parts.headers;
+    strip(inner.headers_mut(), upgrading);
+    inner.headers_mut().insert(header::HOST, HeaderValue::from_static("sprite"));
+    let answer = match timeout(HEAD, sender.send_request(inner)).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(_)) => return Err(broken("broke the connection")),
+        Err(_) => {
+            return Err(ApiError::new(
+                504,
+                "timeout",
+                "the agent inside the sprite does not answer; the sprite may be overloaded",
+            ));
+        }
+    };
+    if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let client = client.ok_or_else(|| broken("changed the protocol without being asked"))?;
+        return Ok(join(client, answer, guard));
+    }
+    let (mut parts, body) = answer.into_parts();
+    strip(&mut parts.headers, false);
+    // The sprite stays awake until the last byte has gone through.
+    let body = Body::from_stream(futures::stream::unfold(
+        (Body::new(body).into_data_stream(), guard),
+        |(mut pieces, guard)| async {
+            let piece = pieces.next().await?;
+            Some((piece, (pieces, guard)))
+        },
+    ));
+    let mut response = Response::new(body);
+    *response.status_mut() = parts.status;
+    *response.headers_mut() = parts.headers;
+    Ok(response)
+}
+
+/// Connects both sides after they changed to WebSocket, each direction ending for itself.
+fn join(
+    client: hyper::upgrade::OnUpgrade,
+    mut answer: hyper::Response<hyper::body::Incoming>,
+    guard: Guard,
+) -> Response {
+    let inside = hyper::upgrade::on(&mut answer);
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    *response.headers_mut() = answer.headers().clone();
+    response.headers_mut().entry(CAPABILITIES).or_insert(HeaderValue::from_static("signal"));
+    tokio::spawn(async move {
+        let _guard = guard;
+        match tokio::try_join!(client, inside) {
+            Ok((client, inside)) => {
+                let (mut client, mut inside) = (TokioIo::new(client), TokioIo::new(inside));
+                // Either side may go away at any moment; that is how sessions end.
+                let _ = tokio::io::copy_bidirectional(&mut client, &mut inside).await;
+            }
+            Err(error) => tracing::info!("a socket closed before it opened: {error}"),
+        }
+    });
+    response
+}
+
+fn strip(headers: &mut HeaderMap, upgrading: bool) {
+    for name in OURS {
+        headers.remove(name);
+    }
+    if !upgrading {
+        headers.remove(header::CONNECTION);
+        headers.remove(header::UPGRADE);
+        headers.remove("keep-alive");
+    }
+}

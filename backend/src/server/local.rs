@@ -1,0 +1,103 @@
+//! `/v1/local/…`: what the original does not offer. None of it wakes a sprite or keeps one awake.
+
+use super::App;
+use super::answer::{ApiError, HEARTBEAT, json, lines};
+use crate::sprites::blocking;
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use sprites_api::Time;
+use sprites_api::extension::{Fork, Images, Tree, TreeNode, UsageHistory, UsageLine, UsageTotals, Version};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::broadcast::error::RecvError;
+
+/// Longest window of a history.
+const MAX_WINDOW: Duration = Duration::from_secs(30 * 24 * 3600);
+
+pub(super) async fn version() -> Json<Version> {
+    Json(Version {
+        product: "sprites-tui".into(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        machine: "emulated".into(),
+        pid: std::process::id(),
+    })
+}
+
+/// One line a sprite, then a line for each sample, and a sign of life now and then.
+pub(super) async fn usage(State(app): State<App>) -> Response {
+    let (mut now, samples) = app.meter.listen();
+    now.reverse();
+    lines(futures::stream::unfold((now, samples), |(mut now, mut samples)| async move {
+        loop {
+            if let Some(line) = now.pop() {
+                return Some((line, (now, samples)));
+            }
+            match tokio::time::timeout(HEARTBEAT, samples.recv()).await {
+                Ok(Ok(line)) => return Some((line, (now, samples))),
+                // Each line tells the whole; missing some does no harm.
+                Ok(Err(RecvError::Lagged(_))) => {}
+                Ok(Err(RecvError::Closed)) => return None,
+                Err(_) => {
+                    let beat = UsageLine {
+                        name: String::new(),
+                        sample: None,
+                        stored_bytes: 0,
+                        totals: UsageTotals::default(),
+                    };
+                    return Some((beat, (now, samples)));
+                }
+            }
+        }
+    }))
+}
+
+pub(super) async fn history(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    Query(query): Query<HashMap<String, String>>,
+) -> Result<Json<UsageHistory>, ApiError> {
+    let sprite = app.sprites.get(&name)?;
+    let text = query.get("window").map_or("1h", String::as_str);
+    let window = sprites_api::duration::parse(text).filter(|window| !window.is_zero());
+    let bad = || ApiError::new(400, "invalid", "window takes a length of time such as 10m, 1h or 24h");
+    Ok(Json(app.meter.history(&sprite, window.ok_or_else(bad)?.min(MAX_WINDOW)).await?))
+}
+
+pub(super) async fn tree(State(app): State<App>, Path(name): Path<String>) -> Result<Json<Tree>, ApiError> {
+    let sprite = app.sprites.get(&name)?;
+    let (sprites, id) = (Arc::clone(&app.sprites), sprite.id().to_owned());
+    let tree = blocking(move || sprites.disks.tree(&id)).await?;
+    let nodes = tree.nodes.into_iter().map(|node| TreeNode {
+        id: node.id,
+        parent: node.parent,
+        create_time: Time::from_micros(node.create_time),
+        comment: node.comment,
+        is_auto: node.is_auto,
+        exclusive_bytes: node.exclusive,
+        shared_bytes: node.shared,
+    });
+    Ok(Json(Tree { nodes: nodes.collect() }))
+}
+
+pub(super) async fn fork(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, ApiError> {
+    let wish: Fork = json(body)?;
+    let sprite = app.sprites.fork(&name, wish.name, wish.checkpoint).await?;
+    Ok((StatusCode::CREATED, Json(sprite.view())).into_response())
+}
+
+pub(super) async fn images(State(app): State<App>) -> Result<Json<Images>, ApiError> {
+    Ok(Json(app.images.list().await?))
+}
+
+pub(super) async fn build_image(State(app): State<App>) -> Response {
+    lines(app.images.build())
+}

@@ -1,0 +1,254 @@
+//! The local server: the vendor's API and our extensions, over a unix socket and loopback TCP.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `mod` | start, listeners, end |
+//! | `access` | who may call |
+//! | `answer` | errors and streams as answers |
+//! | `sprites` | `/v1/sprites…` |
+//! | `checkpoints` | `/v1/sprites/{name}/checkpoint…` |
+//! | `forward` | everything that the agent inside answers |
+//! | `local` | `/v1/local/…`, our extensions |
+//! | `images` | building base images, one at a time for all callers |
+
+mod access;
+mod answer;
+mod checkpoints;
+mod forward;
+mod images;
+mod local;
+mod sprites;
+
+use crate::meter::Meter;
+use crate::paths::{PathError, Paths};
+use crate::sprites::{Settings, SpriteError, Sprites};
+use crate::store::{Store, StoreError};
+use access::Token;
+use answer::ApiError;
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{HeaderName, HeaderValue, Method, Uri};
+use axum::middleware;
+use axum::routing::{any, get, post};
+use images::ImageBuilds;
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::signal::unix::{SignalKind, signal};
+use tower_http::catch_panic::CatchPanicLayer;
+
+/// Largest body of a call that is not forwarded, bytes.
+const MAX_BODY: usize = 1 << 20;
+/// What answers say about the version; clients take it for the runtime's.
+const VERSION: HeaderName = HeaderName::from_static("sprite-version");
+
+/// What a server needs to know.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// Where things live.
+    pub paths: Paths,
+    /// The executable whose `machine` subcommand runs a machine; usually the present one.
+    pub exe: PathBuf,
+    /// TCP port on loopback; 0 takes the one of last time, or any.
+    pub port: u16,
+    /// After this long without use a running sprite turns warm.
+    pub idle: Duration,
+    /// After this long a warm sprite turns cold.
+    pub warm: Duration,
+}
+
+impl ServerConfig {
+    /// The usual values.
+    pub fn new(paths: Paths, exe: PathBuf) -> Self {
+        Self { paths, exe, port: 0, idle: Duration::from_secs(30), warm: Duration::from_secs(600) }
+    }
+}
+
+/// Why a server does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// No place to put things.
+    #[error(transparent)]
+    Paths(#[from] PathError),
+    /// Another server runs.
+    #[error("a server already runs for {0}; use it, or stop it first")]
+    Running(PathBuf),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The sprites.
+    #[error("the sprites cannot be opened: {0}")]
+    Sprites(String),
+    /// The token.
+    #[error("the token in {path} cannot be used: {why}; remove the file to have a new one made")]
+    Token {
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// A socket or file.
+    #[error("cannot {doing} {place}: {source}")]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// On what.
+        place: String,
+        /// The host's reason.
+        source: io::Error,
+    },
+}
+
+impl From<SpriteError> for ServerError {
+    fn from(error: SpriteError) -> Self {
+        Self::Sprites(error.to_string())
+    }
+}
+
+/// Everything a call may need.
+#[derive(Clone)]
+struct App {
+    sprites: Arc<Sprites>,
+    meter: Arc<Meter>,
+    images: ImageBuilds,
+}
+
+/// The key under which the TCP port of last time is kept, so that URLs stay valid.
+const PORT: &str = "port";
+
+/// Runs the server until SIGTERM, SIGINT or SIGHUP. Machines are left running; the next server takes them over.
+pub async fn run(config: ServerConfig) -> Result<(), ServerError> {
+    let paths = config.paths.clone();
+    paths.prepare()?;
+    let lock = take_lock(&paths.server_lock())?;
+    let token = Token::load_or_make(&paths.token())?;
+    let store = Arc::new(Store::open(&paths.database())?);
+    let tcp = bind(config.port, &store).await?;
+    let address = tcp.local_addr().map_err(|source| io_error("ask for", "the address", source))?;
+    if let Err(error) = store.set(PORT, &address.port().to_string()) {
+        tracing::warn!("{error}");
+    }
+    let settings = Settings { exe: config.exe, idle: config.idle, warm: config.warm, port: address.port() };
+    let sprites = Sprites::open(paths.clone(), store, settings).await?;
+    let meter = Meter::start(Arc::clone(&sprites));
+    let app = App { images: ImageBuilds::new(paths.images()), sprites, meter };
+
+    let socket = paths.server_socket();
+    // The lock is ours, so whatever stands there is a dead server's.
+    let _ = fs::remove_file(&socket);
+    let unix = UnixListener::bind(&socket)
+        .map_err(|source| io_error("listen on", &socket.display().to_string(), source))?;
+    fs::set_permissions(&socket, Permissions::from_mode(0o600))
+        .map_err(|source| io_error("guard", &socket.display().to_string(), source))?;
+    let info = serde_json::json!({ "tcp": format!("http://{address}"), "pid": std::process::id() });
+    let place = paths.server_info();
+    fs::write(&place, info.to_string())
+        .map_err(|source| io_error("write", &place.display().to_string(), source))?;
+    tracing::info!("serving on {} and http://{address}", socket.display());
+
+    let open = router(app.clone());
+    let guarded = router(app).layer(middleware::from_fn_with_state(Arc::new(token), access::check));
+    let ended = {
+        let mut signals = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()]
+            .map(|kind| signal(kind).map_err(|source| io_error("watch", "signals", source)));
+        let [terminate, interrupt, hangup] = &mut signals;
+        let (Ok(terminate), Ok(interrupt), Ok(hangup)) = (terminate, interrupt, hangup) else {
+            return Err(io_error("watch", "signals", io::ErrorKind::Other.into()));
+        };
+        tokio::select! {
+            ended = axum::serve(unix, open) => ended,
+            ended = axum::serve(tcp, guarded) => ended,
+            // Streams never end by themselves; machines and disks need no farewell from here.
+            _ = terminate.recv() => Ok(()),
+            _ = interrupt.recv() => Ok(()),
+            _ = hangup.recv() => Ok(()),
+        }
+    };
+    for path in [paths.server_info(), paths.server_socket()] {
+        let _ = fs::remove_file(path);
+    }
+    drop(lock);
+    ended.map_err(|source| io_error("serve", "calls", source))
+}
+
+fn io_error(doing: &'static str, place: &str, source: io::Error) -> ServerError {
+    ServerError::Io { doing, place: place.to_owned(), source }
+}
+
+fn take_lock(path: &Path) -> Result<File, ServerError> {
+    let file = File::create(path).map_err(|source| io_error("open", &path.display().to_string(), source))?;
+    let start = std::time::Instant::now();
+    // A machine that is being started holds a copy of its parent's lock for a moment.
+    while file.try_lock().is_err() {
+        if start.elapsed() > Duration::from_millis(500) {
+            return Err(ServerError::Running(path.parent().unwrap_or(path).to_owned()));
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(file)
+}
+
+/// Listens on the wanted port of loopback, else on the one of last time, else on any.
+async fn bind(wanted: u16, store: &Store) -> Result<TcpListener, ServerError> {
+    let last = store.setting(PORT)?.and_then(|port| port.parse().ok()).unwrap_or(0);
+    let choices: &[u16] = if wanted == 0 { &[last, 0] } else { &[wanted] };
+    let mut failure = io::ErrorKind::AddrInUse.into();
+    for port in choices {
+        match TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, *port))).await {
+            Ok(listener) => return Ok(listener),
+            Err(error) => failure = error,
+        }
+    }
+    Err(io_error("listen on", &format!("port {wanted} of 127.0.0.1"), failure))
+}
+
+fn router(app: App) -> Router {
+    let forwarded = Router::new()
+        .route("/v1/sprites/{name}/exec", any(forward::exec))
+        .route("/v1/sprites/{name}/exec/{*rest}", any(forward::below));
+    Router::new()
+        .route("/v1/sprites", get(sprites::list).post(sprites::create))
+        .route("/v1/sprites/{name}", get(sprites::get).put(sprites::update).delete(sprites::delete))
+        .route("/v1/sprites/{name}/checkpoint", post(checkpoints::create))
+        .route("/v1/sprites/{name}/checkpoints", get(checkpoints::list))
+        .route("/v1/sprites/{name}/checkpoints/{id}", get(checkpoints::get).delete(checkpoints::delete))
+        .route("/v1/sprites/{name}/checkpoints/{id}/restore", post(checkpoints::restore))
+        .route("/v1/local/version", get(local::version))
+        .route("/v1/local/usage", get(local::usage))
+        .route("/v1/local/sprites/{name}/usage", get(local::history))
+        .route("/v1/local/sprites/{name}/tree", get(local::tree))
+        .route("/v1/local/sprites/{name}/fork", post(local::fork))
+        .route("/v1/local/images", get(local::images))
+        .route("/v1/local/images/build", post(local::build_image))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .merge(forwarded)
+        .fallback(unknown)
+        .method_not_allowed_fallback(not_allowed)
+        .layer(CatchPanicLayer::custom(answer::panicked))
+        .layer(middleware::map_response(stamp))
+        .with_state(app)
+}
+
+async fn unknown(uri: Uri) -> ApiError {
+    ApiError::new(
+        404,
+        "not_found",
+        format!("there is nothing at {}", uri.path().chars().take(120).collect::<String>()),
+    )
+}
+
+async fn not_allowed(method: Method, uri: Uri) -> ApiError {
+    let path: String = uri.path().chars().take(120).collect();
+    ApiError::new(405, "method_not_allowed", format!("{method} is not possible on {path}"))
+}
+
+/// Every answer tells the version.
+async fn stamp(mut response: axum::response::Response) -> axum::response::Response {
+    response.headers_mut().entry(VERSION).or_insert(HeaderValue::from_static(env!("CARGO_PKG_VERSION")));
+    response
+}

@@ -1,0 +1,211 @@
+//! A sprite's folder: its disk, its kernel files, and the copy of its record.
+//!
+//! Order makes it safe against a cut at any point: the record's copy is written last when a sprite is made, and removed first when it is
+//! destroyed. So a folder with a copy is whole, and one without is rubbish.
+
+use super::SpriteError;
+use crate::paths::Paths;
+use crate::store::{Record, Store};
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use vmm_disk::{Checkpoint, NewCheckpoint, Restored, Tree, Volume};
+use vmm_image::Image;
+
+/// Largest record that is read, bytes.
+const MAX_RECORD: u64 = 1 << 20;
+
+/// All sprites' folders.
+#[derive(Clone, Debug)]
+pub(crate) struct Disks {
+    paths: Paths,
+    store: vmm_disk::Store,
+}
+
+impl Disks {
+    pub(crate) fn open(paths: &Paths) -> Result<Self, SpriteError> {
+        Ok(Self { store: vmm_disk::Store::open(&paths.sprites())?, paths: paths.clone() })
+    }
+
+    /// Brings folders and database together after whatever happened; gives all sprites.
+    pub(super) fn settle(&self, database: &Store) -> Result<Vec<Record>, SpriteError> {
+        let mut known: HashMap<String, Record> =
+            database.sprites()?.into_iter().map(|record| (record.id.clone(), record)).collect();
+        let mut names: HashSet<String> = known.values().map(|record| record.name.clone()).collect();
+        let root = self.paths.sprites();
+        let mut records = Vec::new();
+        for entry in fs::read_dir(&root).map_err(io("read", &root))?.flatten() {
+            let id = entry.file_name().to_string_lossy().into_owned();
+            if !entry.path().is_dir() || id.starts_with('.') {
+                continue;
+            }
+            match (known.remove(&id), self.read(&id)) {
+                (Some(record), Some(_)) => records.push(record),
+                (None, Some(mut record)) if record.id == id => {
+                    tracing::warn!("the sprite {} is not in the database and is taken up again", record.name);
+                    while !names.insert(record.name.clone()) {
+                        record.name = format!("{}-again", record.name.chars().take(40).collect::<String>());
+                    }
+                    database.put(&record)?;
+                    records.push(record);
+                }
+                (known, _) => {
+                    if let Some(record) = known {
+                        tracing::warn!(
+                            "the sprite {} was being destroyed, which is now finished",
+                            record.name
+                        );
+                        database.remove(&record.id)?;
+                    }
+                    self.sweep(&id)?;
+                }
+            }
+        }
+        // Their folders are gone altogether.
+        for record in known.into_values() {
+            tracing::warn!("the disk of the sprite {} is gone, and so the sprite is", record.name);
+            database.remove(&record.id)?;
+        }
+        Ok(records)
+    }
+
+    /// Fills the folder of a new sprite from an image.
+    pub(super) fn create(&self, record: &Record, image: &Image) -> Result<(), SpriteError> {
+        self.fill(record, |dir| {
+            share(&image.kernel(), &dir.join("vmlinuz"))?;
+            share(&image.modules(), &dir.join("modules.cpio"))?;
+            Ok(self.store.create(&dir.join("volume"), &image.rootfs(), vmm_disk::DEFAULT_SIZE)?)
+        })
+    }
+
+    /// Fills the folder of a new sprite from a checkpoint of another.
+    pub(super) fn fork(&self, from: &str, checkpoint: &str, record: &Record) -> Result<(), SpriteError> {
+        let origin = self.paths.sprite(from);
+        self.fill(record, |dir| {
+            share(&origin.join("vmlinuz"), &dir.join("vmlinuz"))?;
+            share(&origin.join("modules.cpio"), &dir.join("modules.cpio"))?;
+            Ok(self.store.fork(&origin.join("volume"), checkpoint, &dir.join("volume"))?)
+        })
+    }
+
+    fn fill(
+        &self,
+        record: &Record,
+        make: impl FnOnce(&Path) -> Result<(), SpriteError>,
+    ) -> Result<(), SpriteError> {
+        let dir = self.paths.sprite(&record.id);
+        fs::create_dir_all(&dir).map_err(io("make", &dir))?;
+        let made = make(&dir).and_then(|()| self.write(record));
+        if made.is_err() {
+            self.sweep(&record.id)?;
+        }
+        made
+    }
+
+    /// Removes a sprite for good.
+    pub(super) fn destroy(&self, database: &Store, id: &str) -> Result<(), SpriteError> {
+        let copy = self.copy(id);
+        match fs::remove_file(&copy) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                return Err(io("remove", &copy)(source));
+            }
+            _ => {}
+        }
+        database.remove(id)?;
+        self.sweep(id)
+    }
+
+    /// Removes the folder of a sprite that is none, or none any more.
+    fn sweep(&self, id: &str) -> Result<(), SpriteError> {
+        match self.store.destroy(&self.paths.volume(id)) {
+            Ok(()) | Err(vmm_disk::Error::NoVolume(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let dir = self.paths.sprite(id);
+        match fs::remove_dir_all(&dir) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(io("remove", &dir)(source)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes the copy of a record.
+    pub(super) fn write(&self, record: &Record) -> Result<(), SpriteError> {
+        let path = self.copy(&record.id);
+        let fresh = path.with_extension("new");
+        let text =
+            serde_json::to_vec_pretty(record).map_err(|error| SpriteError::Inner(error.to_string()))?;
+        let write = || {
+            let mut file = fs::File::create(&fresh)?;
+            file.write_all(&text)?;
+            file.sync_all()?;
+            fs::rename(&fresh, &path)
+        };
+        write().map_err(io("write", &path))
+    }
+
+    fn read(&self, id: &str) -> Option<Record> {
+        let path = self.copy(id);
+        if fs::metadata(&path).ok()?.len() > MAX_RECORD {
+            return None;
+        }
+        serde_json::from_slice(&fs::read(path).ok()?).ok()
+    }
+
+    fn copy(&self, id: &str) -> PathBuf {
+        self.paths.sprite(id).join("sprite.json")
+    }
+
+    /// A checkpoint of a disk that no machine runs on.
+    pub(super) fn checkpoint(&self, id: &str, new: NewCheckpoint) -> Result<Checkpoint, SpriteError> {
+        Ok(Volume::open(&self.paths.volume(id))?.checkpoint(new)?)
+    }
+
+    /// Puts a disk that no machine runs on back to a checkpoint.
+    pub(super) fn restore(&self, id: &str, checkpoint: &str) -> Result<Restored, SpriteError> {
+        Ok(Volume::open(&self.paths.volume(id))?.restore(checkpoint)?)
+    }
+
+    /// Takes a checkpoint of a disk that no machine runs on out of its list.
+    pub(super) fn forget(&self, id: &str, checkpoint: &str) -> Result<(), SpriteError> {
+        Ok(Volume::open(&self.paths.volume(id))?.forget(checkpoint)?)
+    }
+
+    /// Gives back the bytes that nothing reaches.
+    pub(super) fn reclaim(&self, id: &str) -> Result<u64, SpriteError> {
+        Ok(self.store.reclaim(&self.paths.volume(id))?)
+    }
+
+    /// The checkpoints of a disk, oldest first.
+    pub(crate) fn checkpoints(&self, id: &str) -> Result<Vec<Checkpoint>, SpriteError> {
+        Ok(self.store.checkpoints(&self.paths.volume(id))?)
+    }
+
+    /// The checkpoint a live disk stands on.
+    pub(crate) fn parent(&self, id: &str) -> Result<Option<String>, SpriteError> {
+        Ok(self.store.parent(&self.paths.volume(id))?)
+    }
+
+    /// The checkpoints of a disk with their bytes.
+    pub(crate) fn tree(&self, id: &str) -> Result<Tree, SpriteError> {
+        Ok(self.store.tree(&self.paths.volume(id))?)
+    }
+
+    /// Bytes a disk takes on the host.
+    pub(crate) fn stored_bytes(&self, id: &str) -> Result<u64, SpriteError> {
+        Ok(self.store.stored_bytes(&self.paths.volume(id))?)
+    }
+}
+
+fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SpriteError {
+    let path = path.to_owned();
+    move |source| SpriteError::Io { doing, path, source }
+}
+
+/// A second name for a file, or a copy where the file system does not give one.
+fn share(from: &Path, to: &Path) -> Result<(), SpriteError> {
+    if fs::hard_link(from, to).is_ok() {
+        return Ok(());
+    }
+    fs::copy(from, to).map(drop).map_err(io("copy", from))
+}

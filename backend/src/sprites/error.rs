@@ -1,0 +1,88 @@
+//! What can go wrong with a sprite, and the HTTP status it is told with.
+
+use local_vmm::HandleError;
+use sprites_api::name::NameError;
+
+/// Each one plain sentence.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SpriteError {
+    #[error("sprite not found: {0}")]
+    Unknown(String),
+    #[error("a sprite named {0} exists; choose another name")]
+    Exists(String),
+    #[error("{0}")]
+    Name(NameError),
+    #[error("{0}")]
+    Value(String),
+    #[error("{}", told(.0))]
+    Disk(#[from] vmm_disk::Error),
+    #[error("{0}")]
+    Store(#[from] crate::store::StoreError),
+    #[error(
+        "there is no base image yet; build one with `sprites-tui image build` or in the app, then create the sprite again"
+    )]
+    NoImage,
+    #[error("{0}")]
+    Image(String),
+    #[error("{0}")]
+    Machine(#[from] HandleError),
+    #[error("checkpoint {0} is the one the sprite stands on; restore or make another before deleting it")]
+    InUse(String),
+    #[error("the sprite is being destroyed")]
+    Ending,
+    #[error(
+        "the sprite did not do this within {0} s; its machine may be overloaded, try again or look at its console.log"
+    )]
+    Late(u64),
+    #[error("cannot {doing} {path}: {source}")]
+    Io { doing: &'static str, path: std::path::PathBuf, source: std::io::Error },
+    #[error("the server has a fault: {0}; please report it")]
+    Inner(String),
+}
+
+impl SpriteError {
+    pub(crate) fn image(error: vmm_image::Error) -> Self {
+        match error {
+            vmm_image::Error::NoImages => Self::NoImage,
+            other => Self::Image(told(&other)),
+        }
+    }
+
+    /// HTTP status.
+    pub(crate) fn status(&self) -> u16 {
+        match self {
+            Self::Unknown(_) | Self::Disk(vmm_disk::Error::NoCheckpoint(_)) => 404,
+            Self::Exists(_) | Self::InUse(_) | Self::Ending | Self::NoImage => 409,
+            Self::Disk(vmm_disk::Error::IsCurrent | vmm_disk::Error::Order(_)) => 409,
+            Self::Name(_) | Self::Value(_) | Self::Disk(vmm_disk::Error::CommentTooLong(_)) => 400,
+            Self::Disk(error) if error.is_no_space() => 507,
+            Self::Machine(_) => 502,
+            Self::Late(_) => 504,
+            Self::Disk(_) | Self::Store(_) | Self::Image(_) | Self::Io { .. } | Self::Inner(_) => 500,
+        }
+    }
+
+    /// Machine code of the answer's body.
+    pub(crate) fn code(&self) -> &'static str {
+        match self {
+            Self::NoImage => "no_image",
+            _ => match self.status() {
+                404 => "not_found",
+                409 => "conflict",
+                400 => "invalid",
+                502 => "machine_failed",
+                504 => "timeout",
+                507 => "no_space",
+                _ => "internal",
+            },
+        }
+    }
+}
+
+/// An error with its cause.
+fn told(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
+}

@@ -1,0 +1,352 @@
+//! All sprites of this machine.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `mod` | the table of sprites: making, forking, finding, destroying |
+//! | `life` | the task of one sprite, which owns its state |
+//! | `disk` | a sprite's folder and disk |
+//! | `error` | what can go wrong |
+
+mod disk;
+mod error;
+mod life;
+
+pub(crate) use error::SpriteError;
+pub(crate) use life::{Guard, Sprite};
+
+use crate::paths::Paths;
+use crate::store::{Record, Store};
+use disk::Disks;
+use local_vmm::MachineHandle;
+use sprites_api::Time;
+use sprites_api::sprite::{CreateSprite, OrgCounts, Status, UpdateSprite, WatchLine};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::broadcast;
+use uuid::Uuid;
+use vmm_image::ImageStore;
+
+/// Name of the organisation that the local server speaks for.
+pub(crate) const ORGANIZATION: &str = "local";
+/// Most labels of a sprite.
+const MAX_LABELS: usize = 50;
+/// Longest label, bytes.
+const MAX_LABEL: usize = 128;
+/// Most environment variables, and bytes of all of them.
+const MAX_ENVIRONMENT: (usize, usize) = (256, 32 << 10);
+/// Changes that a slow watcher may lag behind.
+const CHANGES: usize = 1024;
+
+/// How the server runs machines.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// The executable whose `machine` subcommand runs one.
+    pub exe: PathBuf,
+    /// After this long without use a running sprite turns warm.
+    pub idle: Duration,
+    /// After this long a warm one turns cold.
+    pub warm: Duration,
+    /// The TCP port of the server, for URLs.
+    pub port: u16,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Sprites {
+    pub(crate) paths: Paths,
+    pub(crate) store: Arc<Store>,
+    pub(crate) disks: Disks,
+    pub(crate) settings: Settings,
+    images: ImageStore,
+    all: Mutex<BTreeMap<String, Entry>>,
+    changes: broadcast::Sender<WatchLine>,
+}
+
+/// A place in the table.
+#[derive(Debug)]
+enum Entry {
+    /// Being made: the name is taken.
+    Coming,
+    Here(Arc<Sprite>),
+}
+
+impl Sprites {
+    /// Opens everything below the data root, takes over machines that run, and clears away what was half-made.
+    pub(crate) async fn open(
+        paths: Paths,
+        store: Arc<Store>,
+        settings: Settings,
+    ) -> Result<Arc<Self>, SpriteError> {
+        let disks = Disks::open(&paths)?;
+        let images = ImageStore::open(paths.images()).map_err(SpriteError::image)?;
+        let records = {
+            let (disks, store) = (disks.clone(), Arc::clone(&store));
+            blocking(move || disks.settle(&store)).await?
+        };
+        let (changes, _) = broadcast::channel(CHANGES);
+        let sprites =
+            Arc::new(Self { paths, store, disks, settings, images, all: Mutex::default(), changes });
+        for record in records {
+            let machine = match MachineHandle::adopt(&sprites.paths.machine(&record.id)).await {
+                Ok(machine) => machine,
+                Err(error) => {
+                    // It holds its lock and does not answer: nothing but force is left.
+                    tracing::error!("the machine of {} is not to be had and is ended: {error}", record.name);
+                    let handle = MachineHandle::at(&sprites.paths.machine(&record.id));
+                    handle.kill();
+                    let _ = tokio::time::timeout(Duration::from_secs(10), handle.wait_exit()).await;
+                    None
+                }
+            };
+            let name = record.name.clone();
+            let sprite = Sprite::spawn(&sprites, record, machine).await;
+            sprites.table().insert(name, Entry::Here(sprite));
+        }
+        Ok(sprites)
+    }
+
+    /// The sprite of that name.
+    pub(crate) fn get(&self, name: &str) -> Result<Arc<Sprite>, SpriteError> {
+        match self.table().get(name) {
+            Some(Entry::Here(sprite)) => Ok(Arc::clone(sprite)),
+            _ => Err(SpriteError::Unknown(name.chars().take(80).collect())),
+        }
+    }
+
+    /// All sprites, by name.
+    pub(crate) fn all(&self) -> Vec<Arc<Sprite>> {
+        self.table()
+            .values()
+            .filter_map(|entry| match entry {
+                Entry::Here(sprite) => Some(Arc::clone(sprite)),
+                Entry::Coming => None,
+            })
+            .collect()
+    }
+
+    /// How many sprites are in which state.
+    pub(crate) fn counts(&self) -> OrgCounts {
+        let mut counts = OrgCounts { name: ORGANIZATION.into(), ..OrgCounts::default() };
+        for sprite in self.all() {
+            match sprite.state().status {
+                Status::Running => counts.running += 1,
+                Status::Warm => counts.warm += 1,
+                Status::Cold | Status::Unknown => counts.cold += 1,
+            }
+        }
+        counts
+    }
+
+    /// Tells of every change from now on.
+    pub(crate) fn watch(&self) -> broadcast::Receiver<WatchLine> {
+        self.changes.subscribe()
+    }
+
+    /// Tells watchers how a sprite is now.
+    pub(crate) fn tell(&self, sprite: &Sprite) {
+        // Nobody may be watching.
+        let _ = self.changes.send(WatchLine { org: Some(self.counts()), ..sprite.watch_line() });
+    }
+
+    /// Makes a sprite from the newest image. It is cold until it is used.
+    pub(crate) async fn create(self: &Arc<Self>, wish: CreateSprite) -> Result<Arc<Sprite>, SpriteError> {
+        let place = self.reserve(&wish.name)?;
+        let labels = wish.labels.unwrap_or_default();
+        check_labels(&labels)?;
+        let environment = wish.environment.unwrap_or_default();
+        check_environment(&environment)?;
+        let images = self.images.clone();
+        let image = blocking(move || images.latest().map_err(SpriteError::image)).await?;
+        let record = Record {
+            id: format!("sprite-{}", Uuid::new_v4()),
+            name: wish.name,
+            labels,
+            url_settings: check_auth(wish.url_settings.unwrap_or_default())?,
+            config: wish.config.unwrap_or_default(),
+            environment,
+            created_at: Time::now(),
+            updated_at: Time::now(),
+            last_running_at: None,
+            last_warming_at: None,
+            image: Some(image.info.id.clone()),
+        };
+        let disks = self.disks.clone();
+        self.admit(place, record, move |record| disks.create(record, &image)).await
+    }
+
+    /// Makes a sprite that begins as a checkpoint of another; without one, as that one's present state, of which an automatic checkpoint is
+    /// made first.
+    pub(crate) async fn fork(
+        self: &Arc<Self>,
+        from: &str,
+        name: String,
+        checkpoint: Option<String>,
+    ) -> Result<Arc<Sprite>, SpriteError> {
+        let origin = self.get(from)?;
+        let place = self.reserve(&name)?;
+        let checkpoint = match checkpoint {
+            Some(id) => id,
+            None => origin.checkpoint(Some(format!("Before forking {name}")), true).await?.id,
+        };
+        let parent = origin.record();
+        let record = Record {
+            id: format!("sprite-{}", Uuid::new_v4()),
+            name,
+            created_at: Time::now(),
+            updated_at: Time::now(),
+            last_running_at: None,
+            last_warming_at: None,
+            ..parent.clone()
+        };
+        let disks = self.disks.clone();
+        self.admit(place, record, move |record| disks.fork(&parent.id, &checkpoint, record)).await
+    }
+
+    /// Takes a name; it is free again when the answer is dropped.
+    fn reserve(self: &Arc<Self>, name: &str) -> Result<Place, SpriteError> {
+        sprites_api::name::check(name).map_err(SpriteError::Name)?;
+        let mut table = self.table();
+        if table.contains_key(name) {
+            return Err(SpriteError::Exists(name.to_owned()));
+        }
+        table.insert(name.to_owned(), Entry::Coming);
+        Ok(Place { sprites: Arc::clone(self), name: Some(name.to_owned()) })
+    }
+
+    async fn admit(
+        self: &Arc<Self>,
+        mut place: Place,
+        record: Record,
+        make: impl FnOnce(&Record) -> Result<(), SpriteError> + Send + 'static,
+    ) -> Result<Arc<Sprite>, SpriteError> {
+        let store = Arc::clone(&self.store);
+        let made = record.clone();
+        let sprites = Arc::clone(self);
+        // Not to be cut off half-way by a client that goes away.
+        let work = tokio::spawn(async move {
+            blocking(move || {
+                make(&made)?;
+                Ok(store.put(&made)?)
+            })
+            .await?;
+            let sprite = Sprite::spawn(&sprites, record, None).await;
+            if let Some(name) = place.name.take() {
+                sprites.table().insert(name, Entry::Here(Arc::clone(&sprite)));
+            }
+            sprites.tell(&sprite);
+            Ok(sprite)
+        });
+        work.await.map_err(|error| SpriteError::Inner(error.to_string()))?
+    }
+
+    /// Changes a sprite's settings.
+    pub(crate) async fn update(&self, name: &str, wish: UpdateSprite) -> Result<Arc<Sprite>, SpriteError> {
+        let sprite = self.get(name)?;
+        if let Some(labels) = &wish.labels {
+            check_labels(labels)?;
+        }
+        let mut settings = sprite.record().url_settings;
+        if let Some(change) = wish.url_settings {
+            settings.auth = change.auth.unwrap_or(settings.auth);
+            settings.private_access = change.private_access.or(settings.private_access);
+        }
+        let settings = check_auth(settings)?;
+        let labels = if wish.clear_labels == Some(true) { Some(Vec::new()) } else { wish.labels };
+        sprite
+            .change(self, |record| {
+                record.url_settings = settings;
+                if let Some(labels) = labels {
+                    record.labels = labels;
+                }
+                record.updated_at = Time::now();
+            })
+            .await?;
+        self.tell(&sprite);
+        Ok(sprite)
+    }
+
+    /// Destroys a sprite: machine, disk, checkpoints, usage. There is no way back.
+    pub(crate) async fn delete(self: &Arc<Self>, name: &str) -> Result<(), SpriteError> {
+        let sprite = self.get(name)?;
+        let sprites = Arc::clone(self);
+        let work = tokio::spawn(async move {
+            sprite.end().await?;
+            let (disks, store, id) =
+                (sprites.disks.clone(), Arc::clone(&sprites.store), sprite.id().to_owned());
+            blocking(move || disks.destroy(&store, &id)).await?;
+            let _ = tokio::fs::remove_dir_all(sprites.paths.machine(sprite.id())).await;
+            sprites.table().remove(&sprite.record().name);
+            let line = WatchLine { kind: "deleted".into(), status: None, ..sprite.watch_line() };
+            let _ = sprites.changes.send(WatchLine { org: Some(sprites.counts()), ..line });
+            Ok(())
+        });
+        work.await.map_err(|error| SpriteError::Inner(error.to_string()))?
+    }
+
+    fn table(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
+        // Each use is one look or one change.
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A name that is taken while its sprite is made.
+struct Place {
+    sprites: Arc<Sprites>,
+    name: Option<String>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(name) = &self.name {
+            self.sprites.table().remove(name);
+        }
+    }
+}
+
+/// Runs file work where it holds up nothing else.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, SpriteError> + Send + 'static,
+) -> Result<T, SpriteError> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| SpriteError::Inner(error.to_string()))?
+}
+
+fn check_labels(labels: &[String]) -> Result<(), SpriteError> {
+    let fits = |label: &String| {
+        !label.is_empty() && label.len() <= MAX_LABEL && !label.chars().any(char::is_control)
+    };
+    if labels.len() > MAX_LABELS || !labels.iter().all(fits) {
+        return Err(SpriteError::Value(format!(
+            "at most {MAX_LABELS} labels of 1 to {MAX_LABEL} bytes without control characters can be kept"
+        )));
+    }
+    Ok(())
+}
+
+fn check_environment(environment: &BTreeMap<String, String>) -> Result<(), SpriteError> {
+    let size: usize = environment.iter().map(|(key, value)| key.len() + value.len()).sum();
+    let fits = |(key, value): (&String, &String)| {
+        !key.is_empty() && !key.contains(['=', '\0']) && !value.contains('\0')
+    };
+    if environment.len() > MAX_ENVIRONMENT.0 || size > MAX_ENVIRONMENT.1 || !environment.iter().all(fits) {
+        return Err(SpriteError::Value(
+            "the environment is too large, or a name in it is empty or holds '='".into(),
+        ));
+    }
+    Ok(())
+}
+
+fn check_auth(
+    settings: sprites_api::sprite::UrlSettings,
+) -> Result<sprites_api::sprite::UrlSettings, SpriteError> {
+    let access = settings.private_access.as_deref();
+    if !matches!(settings.auth.as_str(), "sprite" | "public")
+        || !matches!(access, None | Some("admins" | "org_users"))
+    {
+        return Err(SpriteError::Value(
+            "url_settings take auth sprite or public, and private_access admins or org_users".into(),
+        ));
+    }
+    Ok(settings)
+}

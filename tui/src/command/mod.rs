@@ -1,0 +1,83 @@
+//! The command line: subcommands and what they do.
+
+#[cfg(feature = "local")]
+mod disk;
+#[cfg(feature = "local")]
+mod doctor;
+#[cfg(feature = "local")]
+mod image;
+#[cfg(feature = "local")]
+mod server;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Sprites on one screen: small persistent Linux computers, on this machine or in the cloud.
+#[derive(Debug, Parser)]
+#[command(version, about, max_term_width = 100)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the local server in the foreground; the app starts one by itself when it needs it
+    #[cfg(feature = "local")]
+    Serve(server::Serve),
+    /// Run one machine
+    #[cfg(feature = "local")]
+    #[command(hide = true)]
+    Machine(server::Machine),
+    /// Base images, from which sprites are made
+    #[cfg(feature = "local")]
+    Image {
+        #[command(subcommand)]
+        command: image::Image,
+    },
+    /// Tell what this machine can do for sprites, and what to do about what it cannot
+    #[cfg(feature = "local")]
+    Doctor,
+    /// Sprites' disks, while they do not run
+    #[cfg(feature = "local")]
+    Disk {
+        #[command(subcommand)]
+        command: disk::Disk,
+    },
+}
+
+impl Arguments {
+    /// Does what was asked for.
+    pub fn run(self) -> ExitCode {
+        let outcome = match self.command {
+            #[cfg(feature = "local")]
+            Some(Command::Serve(serve)) => serve.run(),
+            #[cfg(feature = "local")]
+            Some(Command::Machine(machine)) => machine.run(),
+            #[cfg(feature = "local")]
+            Some(Command::Image { command }) => command.run(),
+            #[cfg(feature = "local")]
+            Some(Command::Doctor) => doctor::run(),
+            #[cfg(feature = "local")]
+            Some(Command::Disk { command }) => command.run(),
+            None => Err("the app is not built yet; `sprites-tui --help` tells what there is".into()),
+        };
+        match outcome {
+            Ok(code) => code,
+            Err(error) => {
+                eprintln!("sprites-tui: {}", told(&*error));
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+type Outcome = Result<ExitCode, Box<dyn std::error::Error + Send + Sync>>;
+
+/// An error with its cause, in one line.
+fn told(error: &(dyn std::error::Error + 'static)) -> String {
+    match error.source() {
+        Some(cause) if !error.to_string().contains(&cause.to_string()) => format!("{error}: {cause}"),
+        _ => error.to_string(),
+    }
+}
