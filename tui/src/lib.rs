@@ -1,1 +1,28 @@
-//! The full-screen app, without its terminal: for tests and pictures.
+//! The full-screen app.
+//!
+//! ```text
+//! terminal, server ──events──▶ update ──▶ model ──▶ view ──▶ terminal
+//!                                └──effects──▶ worker ──▶ server
+//! ```
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`model`] | everything the app knows, as plain data |
+//! | [`action`] | what a person can do: one table for dispatch, keys, help |
+//! | [`keys`] | which keys do it |
+//! | [`update`] | events change the model and ask for effects |
+//! | [`view`] | the model as cells; reads only |
+//! | [`theme`] | colours |
+//! | [`worker`] | effects, done against a server |
+//! | [`config`] | the configuration file |
+//! | [`run`] | the loop: terminal, time, frames |
+
+pub mod action;
+pub mod config;
+pub mod keys;
+pub mod model;
+pub mod run;
+pub mod theme;
+pub mod update;
+pub mod view;
+pub mod worker;

@@ -1,5 +1,6 @@
 //! The command line: subcommands and what they do.
 
+mod app;
 #[cfg(feature = "local")]
 mod disk;
 #[cfg(feature = "local")]
@@ -16,6 +17,12 @@ use std::process::ExitCode;
 #[derive(Debug, Parser)]
 #[command(version, about, max_term_width = 100)]
 pub struct Arguments {
+    /// Address of a remote endpoint instead of this machine; its token comes from the environment variable SPRITES_TOKEN
+    #[arg(long, value_name = "URL", env = "SPRITES_API_URL")]
+    url: Option<String>,
+    /// Theme, instead of the configured one
+    #[arg(long)]
+    theme: Option<String>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -60,7 +67,7 @@ impl Arguments {
             Some(Command::Doctor) => doctor::run(),
             #[cfg(feature = "local")]
             Some(Command::Disk { command }) => command.run(),
-            None => Err("the app is not built yet; `sprites-tui --help` tells what there is".into()),
+            None => app::run(self.url.as_deref(), self.theme),
         };
         match outcome {
             Ok(code) => code,

@@ -1,0 +1,168 @@
+//! What a person can do. One table feeds dispatch, key bindings and help.
+
+use strum::{Display, EnumIter, EnumString, IntoStaticStr};
+
+/// Where an action is possible.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// Everywhere but in consoles and dialogs.
+    Everywhere,
+    /// In the list of sprites.
+    List,
+    /// On the screen of one sprite.
+    Sprite,
+    /// In the list and on the screen of one sprite.
+    Either,
+}
+
+/// One thing to do. Its name in the configuration file is in kebab case.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, EnumIter, EnumString, Display, IntoStaticStr,
+)]
+#[strum(serialize_all = "kebab-case")]
+#[allow(missing_docs, reason = "`about` says what each is")]
+pub enum Action {
+    Up,
+    Down,
+    PageUp,
+    PageDown,
+    Top,
+    Bottom,
+    Open,
+    Back,
+    New,
+    Console,
+    NewConsole,
+    Detach,
+    Checkpoint,
+    Restore,
+    Undo,
+    Fork,
+    DeleteCheckpoint,
+    Destroy,
+    Filter,
+    Sort,
+    Reverse,
+    ZoomIn,
+    ZoomOut,
+    BuildImage,
+    Refresh,
+    Theme,
+    Log,
+    Help,
+    Quit,
+}
+
+impl Action {
+    /// Where it is possible.
+    pub fn place(self) -> Place {
+        match self {
+            Self::Open | Self::New | Self::Filter | Self::Sort | Self::Reverse => Place::List,
+            Self::Restore | Self::Undo | Self::DeleteCheckpoint | Self::ZoomIn | Self::ZoomOut => {
+                Place::Sprite
+            }
+            Self::Console
+            | Self::NewConsole
+            | Self::Detach
+            | Self::Checkpoint
+            | Self::Fork
+            | Self::Destroy
+            | Self::Refresh => Place::Either,
+            _ => Place::Everywhere,
+        }
+    }
+
+    /// One line for help.
+    pub fn about(self) -> &'static str {
+        match self {
+            Self::Up => "one line up",
+            Self::Down => "one line down",
+            Self::PageUp => "one page up",
+            Self::PageDown => "one page down",
+            Self::Top => "to the first line",
+            Self::Bottom => "to the last line",
+            Self::Open => "open the selected sprite",
+            Self::Back => "back to where you came from",
+            Self::New => "make a sprite",
+            Self::Console => "console of the sprite, its last one or a new one",
+            Self::NewConsole => "another console of the sprite",
+            Self::Detach => "detach all consoles of the sprite; programs in them go on",
+            Self::Checkpoint => "make a checkpoint, with a comment",
+            Self::Restore => "go back to the selected checkpoint",
+            Self::Undo => "undo the last restore",
+            Self::Fork => "make a new sprite from the selected checkpoint, or from the present state",
+            Self::DeleteCheckpoint => "delete the selected checkpoint",
+            Self::Destroy => "destroy the sprite; asks for its name",
+            Self::Filter => "show only sprites whose name or label holds a text",
+            Self::Sort => "sort by the next column",
+            Self::Reverse => "sort the other way round",
+            Self::ZoomIn => "graphs over a shorter time",
+            Self::ZoomOut => "graphs over a longer time",
+            Self::BuildImage => "build a new base image",
+            Self::Refresh => "ask the server again",
+            Self::Theme => "next theme",
+            Self::Log => "what happened",
+            Self::Help => "this help",
+            Self::Quit => "leave the app; sprites go on",
+        }
+    }
+
+    /// One or two words for the line of hints.
+    pub fn hint(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Back => "back",
+            Self::New => "new",
+            Self::Console => "console",
+            Self::Checkpoint => "checkpoint",
+            Self::Restore => "restore",
+            Self::Undo => "undo",
+            Self::Fork => "fork",
+            Self::DeleteCheckpoint => "delete",
+            Self::Destroy => "destroy",
+            Self::Filter => "filter",
+            Self::Sort => "sort",
+            Self::ZoomOut => "zoom out",
+            Self::ZoomIn => "zoom in",
+            Self::BuildImage => "build image",
+            Self::Help => "help",
+            Self::Quit => "quit",
+            _ => self.about(),
+        }
+    }
+
+    /// Keys unless the configuration says otherwise.
+    pub fn default_keys(self) -> &'static [&'static str] {
+        match self {
+            Self::Up => &["up", "k"],
+            Self::Down => &["down", "j"],
+            Self::PageUp => &["pageup"],
+            Self::PageDown => &["pagedown"],
+            Self::Top => &["home", "g"],
+            Self::Bottom => &["end", "shift-g"],
+            Self::Open => &["enter", "right"],
+            Self::Back => &["esc", "left"],
+            Self::New => &["n"],
+            Self::Console => &["t"],
+            Self::NewConsole => &["shift-t"],
+            Self::Detach => &["shift-d"],
+            Self::Checkpoint => &["c"],
+            Self::Restore => &["r"],
+            Self::Undo => &["u"],
+            Self::Fork => &["f"],
+            Self::DeleteCheckpoint => &["d"],
+            Self::Destroy => &["x"],
+            Self::Filter => &["/"],
+            Self::Sort => &["s"],
+            Self::Reverse => &["shift-s"],
+            Self::ZoomIn => &["+"],
+            Self::ZoomOut => &["-"],
+            Self::BuildImage => &["b"],
+            Self::Refresh => &["f5"],
+            Self::Theme => &["shift-p"],
+            Self::Log => &["l"],
+            Self::Help => &["?"],
+            Self::Quit => &["q", "ctrl-c"],
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Dialogs: a text to type, or a deliberate second key.
+
+use tui_input::Input;
+
+/// What a dialog is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// The name of a new sprite.
+    New,
+    /// The comment of a checkpoint of this sprite.
+    Checkpoint(String),
+    /// The name of a fork of this sprite, from this checkpoint or the present state.
+    Fork(String, Option<String>),
+    /// The name again, to destroy this sprite.
+    Destroy(String),
+    /// Text to filter by.
+    Filter,
+    /// A deliberate key, to restore this sprite to this checkpoint.
+    Restore(String, String),
+    /// A deliberate key, to delete this checkpoint of this sprite, which frees so many bytes.
+    Delete(String, String, u64),
+}
+
+/// An open dialog.
+#[derive(Clone, Debug)]
+pub struct Dialog {
+    /// What it is about.
+    pub ask: Ask,
+    /// What was typed.
+    pub input: Input,
+    /// Why the last try was refused.
+    pub error: Option<String>,
+}
+
+impl Dialog {
+    /// A dialog with a first text.
+    pub fn new(ask: Ask, text: &str) -> Self {
+        Self { ask, input: Input::new(text.to_owned()), error: None }
+    }
+
+    /// The key that confirms; none where enter does after typing.
+    pub fn key(&self) -> Option<char> {
+        match self.ask {
+            Ask::Restore(..) => Some('R'),
+            Ask::Delete(..) => Some('D'),
+            _ => None,
+        }
+    }
+
+    /// Its title.
+    pub fn title(&self) -> String {
+        match &self.ask {
+            Ask::New => "New sprite".into(),
+            Ask::Checkpoint(name) => format!("Checkpoint of {name}"),
+            Ask::Fork(name, _) => format!("Fork of {name}"),
+            Ask::Destroy(name) => format!("Destroy {name}"),
+            Ask::Filter => "Filter".into(),
+            Ask::Restore(name, _) => format!("Restore {name}"),
+            Ask::Delete(_, id, _) => format!("Delete checkpoint {id}"),
+        }
+    }
+
+    /// What it says above the text.
+    pub fn text(&self) -> String {
+        match &self.ask {
+            Ask::New => "Its name: lower-case letters, digits, hyphens.".into(),
+            Ask::Checkpoint(_) => "A comment, if you like. Programs go on meanwhile.".into(),
+            Ask::Fork(_, Some(id)) => {
+                format!("A name for the new sprite, which begins as checkpoint {id}. It costs no space.")
+            }
+            Ask::Fork(_, None) => {
+                "A name for the new sprite, which begins as this one is now. It costs no space.".into()
+            }
+            Ask::Destroy(name) => {
+                format!(
+                    "Its disk, all its checkpoints and its consoles are lost for good. Type {name} to destroy it."
+                )
+            }
+            Ask::Filter => "Show sprites whose name or label holds this text; empty shows all.".into(),
+            Ask::Restore(name, id) => format!(
+                "The disk of {name} becomes that of {id}; running programs end. What is there now is kept as a checkpoint, so that u \
+                 undoes it. Press R to restore."
+            ),
+            Ask::Delete(_, id, bytes) => format!(
+                "{id} can no longer be restored; {} are freed. Press D to delete it.",
+                bytesize::ByteSize(*bytes).display().si()
+            ),
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! Everything the app knows. Plain data: it can be made by hand in a test and drawn without a server.
+
+mod console;
+mod dialog;
+mod list;
+
+pub use console::{Attachment, Tab};
+pub use dialog::{Ask, Dialog};
+pub use list::{Column, Row};
+
+use crate::keys::Keys;
+use crate::theme::Theme;
+use sprites_api::extension::{BuildLine, Tree, UsageSample};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+/// Longest text kept of anything a server says, characters.
+const MAX_TEXT: usize = 400;
+/// Lines of the log.
+const MAX_LOG: usize = 500;
+/// How long a toast stays.
+const TOAST: Duration = Duration::from_secs(6);
+/// Time spans of the graphs, seconds, shortest first.
+pub const ZOOMS: [u64; 6] = [60, 600, 3600, 6 * 3600, 12 * 3600, 24 * 3600];
+
+/// What is on the screen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Screen {
+    /// All sprites.
+    List,
+    /// The selected sprite.
+    Sprite,
+    /// A console, by its number.
+    Console(u64),
+    /// Keys and actions.
+    Help,
+    /// What happened.
+    Log,
+}
+
+/// How far something that is asked for has come.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Load<T> {
+    /// Asked for.
+    Waiting,
+    /// Here.
+    Ready(T),
+    /// Not to be had, for this reason.
+    Failed(String),
+}
+
+/// How much something matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weight {
+    /// It worked.
+    Good,
+    /// It went wrong.
+    Bad,
+}
+
+/// A short message.
+#[derive(Clone, Debug)]
+pub struct Toast {
+    /// One sentence.
+    pub text: String,
+    /// How much it matters.
+    pub weight: Weight,
+    /// When it goes away.
+    pub until: Instant,
+}
+
+/// Work that takes a while.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// Tells jobs apart.
+    pub id: u64,
+    /// What is done.
+    pub text: String,
+    /// 0 to 1, where it is known.
+    pub fraction: Option<f64>,
+    /// Since when.
+    pub since: Instant,
+}
+
+/// The past of one sprite.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    /// Whose.
+    pub name: String,
+    /// Oldest first.
+    pub samples: Vec<UsageSample>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Model {
+    /// Where the sprites are, for people.
+    pub endpoint: String,
+    /// Whether it is this machine.
+    pub local: bool,
+    /// Whether sprites are emulated here.
+    pub emulated: bool,
+    /// All sprites by name.
+    pub sprites: Load<BTreeMap<String, Row>>,
+    /// Names in the order they are shown; kept by [`arrange`](Self::arrange).
+    pub order: Vec<String>,
+    /// Name of the selected sprite.
+    pub selected: Option<String>,
+    /// Column to sort by.
+    pub sort: Column,
+    /// Largest first.
+    pub reverse: bool,
+    /// Text that shown names or labels hold.
+    pub filter: String,
+    /// What is on the screen.
+    pub screen: Screen,
+    /// Where `back` leads from help and log.
+    pub before: Screen,
+    /// First line shown of a screen of text.
+    pub scroll: usize,
+    /// The open dialog.
+    pub dialog: Option<Dialog>,
+    /// Short messages, oldest first.
+    pub toasts: VecDeque<Toast>,
+    /// What happened, oldest first, with the time of day.
+    pub log: VecDeque<(jiff::Timestamp, Weight, String)>,
+    /// Work under way.
+    pub jobs: Vec<Job>,
+    /// Checkpoints of the sprite whose screen was opened last.
+    pub tree: Option<(String, Load<Tree>)>,
+    /// Selected checkpoint.
+    pub checkpoint: Option<String>,
+    /// Past use of the sprite whose screen was opened last.
+    pub history: History,
+    /// Index into [`ZOOMS`].
+    pub zoom: usize,
+    /// Consoles.
+    pub consoles: Vec<Tab>,
+    /// Whether there is a base image; none when unknown.
+    pub has_image: Option<bool>,
+    /// The build that is under way.
+    pub build: Option<BuildLine>,
+    /// Key bindings.
+    pub keys: Keys,
+    /// All themes.
+    pub themes: Vec<Theme>,
+    /// Index of the present one.
+    pub theme: usize,
+    /// Terminal size, columns and rows.
+    pub size: (u16, u16),
+    /// Whether the app is to end.
+    pub quit: bool,
+    /// The next number for a job or console.
+    next: u64,
+}
+
+impl Model {
+    /// The state of a fresh app.
+    pub fn new(
+        endpoint: String,
+        local: bool,
+        keys: Keys,
+        themes: Vec<Theme>,
+        theme: usize,
+        size: (u16, u16),
+    ) -> Self {
+        Self {
+            endpoint,
+            local,
+            emulated: false,
+            sprites: Load::Waiting,
+            order: Vec::new(),
+            selected: None,
+            sort: Column::Name,
+            reverse: false,
+            filter: String::new(),
+            screen: Screen::List,
+            before: Screen::List,
+            scroll: 0,
+            dialog: None,
+            toasts: VecDeque::new(),
+            log: VecDeque::new(),
+            jobs: Vec::new(),
+            tree: None,
+            checkpoint: None,
+            history: History::default(),
+            zoom: 0,
+            consoles: Vec::new(),
+            has_image: None,
+            build: None,
+            keys,
+            themes,
+            theme,
+            size,
+            quit: false,
+            next: 1,
+        }
+    }
+
+    /// A number nothing else has.
+    pub fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next - 1
+    }
+
+    /// The colours.
+    pub fn colors(&self) -> &Theme {
+        // There is always one: the plain one is added where files fail.
+        &self.themes[self.theme.min(self.themes.len() - 1)]
+    }
+
+    /// The selected sprite.
+    pub fn current(&self) -> Option<&Row> {
+        match (&self.sprites, &self.selected) {
+            (Load::Ready(sprites), Some(name)) => sprites.get(name),
+            _ => None,
+        }
+    }
+
+    /// Says something for a while, and keeps it in the log.
+    pub fn say(&mut self, weight: Weight, text: impl Into<String>) {
+        let text = clean(&text.into());
+        self.log.push_back((jiff::Timestamp::now(), weight, text.clone()));
+        while self.log.len() > MAX_LOG {
+            self.log.pop_front();
+        }
+        self.toasts.push_back(Toast { text, weight, until: Instant::now() + TOAST });
+        while self.toasts.len() > 4 {
+            self.toasts.pop_front();
+        }
+    }
+
+    /// Drops toasts whose time is over; true when any was.
+    pub fn expire(&mut self, now: Instant) -> bool {
+        let before = self.toasts.len();
+        self.toasts.retain(|toast| toast.until > now);
+        self.toasts.len() != before
+    }
+
+    /// The console of that number.
+    pub fn console(&mut self, id: u64) -> Option<&mut Tab> {
+        self.consoles.iter_mut().find(|tab| tab.id == id)
+    }
+}
+
+/// Text from outside made safe for the screen: no control characters, no more than a few lines.
+pub fn clean(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(MAX_TEXT)
+        .collect::<String>()
+        .trim()
+        .to_owned()
+}

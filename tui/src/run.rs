@@ -1,0 +1,192 @@
+//! The loop: events in, frames out. The one place that draws, only when something changed, at most every [`FRAME`].
+
+use crate::config::Config;
+use crate::model::{Model, Weight};
+use crate::theme::Theme;
+use crate::update::{Effect, Event, update};
+use crate::view;
+use crate::worker::Worker;
+use crossterm::event::{
+    DisableBracketedPaste, DisableFocusChange, DisableMouseCapture, EnableBracketedPaste, EnableFocusChange,
+    EnableMouseCapture, EventStream,
+};
+use crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
+use crossterm::{cursor, execute};
+use futures::StreamExt;
+use ratatui::Terminal;
+use ratatui::backend::CrosstermBackend;
+use sprites_backend::client::Client;
+use std::io::{self, IsTerminal, Stdout};
+use std::time::{Duration, Instant};
+use termprofile::{DetectorSettings, TermProfile};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+/// Least time between two frames.
+const FRAME: Duration = Duration::from_millis(16);
+/// Between two looks at what time changes: toasts, ages, unseen consoles.
+const TICK: Duration = Duration::from_secs(1);
+/// How long the terminal may take to tell its background.
+const ASK: Duration = Duration::from_millis(200);
+/// Events that may wait; then who sends them waits.
+const QUEUE: usize = 1024;
+/// Events taken before a frame is due again.
+const BATCH: usize = 64;
+
+/// Runs the app until it is left.
+pub async fn run(client: Client, config: Config, themes: (Vec<Theme>, Vec<String>)) -> io::Result<()> {
+    if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
+        return Err(io::Error::other("the app needs a terminal; use the subcommands in scripts"));
+    }
+    let (mut themes, mistakes) = themes;
+    let profile = TermProfile::detect(&io::stdout(), DetectorSettings::default());
+    let wanted = pick(&themes, config.theme.as_deref());
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    if no_color || themes.is_empty() {
+        themes = vec![Theme::plain()];
+    } else {
+        themes = themes.into_iter().map(|theme| theme.map(|color| profile.adapt_color(color))).collect();
+    }
+    let mut screen = Screen::open()?;
+    let size = screen.terminal.size()?;
+    let (local, endpoint) = (client.endpoint().is_local(), client.endpoint().to_string());
+    let theme = wanted.unwrap_or(0).min(themes.len() - 1);
+    let mut model = Model::new(endpoint, local, config.keys, themes, theme, (size.width, size.height));
+    if wanted.is_none()
+        && let Some(name) = &config.theme
+    {
+        model.say(Weight::Bad, format!("There is no theme {name:?}."));
+    }
+    for mistake in config.mistakes.into_iter().chain(mistakes) {
+        model.say(Weight::Bad, mistake);
+    }
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    let worker = Worker::new(client, sender);
+    worker.follow();
+    let outcome = live(&mut screen, &mut model, &worker, receiver).await;
+    drop(screen);
+    outcome
+}
+
+/// The theme of that name, or the one for the terminal's background.
+fn pick(themes: &[Theme], name: Option<&str>) -> Option<usize> {
+    let find = |name: &str| themes.iter().position(|theme| theme.name == name);
+    match name {
+        Some(name) => find(name),
+        None => {
+            let mut options = terminal_colorsaurus::QueryOptions::default();
+            options.timeout = ASK;
+            let light = matches!(
+                terminal_colorsaurus::theme_mode(options),
+                Ok(terminal_colorsaurus::ThemeMode::Light)
+            );
+            find(if light { "light" } else { "dark" }).or(Some(0))
+        }
+    }
+}
+
+async fn live(
+    screen: &mut Screen,
+    model: &mut Model,
+    worker: &Worker,
+    mut events: mpsc::Receiver<Event>,
+) -> io::Result<()> {
+    let mut keys = EventStream::new();
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut drawn: Option<Instant> = None;
+    let mut stale = true;
+    loop {
+        if stale && drawn.is_none_or(|at| at.elapsed() >= FRAME) {
+            screen.terminal.draw(|frame| view::draw(model, frame))?;
+            drawn = Some(Instant::now());
+            stale = false;
+        }
+        let due = drawn.map_or(Duration::ZERO, |at| FRAME.saturating_sub(at.elapsed()));
+        let mut taken = Vec::new();
+        tokio::select! {
+            biased;
+            key = keys.next() => match key {
+                Some(Ok(key)) => taken.push(Event::Terminal(key)),
+                // The terminal is gone.
+                Some(Err(_)) | None => return Ok(()),
+            },
+            _ = terminate.recv() => return Ok(()),
+            _ = hangup.recv() => return Ok(()),
+            () = tokio::time::sleep(due), if stale => continue,
+            event = events.recv() => match event {
+                Some(event) => {
+                    taken.push(event);
+                    while taken.len() < BATCH && let Ok(more) = events.try_recv() {
+                        taken.push(more);
+                    }
+                }
+                None => return Ok(()),
+            },
+            _ = ticks.tick() => taken.push(Event::Tick(Instant::now())),
+        }
+        for event in taken {
+            // Time alone changes the screen only when it shows something that ages.
+            stale |= !matches!(event, Event::Tick(_)) || !model.toasts.is_empty();
+            for effect in update(model, event) {
+                if effect == Effect::Suspend {
+                    continue;
+                }
+                worker.perform(effect);
+            }
+        }
+        if model.quit {
+            return Ok(());
+        }
+    }
+}
+
+/// The terminal in the app's hands; given back whatever happens.
+struct Screen {
+    terminal: Terminal<CrosstermBackend<Stdout>>,
+}
+
+impl Screen {
+    fn open() -> io::Result<Self> {
+        // A panic must be readable, on a terminal that works.
+        let hook = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            give_back();
+            hook(panic);
+        }));
+        enable_raw_mode()?;
+        let opened = execute!(
+            io::stdout(),
+            EnterAlternateScreen,
+            EnableMouseCapture,
+            EnableBracketedPaste,
+            EnableFocusChange
+        );
+        if let Err(error) = opened {
+            give_back();
+            return Err(error);
+        }
+        Ok(Self { terminal: Terminal::new(CrosstermBackend::new(io::stdout()))? })
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        give_back();
+    }
+}
+
+/// Puts the terminal back; harmless when it was not taken, or is gone.
+fn give_back() {
+    let _ = execute!(
+        io::stdout(),
+        DisableFocusChange,
+        DisableBracketedPaste,
+        DisableMouseCapture,
+        LeaveAlternateScreen,
+        cursor::Show
+    );
+    let _ = disable_raw_mode();
+}

@@ -1,0 +1,217 @@
+//! Consoles: open, look at, type, detach.
+
+use super::{Effect, UNSEEN};
+use crate::model::{Attachment, Model, Screen, Tab};
+use crate::view::geometry;
+use bytes::Bytes;
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseEvent, MouseEventKind};
+use sprites_backend::client::ExecEvent;
+use sprites_console::Console;
+use std::time::Instant;
+
+/// Lines kept above the screen.
+const SCROLLBACK: usize = 10_000;
+/// Lines the wheel moves.
+const WHEEL: i32 = 3;
+/// Most consoles at once.
+const MAX: usize = 50;
+
+/// Shows the sprite's last console, or a new one.
+pub(super) fn open(model: &mut Model, name: &str, fresh: bool) -> Vec<Effect> {
+    let usable = |tab: &&Tab| {
+        tab.sprite == name && !matches!(tab.attachment, Attachment::Ended(_) | Attachment::Failed(_))
+    };
+    if !fresh
+        && let Some(id) = model.consoles.iter().filter(usable).max_by_key(|tab| tab.seen).map(|tab| tab.id)
+    {
+        return show(model, id);
+    }
+    // Consoles whose programs ended have been seen by now.
+    model.consoles.retain(|tab| {
+        !matches!(tab.attachment, Attachment::Ended(_) | Attachment::Failed(_)) || tab.sprite != name
+    });
+    if model.consoles.len() >= MAX {
+        model.say(crate::model::Weight::Bad, format!("There are {MAX} consoles already; detach some first."));
+        return Vec::new();
+    }
+    let id = model.number();
+    let area = geometry::console(model.size);
+    let (rows, cols) = (area.height, area.width);
+    model.consoles.push(Tab {
+        id,
+        sprite: name.to_owned(),
+        session: None,
+        attachment: Attachment::Connecting,
+        terminal: Console::new(rows, cols, SCROLLBACK),
+        seen: Instant::now(),
+    });
+    model.screen = Screen::Console(id);
+    vec![Effect::OpenConsole { id, name: name.to_owned(), session: None, rows, cols, fresh }]
+}
+
+/// Looks at a console, connecting it again if needed.
+pub(super) fn show(model: &mut Model, id: u64) -> Vec<Effect> {
+    let area = geometry::console(model.size);
+    let Some(tab) = model.console(id) else { return Vec::new() };
+    tab.seen = Instant::now();
+    let effect = if tab.attachment == Attachment::Detached {
+        tab.attachment = Attachment::Connecting;
+        let session = tab.session.clone();
+        Some(Effect::OpenConsole {
+            id,
+            name: tab.sprite.clone(),
+            session,
+            rows: area.height,
+            cols: area.width,
+            fresh: false,
+        })
+    } else {
+        None
+    };
+    model.screen = Screen::Console(id);
+    let mut effects = resize(model);
+    effects.extend(effect);
+    effects
+}
+
+/// Back to the sprites; the console stays.
+pub(super) fn leave(model: &mut Model) {
+    if let Screen::Console(id) = model.screen {
+        if let Some(tab) = model.console(id) {
+            tab.seen = Instant::now();
+        }
+        if let Some(tab) = model.consoles.iter().find(|tab| tab.id == id) {
+            model.selected = Some(tab.sprite.clone());
+        }
+        model.consoles.retain(|tab| {
+            tab.id != id || !matches!(tab.attachment, Attachment::Ended(_) | Attachment::Failed(_))
+        });
+        model.screen = Screen::List;
+    }
+}
+
+/// Detaches all consoles of a sprite.
+pub(super) fn detach(model: &mut Model, name: &str) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    for tab in
+        model.consoles.iter_mut().filter(|tab| tab.sprite == name && tab.attachment == Attachment::Attached)
+    {
+        tab.attachment = Attachment::Detached;
+        effects.push(Effect::ConsoleDetach(tab.id));
+    }
+    if !effects.is_empty() {
+        model.say(
+            crate::model::Weight::Good,
+            format!("Consoles of {name} are detached; their programs go on."),
+        );
+    }
+    effects
+}
+
+/// Detaches consoles that nobody has looked at for a while.
+pub(super) fn detach_unseen(model: &mut Model, now: Instant) -> Vec<Effect> {
+    let looked = match model.screen {
+        Screen::Console(id) => Some(id),
+        _ => None,
+    };
+    let mut effects = Vec::new();
+    for tab in &mut model.consoles {
+        if Some(tab.id) == looked {
+            tab.seen = now;
+        } else if tab.attachment == Attachment::Attached
+            && now.saturating_duration_since(tab.seen) >= UNSEEN
+            && tab.session.is_some()
+        {
+            tab.attachment = Attachment::Detached;
+            effects.push(Effect::ConsoleDetach(tab.id));
+        }
+    }
+    effects
+}
+
+/// Something came from a console's session.
+pub(super) fn happened(model: &mut Model, id: u64, event: ExecEvent) -> Vec<Effect> {
+    let Some(tab) = model.console(id) else { return Vec::new() };
+    match event {
+        ExecEvent::Info(info) => {
+            tab.attachment = Attachment::Attached;
+            tab.session = Some(info.session_id);
+            let (rows, cols) = tab.terminal.dimensions();
+            vec![Effect::ConsoleResize(id, rows, cols)]
+        }
+        ExecEvent::Stdout(bytes) | ExecEvent::Stderr(bytes) => {
+            let mut answers = Vec::new();
+            for piece in bytes.chunks(16 << 10) {
+                answers.extend(tab.terminal.feed(piece));
+            }
+            if answers.is_empty() { Vec::new() } else { vec![Effect::ConsoleInput(id, answers.into())] }
+        }
+        ExecEvent::Exit(code) => {
+            tab.attachment = Attachment::Ended(code);
+            Vec::new()
+        }
+        ExecEvent::Error(why) => {
+            model.say(crate::model::Weight::Bad, why);
+            Vec::new()
+        }
+        ExecEvent::Closed => {
+            if matches!(tab.attachment, Attachment::Attached | Attachment::Connecting) {
+                tab.attachment = Attachment::Detached;
+            }
+            Vec::new()
+        }
+        ExecEvent::Port { .. } => Vec::new(),
+    }
+}
+
+pub(super) fn key(model: &mut Model, id: u64, key: KeyEvent) -> Vec<Effect> {
+    let Some(tab) = model.console(id) else { return Vec::new() };
+    let page = i32::from(tab.terminal.dimensions().0).max(2) - 1;
+    match (&tab.attachment, key.modifiers, key.code) {
+        (_, KeyModifiers::SHIFT, KeyCode::PageUp) => tab.terminal.scroll(page),
+        (_, KeyModifiers::SHIFT, KeyCode::PageDown) => tab.terminal.scroll(-page),
+        (Attachment::Detached, ..) => return show(model, id),
+        (Attachment::Ended(_) | Attachment::Failed(_), ..) => leave(model),
+        _ => {
+            let bytes = tab.terminal.key(key);
+            tab.terminal.scroll_to_bottom();
+            if !bytes.is_empty() {
+                return vec![Effect::ConsoleInput(id, bytes.into())];
+            }
+        }
+    }
+    Vec::new()
+}
+
+pub(super) fn paste(model: &mut Model, id: u64, text: &str) -> Vec<Effect> {
+    match model.console(id) {
+        Some(tab) => vec![Effect::ConsoleInput(id, Bytes::from(tab.terminal.paste(text)))],
+        None => Vec::new(),
+    }
+}
+
+pub(super) fn mouse(model: &mut Model, id: u64, mouse: MouseEvent) -> Vec<Effect> {
+    let area = geometry::console(model.size);
+    let Some(tab) = model.console(id) else { return Vec::new() };
+    if let Some(bytes) = tab.terminal.mouse(mouse, area) {
+        return vec![Effect::ConsoleInput(id, bytes.into())];
+    }
+    match mouse.kind {
+        MouseEventKind::ScrollUp => tab.terminal.scroll(WHEEL),
+        MouseEventKind::ScrollDown => tab.terminal.scroll(-WHEEL),
+        _ => {}
+    }
+    Vec::new()
+}
+
+/// Gives the console on the screen the size it has there.
+pub(super) fn resize(model: &mut Model) -> Vec<Effect> {
+    let Screen::Console(id) = model.screen else { return Vec::new() };
+    let area = geometry::console(model.size);
+    let Some(tab) = model.console(id) else { return Vec::new() };
+    if tab.terminal.dimensions() == (area.height, area.width) {
+        return Vec::new();
+    }
+    tab.terminal.resize(area.height, area.width);
+    vec![Effect::ConsoleResize(id, area.height, area.width)]
+}

@@ -1,0 +1,109 @@
+//! Keys in a dialog, and what follows when it is confirmed.
+
+use super::Effect;
+use crate::model::{Ask, Job, Load, Model, Screen};
+use crossterm::event::{Event as Terminal, KeyCode, KeyEvent, KeyModifiers};
+use std::time::Instant;
+use tui_input::backend::crossterm::EventHandler;
+
+/// Longest text typed, characters.
+const MAX: usize = 400;
+
+pub(super) fn key(model: &mut Model, key: KeyEvent) -> Vec<Effect> {
+    let Some(dialog) = &mut model.dialog else { return Vec::new() };
+    let ctrl_c = key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL);
+    if key.code == KeyCode::Esc || ctrl_c {
+        model.dialog = None;
+        return Vec::new();
+    }
+    if let Some(wanted) = dialog.key() {
+        // Any other key is no.
+        let sure = key.code == KeyCode::Char(wanted)
+            || key.code == KeyCode::Char(wanted.to_ascii_lowercase()) && key.modifiers == KeyModifiers::SHIFT;
+        return if sure {
+            confirm(model)
+        } else {
+            model.dialog = None;
+            Vec::new()
+        };
+    }
+    if key.code == KeyCode::Enter {
+        return confirm(model);
+    }
+    if dialog.input.value().chars().count() < MAX || !matches!(key.code, KeyCode::Char(_)) {
+        dialog.input.handle_event(&Terminal::Key(key));
+        dialog.error = None;
+    }
+    if dialog.ask == Ask::Filter {
+        model.filter = dialog.input.value().trim().to_owned();
+        model.arrange();
+    }
+    Vec::new()
+}
+
+fn confirm(model: &mut Model) -> Vec<Effect> {
+    let Some(dialog) = model.dialog.clone() else { return Vec::new() };
+    let typed = dialog.input.value().trim().to_owned();
+    let refuse = |model: &mut Model, why: String| {
+        if let Some(dialog) = &mut model.dialog {
+            dialog.error = Some(why);
+        }
+        Vec::new()
+    };
+    let taken =
+        |model: &Model| matches!(&model.sprites, Load::Ready(sprites) if sprites.contains_key(&typed));
+    if matches!(dialog.ask, Ask::New | Ask::Fork(..)) {
+        if let Err(why) = sprites_api::name::check(&typed) {
+            return refuse(model, why.to_string());
+        }
+        if taken(model) {
+            return refuse(model, format!("a sprite named {typed} exists"));
+        }
+    }
+    if let Ask::Destroy(name) = &dialog.ask
+        && *name != typed
+    {
+        return refuse(model, format!("type {name} to destroy it, or press esc"));
+    }
+    model.dialog = None;
+    let comment = Some(typed.clone()).filter(|text| !text.is_empty());
+    match dialog.ask {
+        Ask::Filter => Vec::new(),
+        Ask::New => {
+            model.selected = Some(typed.clone());
+            let job = begin(model, format!("Making {typed}"));
+            vec![Effect::Create { job, name: typed }]
+        }
+        Ask::Checkpoint(name) => {
+            let job = begin(model, format!("Checkpoint of {name}"));
+            vec![Effect::Checkpoint { job, name, comment }]
+        }
+        Ask::Fork(name, checkpoint) => {
+            let job = begin(model, format!("Forking {name} as {typed}"));
+            vec![Effect::Fork { job, name, to: typed, checkpoint }]
+        }
+        Ask::Destroy(name) => {
+            let job = begin(model, format!("Destroying {name}"));
+            model.consoles.retain(|tab| tab.sprite != name);
+            if model.screen == Screen::Sprite {
+                model.screen = Screen::List;
+            }
+            vec![Effect::Destroy { job, name }]
+        }
+        Ask::Restore(name, id) => {
+            let job = begin(model, format!("Restoring {name} to {id}"));
+            vec![Effect::Restore { job, name, id }]
+        }
+        Ask::Delete(name, id, _) => {
+            let job = begin(model, format!("Deleting checkpoint {id}"));
+            vec![Effect::DeleteCheckpoint { job, name, id }]
+        }
+    }
+}
+
+/// Notes work that is under way.
+fn begin(model: &mut Model, text: String) -> u64 {
+    let id = model.number();
+    model.jobs.push(Job { id, text, fraction: None, since: Instant::now() });
+    id
+}

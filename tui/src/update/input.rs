@@ -1,0 +1,262 @@
+//! Keys, mouse, paste, resize.
+
+use super::{Effect, console, dialog, open_sprite};
+use crate::action::{Action, Place};
+use crate::keys::LEAVE;
+use crate::model::{Ask, Dialog, Load, Model, Screen, ZOOMS};
+use crate::view::geometry;
+use crossterm::event::{
+    Event as Terminal, KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseButton, MouseEvent, MouseEventKind,
+};
+use sprites_api::checkpoint::CURRENT;
+use sprites_api::extension::{BuildLine, TreeNode};
+
+/// Lines the wheel moves.
+const WHEEL: isize = 3;
+
+pub(super) fn terminal(model: &mut Model, event: Terminal) -> Vec<Effect> {
+    match event {
+        Terminal::Key(key) if key.kind != KeyEventKind::Release => pressed(model, key),
+        Terminal::Resize(columns, rows) => {
+            model.size = (columns, rows);
+            console::resize(model)
+        }
+        Terminal::Paste(text) => match (model.screen, &mut model.dialog) {
+            (_, Some(open)) => {
+                let line: String = text.chars().filter(|c| !c.is_control()).take(200).collect();
+                let joined = format!("{}{line}", open.input.value());
+                open.input = tui_input::Input::new(joined);
+                Vec::new()
+            }
+            (Screen::Console(id), None) => console::paste(model, id, &text),
+            _ => Vec::new(),
+        },
+        Terminal::Mouse(mouse) => moused(model, mouse),
+        Terminal::FocusGained | Terminal::FocusLost | Terminal::Key(_) => Vec::new(),
+    }
+}
+
+fn pressed(model: &mut Model, key: KeyEvent) -> Vec<Effect> {
+    if model.dialog.is_some() {
+        return dialog::key(model, key);
+    }
+    if let Screen::Console(id) = model.screen {
+        if key.code == LEAVE.code && key.modifiers == LEAVE.modifiers
+            || key.code == KeyCode::Char('5') && key.modifiers == KeyModifiers::CONTROL
+        {
+            console::leave(model);
+            return Vec::new();
+        }
+        return console::key(model, id, key);
+    }
+    if let KeyCode::Char(digit @ '1'..='9') = key.code
+        && key.modifiers.is_empty()
+    {
+        let place = digit as usize - '1' as usize;
+        return match model.consoles.get(place).map(|tab| tab.id) {
+            Some(id) => console::show(model, id),
+            None => Vec::new(),
+        };
+    }
+    let place = match model.screen {
+        Screen::List => Place::List,
+        Screen::Sprite => Place::Sprite,
+        _ => Place::Everywhere,
+    };
+    match model.keys.action(key, place) {
+        Some(action) => act(model, action),
+        None => Vec::new(),
+    }
+}
+
+/// Does what a person wants.
+pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
+    let name = model.selected.clone().filter(|_| model.current().is_some());
+    let ask = |model: &mut Model, ask: Ask, text: &str| {
+        model.dialog = Some(Dialog::new(ask, text));
+        Vec::new()
+    };
+    match (action, name) {
+        (Action::Quit, _) => {
+            model.quit = true;
+            Vec::new()
+        }
+        (Action::Up, _) => step(model, -1),
+        (Action::Down, _) => step(model, 1),
+        (Action::PageUp, _) => step(model, -page(model)),
+        (Action::PageDown, _) => step(model, page(model)),
+        (Action::Top, _) => step(model, isize::MIN / 2),
+        (Action::Bottom, _) => step(model, isize::MAX / 2),
+        (Action::Back, _) => {
+            model.screen = match model.screen {
+                Screen::Help | Screen::Log => model.before,
+                Screen::List if !model.filter.is_empty() => {
+                    model.filter.clear();
+                    model.arrange();
+                    Screen::List
+                }
+                _ => Screen::List,
+            };
+            model.scroll = 0;
+            Vec::new()
+        }
+        (Action::Help, _) => text_screen(model, Screen::Help),
+        (Action::Log, _) => text_screen(model, Screen::Log),
+        (Action::Open, Some(_)) => open_sprite(model),
+        (Action::New, _) if model.local && model.has_image == Some(false) => {
+            model.say(
+                crate::model::Weight::Bad,
+                "There is no base image yet; b builds one, which takes a minute or two.",
+            );
+            Vec::new()
+        }
+        (Action::New, _) => ask(model, Ask::New, ""),
+        (Action::Filter, _) => {
+            let text = model.filter.clone();
+            ask(model, Ask::Filter, &text)
+        }
+        (Action::Sort, _) => {
+            model.sort = model.sort.next();
+            model.arrange();
+            Vec::new()
+        }
+        (Action::Reverse, _) => {
+            model.reverse = !model.reverse;
+            model.arrange();
+            Vec::new()
+        }
+        (Action::ZoomIn, _) => zoom(model, model.zoom.saturating_sub(1)),
+        (Action::ZoomOut, _) => zoom(model, (model.zoom + 1).min(ZOOMS.len() - 1)),
+        (Action::BuildImage, _) if model.local && model.build.is_none() => {
+            model.build = Some(BuildLine { step: "Preparing".into(), ..BuildLine::default() });
+            vec![Effect::BuildImage]
+        }
+        (Action::Refresh, name) => {
+            let mut effects = vec![Effect::LoadSprites, Effect::LoadImages];
+            effects.extend(name.filter(|_| model.screen == Screen::Sprite).map(Effect::LoadTree));
+            effects
+        }
+        (Action::Theme, _) => {
+            model.theme = (model.theme + 1) % model.themes.len();
+            Vec::new()
+        }
+        (Action::Console, Some(name)) => console::open(model, &name, false),
+        (Action::NewConsole, Some(name)) => console::open(model, &name, true),
+        (Action::Detach, Some(name)) => console::detach(model, &name),
+        (Action::Checkpoint, Some(name)) => ask(model, Ask::Checkpoint(name), ""),
+        (Action::Destroy, Some(name)) => ask(model, Ask::Destroy(name), ""),
+        (Action::Fork, Some(name)) => {
+            let from = chosen(model).map(|node| node.id.clone());
+            ask(model, Ask::Fork(name, from), "")
+        }
+        (Action::Restore, Some(name)) => match chosen(model).map(|node| node.id.clone()) {
+            Some(id) => ask(model, Ask::Restore(name, id), ""),
+            None => pick_first(model),
+        },
+        (Action::Undo, Some(name)) => match undo(model) {
+            Some(id) => ask(model, Ask::Restore(name, id), ""),
+            None => {
+                model.say(crate::model::Weight::Bad, "There is no restore to undo.");
+                Vec::new()
+            }
+        },
+        (Action::DeleteCheckpoint, Some(name)) => {
+            match chosen(model).map(|node| (node.id.clone(), node.exclusive_bytes)) {
+                Some((id, bytes)) => ask(model, Ask::Delete(name, id, bytes), ""),
+                None => pick_first(model),
+            }
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn pick_first(model: &mut Model) -> Vec<Effect> {
+    model.say(crate::model::Weight::Bad, "Current is the live disk; select a checkpoint first.");
+    Vec::new()
+}
+
+/// The selected checkpoint, unless it is the live disk or not on the screen.
+fn chosen(model: &Model) -> Option<&TreeNode> {
+    if model.screen != Screen::Sprite {
+        return None;
+    }
+    let id = model.checkpoint.as_ref().filter(|id| *id != CURRENT)?;
+    nodes(model)?.iter().find(|node| node.id == *id)
+}
+
+/// The newest checkpoint that a restore made of what it replaced.
+fn undo(model: &Model) -> Option<String> {
+    nodes(model)?.iter().rev().find(|node| node.id.starts_with("pre-restore-")).map(|node| node.id.clone())
+}
+
+fn nodes(model: &Model) -> Option<&[TreeNode]> {
+    match &model.tree {
+        Some((_, Load::Ready(tree))) => Some(&tree.nodes),
+        _ => None,
+    }
+}
+
+fn text_screen(model: &mut Model, screen: Screen) -> Vec<Effect> {
+    if !matches!(model.screen, Screen::Help | Screen::Log) {
+        model.before = model.screen;
+    }
+    model.screen = screen;
+    // The log is read from its end.
+    model.scroll = 0;
+    Vec::new()
+}
+
+fn page(model: &Model) -> isize {
+    isize::from(i16::try_from(model.size.1.saturating_sub(6)).unwrap_or(20)).max(1)
+}
+
+fn step(model: &mut Model, by: isize) -> Vec<Effect> {
+    match model.screen {
+        Screen::List => model.select(by),
+        Screen::Sprite => {
+            if let Some(nodes) = nodes(model) {
+                let place =
+                    nodes.iter().position(|node| Some(&node.id) == model.checkpoint.as_ref()).unwrap_or(0);
+                let to = place.saturating_add_signed(by).min(nodes.len().saturating_sub(1));
+                model.checkpoint = nodes.get(to).map(|node| node.id.clone());
+            }
+        }
+        Screen::Help | Screen::Log => model.scroll = model.scroll.saturating_add_signed(by).min(10_000),
+        Screen::Console(_) => {}
+    }
+    Vec::new()
+}
+
+fn zoom(model: &mut Model, to: usize) -> Vec<Effect> {
+    if to == model.zoom || model.history.name.is_empty() {
+        return Vec::new();
+    }
+    model.zoom = to;
+    vec![Effect::LoadHistory(model.history.name.clone(), ZOOMS[to])]
+}
+
+fn moused(model: &mut Model, mouse: MouseEvent) -> Vec<Effect> {
+    if model.dialog.is_some() {
+        return Vec::new();
+    }
+    if let Screen::Console(id) = model.screen {
+        return console::mouse(model, id, mouse);
+    }
+    match mouse.kind {
+        MouseEventKind::ScrollUp => step(model, -WHEEL),
+        MouseEventKind::ScrollDown => step(model, WHEEL),
+        MouseEventKind::Down(MouseButton::Left) => match geometry::hit(model, mouse.column, mouse.row) {
+            Some(geometry::Hit::Sprite(name)) if model.selected.as_ref() == Some(&name) => open_sprite(model),
+            Some(geometry::Hit::Sprite(name)) => {
+                model.selected = Some(name);
+                Vec::new()
+            }
+            Some(geometry::Hit::Checkpoint(id)) => {
+                model.checkpoint = Some(id);
+                Vec::new()
+            }
+            None => Vec::new(),
+        },
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,269 @@
+//! Events change the model and ask for effects. No terminal, no server, no clock but the one that is handed in.
+
+mod console;
+mod dialog;
+mod input;
+
+use crate::model::{History, Load, Model, Row, Screen, Weight, ZOOMS};
+use bytes::Bytes;
+use crossterm::event::Event as Terminal;
+use sprites_api::extension::{BuildLine, Images, Tree, UsageHistory, UsageLine, Version};
+use sprites_api::sprite::{Sprite, Status, WatchLine};
+use sprites_backend::client::ExecEvent;
+use std::time::{Duration, Instant};
+
+/// A console that nobody looked at for this long detaches: attached it would keep its sprite awake.
+pub const UNSEEN: Duration = Duration::from_secs(60);
+
+/// What happened.
+#[derive(Debug)]
+pub enum Event {
+    /// At the terminal.
+    Terminal(Terminal),
+    /// Time passed.
+    Tick(Instant),
+    /// The whole list.
+    Sprites(Result<Vec<Sprite>, String>),
+    /// A sprite changed.
+    Watched(WatchLine),
+    /// A sprite as it is now; none when it is gone.
+    Sprite(String, Option<Box<Sprite>>),
+    /// A sprite used something.
+    Usage(UsageLine),
+    /// The connection to the server was lost, or is back.
+    Connection(Result<(), String>),
+    /// Who answers.
+    Version(Version),
+    /// Base images.
+    Images(Images),
+    /// A build goes on.
+    Build(BuildLine),
+    /// Checkpoints of a sprite.
+    Tree(String, Result<Tree, String>),
+    /// Past use of a sprite.
+    History(String, u64, Result<UsageHistory, String>),
+    /// A job ended: what to say, and of which sprite to ask anew.
+    Done(u64, Result<String, String>, Option<String>),
+    /// Something happened in a console.
+    Console(u64, ExecEvent),
+    /// A console could not be connected.
+    ConsoleFailed(u64, String),
+}
+
+/// What is to be done outside.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "each is the client's call of that name")]
+pub enum Effect {
+    LoadSprites,
+    LoadSprite(String),
+    LoadTree(String),
+    LoadHistory(String, u64),
+    LoadImages,
+    BuildImage,
+    Create { job: u64, name: String },
+    Destroy { job: u64, name: String },
+    Checkpoint { job: u64, name: String, comment: Option<String> },
+    Restore { job: u64, name: String, id: String },
+    DeleteCheckpoint { job: u64, name: String, id: String },
+    Fork { job: u64, name: String, to: String, checkpoint: Option<String> },
+    OpenConsole { id: u64, name: String, session: Option<String>, rows: u16, cols: u16, fresh: bool },
+    ConsoleInput(u64, Bytes),
+    ConsoleResize(u64, u16, u16),
+    ConsoleDetach(u64),
+    Suspend,
+}
+
+/// Takes one event.
+pub fn update(model: &mut Model, event: Event) -> Vec<Effect> {
+    match event {
+        Event::Terminal(event) => input::terminal(model, event),
+        Event::Tick(now) => {
+            model.expire(now);
+            console::detach_unseen(model, now)
+        }
+        Event::Sprites(Ok(sprites)) => {
+            let mut rows: std::collections::BTreeMap<String, Row> =
+                sprites.into_iter().map(|sprite| (sprite.name.clone(), Row::new(sprite))).collect();
+            if let Load::Ready(before) = &mut model.sprites {
+                for (name, row) in &mut rows {
+                    if let Some(known) = before.remove(name) {
+                        row.recent = known.recent;
+                        row.stored = known.stored;
+                        row.totals = known.totals;
+                    }
+                }
+            }
+            model.sprites = Load::Ready(rows);
+            model.arrange();
+            Vec::new()
+        }
+        Event::Sprites(Err(why)) => {
+            if !matches!(model.sprites, Load::Ready(_)) {
+                model.sprites = Load::Failed(why.clone());
+            }
+            model.say(Weight::Bad, why);
+            Vec::new()
+        }
+        Event::Watched(line) => watched(model, line),
+        Event::Sprite(name, sprite) => {
+            if let Load::Ready(sprites) = &mut model.sprites {
+                match sprite {
+                    Some(sprite) => {
+                        let fresh = Row::new(*sprite);
+                        let row = sprites.entry(name).or_default();
+                        row.sprite = fresh.sprite;
+                        if row.sprite.status != Status::Running {
+                            row.recent.clear();
+                        }
+                    }
+                    None => drop(sprites.remove(&name)),
+                }
+            }
+            model.arrange();
+            leave_lost(model);
+            Vec::new()
+        }
+        Event::Usage(line) => {
+            if let Load::Ready(sprites) = &mut model.sprites
+                && let Some(row) = sprites.get_mut(&line.name)
+            {
+                row.stored = line.stored_bytes;
+                row.totals = line.totals;
+                if let Some(sample) = line.sample {
+                    row.add(sample);
+                    if model.history.name == line.name {
+                        model.history.samples.push(sample);
+                        let oldest = sample.time.as_micros()
+                            - i64::try_from(ZOOMS[model.zoom]).unwrap_or(i64::MAX) * 1_000_000;
+                        model.history.samples.retain(|sample| sample.time.as_micros() >= oldest);
+                    }
+                }
+            }
+            if !matches!(
+                model.sort,
+                crate::model::Column::Name | crate::model::Column::State | crate::model::Column::Age
+            ) {
+                model.arrange();
+            }
+            Vec::new()
+        }
+        Event::Connection(Ok(())) => vec![Effect::LoadSprites, Effect::LoadImages],
+        Event::Connection(Err(why)) => {
+            model.say(Weight::Bad, why);
+            Vec::new()
+        }
+        Event::Version(version) => {
+            model.emulated = version.machine == "emulated";
+            Vec::new()
+        }
+        Event::Images(images) => {
+            model.has_image = Some(!images.images.is_empty());
+            // A build that somebody else began is joined.
+            if images.building && model.build.is_none() { vec![Effect::BuildImage] } else { Vec::new() }
+        }
+        Event::Build(line) => {
+            match (&line.done, &line.error) {
+                (Some(id), _) => {
+                    model.say(Weight::Good, format!("The base image {id} is ready; n makes a sprite of it."));
+                    model.has_image = Some(true);
+                    model.build = None;
+                }
+                (_, Some(why)) => {
+                    model.say(Weight::Bad, why.clone());
+                    model.build = None;
+                }
+                _ => model.build = Some(line),
+            }
+            Vec::new()
+        }
+        Event::Tree(name, outcome) => {
+            if model.tree.as_ref().is_some_and(|(held, _)| *held == name) {
+                let load = match outcome {
+                    Ok(tree) => {
+                        if !model
+                            .checkpoint
+                            .as_ref()
+                            .is_some_and(|id| tree.nodes.iter().any(|node| node.id == *id))
+                        {
+                            model.checkpoint = tree.nodes.last().map(|node| node.id.clone());
+                        }
+                        Load::Ready(tree)
+                    }
+                    Err(why) => Load::Failed(why),
+                };
+                model.tree = Some((name, load));
+            }
+            Vec::new()
+        }
+        Event::History(name, window, outcome) => {
+            if model.history.name == name
+                && ZOOMS[model.zoom] == window
+                && let Ok(history) = outcome
+            {
+                model.history.samples = history.samples;
+            }
+            Vec::new()
+        }
+        Event::Done(job, outcome, sprite) => {
+            model.jobs.retain(|held| held.id != job);
+            let mut effects = vec![Effect::LoadSprites];
+            match outcome {
+                Ok(text) => model.say(Weight::Good, text),
+                Err(why) => model.say(Weight::Bad, why),
+            }
+            if let Some(name) =
+                sprite.filter(|name| model.tree.as_ref().is_some_and(|(held, _)| held == name))
+            {
+                effects.push(Effect::LoadTree(name));
+            }
+            effects
+        }
+        Event::Console(id, event) => console::happened(model, id, event),
+        Event::ConsoleFailed(id, why) => {
+            if let Some(tab) = model.console(id) {
+                tab.attachment = crate::model::Attachment::Failed(why.clone());
+            }
+            model.say(Weight::Bad, why);
+            Vec::new()
+        }
+    }
+}
+
+fn watched(model: &mut Model, line: WatchLine) -> Vec<Effect> {
+    let Some(name) = line.name else { return Vec::new() };
+    let Load::Ready(sprites) = &mut model.sprites else { return Vec::new() };
+    match sprites.get_mut(&name) {
+        Some(row) if line.kind != "deleted" => {
+            let Some(status) = line.status.filter(|status| *status != row.sprite.status) else {
+                return Vec::new();
+            };
+            row.sprite.status = status;
+            if status != Status::Running {
+                row.recent.clear();
+            }
+            model.arrange();
+            // A reason for the change may have come with it.
+            vec![Effect::LoadSprite(name)]
+        }
+        _ => vec![Effect::LoadSprite(name)],
+    }
+}
+
+/// The screen of a sprite that is gone is left.
+fn leave_lost(model: &mut Model) {
+    if model.screen == Screen::Sprite
+        && !model.tree.as_ref().is_some_and(|(name, _)| model.order.contains(name))
+    {
+        model.screen = Screen::List;
+    }
+}
+
+/// Opens the screen of the selected sprite.
+fn open_sprite(model: &mut Model) -> Vec<Effect> {
+    let Some(name) = model.selected.clone() else { return Vec::new() };
+    model.screen = Screen::Sprite;
+    model.tree = Some((name.clone(), Load::Waiting));
+    model.checkpoint = None;
+    model.history = History { name: name.clone(), samples: Vec::new() };
+    vec![Effect::LoadTree(name.clone()), Effect::LoadHistory(name, ZOOMS[model.zoom])]
+}

@@ -1,0 +1,127 @@
+//! What is where. Drawing and the mouse both ask here, so that a click always meets what is shown.
+
+use crate::model::{Load, Model, Screen};
+use ratatui::layout::{Constraint, Layout, Rect};
+
+/// Least size that can be used, columns and rows.
+pub const LEAST: (u16, u16) = (60, 16);
+/// Rows of the preview below the list.
+const PREVIEW: u16 = 9;
+/// From this many rows on there is a preview.
+const PREVIEW_FROM: u16 = 24;
+
+/// The three parts of every screen.
+#[derive(Clone, Copy, Debug)]
+pub struct Parts {
+    /// Where, how many, how much.
+    pub header: Rect,
+    /// The screen itself.
+    pub body: Rect,
+    /// Work under way, and keys.
+    pub footer: Rect,
+}
+
+/// Cuts the whole.
+pub fn parts(area: Rect) -> Parts {
+    let [header, body, footer] =
+        Layout::vertical([Constraint::Length(1), Constraint::Min(1), Constraint::Length(1)]).areas(area);
+    Parts { header, body, footer }
+}
+
+/// The terminal of a console on a screen of that size: the body without its frame.
+pub fn console((columns, rows): (u16, u16)) -> Rect {
+    let body = parts(Rect::new(0, 0, columns, rows)).body;
+    inner(body)
+}
+
+/// The inside of a frame.
+pub fn inner(area: Rect) -> Rect {
+    Rect::new(
+        area.x + 1,
+        area.y + 1,
+        area.width.saturating_sub(2).max(2),
+        area.height.saturating_sub(2).max(1),
+    )
+}
+
+/// The list and, where there is room, its preview.
+pub fn list(body: Rect) -> (Rect, Option<Rect>) {
+    if body.height + 2 < PREVIEW_FROM {
+        return (body, None);
+    }
+    let [list, preview] = Layout::vertical([Constraint::Min(5), Constraint::Length(PREVIEW)]).areas(body);
+    (list, Some(preview))
+}
+
+/// A sprite's facts, graphs and checkpoints.
+pub fn sprite(body: Rect) -> [Rect; 3] {
+    let graphs = (body.height / 3).clamp(6, 14);
+    Layout::vertical([Constraint::Length(3), Constraint::Length(graphs), Constraint::Min(4)]).areas(body)
+}
+
+/// The first of `count` lines that is shown in `height` rows, so that line `chosen` is visible.
+pub fn window(count: usize, height: usize, chosen: usize) -> usize {
+    let last = count.saturating_sub(height);
+    chosen.saturating_sub(height / 2).min(last)
+}
+
+/// Something that can be clicked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hit {
+    /// A sprite's line.
+    Sprite(String),
+    /// A checkpoint's line.
+    Checkpoint(String),
+}
+
+/// What is at a cell.
+pub fn hit(model: &Model, column: u16, row: u16) -> Option<Hit> {
+    let body = parts(Rect::new(0, 0, model.size.0, model.size.1)).body;
+    let line = |area: Rect, count: usize, chosen: usize| {
+        let inside = inner(area);
+        // The first line names the columns.
+        let top = inside.y + 1;
+        if column < inside.x || column >= inside.right() || row < top || row >= inside.bottom() {
+            return None;
+        }
+        let height = usize::from(inside.height.saturating_sub(1));
+        Some(window(count, height, chosen) + usize::from(row - top)).filter(|index| *index < count)
+    };
+    match model.screen {
+        Screen::List => {
+            let chosen = model
+                .selected
+                .as_ref()
+                .and_then(|name| model.order.iter().position(|other| other == name))
+                .unwrap_or(0);
+            let index = line(list(body).0, model.order.len(), chosen)?;
+            model.order.get(index).cloned().map(Hit::Sprite)
+        }
+        Screen::Sprite => {
+            let Some((_, Load::Ready(tree))) = &model.tree else { return None };
+            let chosen =
+                tree.nodes.iter().position(|node| Some(&node.id) == model.checkpoint.as_ref()).unwrap_or(0);
+            let index = line(sprite(body)[2], tree.nodes.len(), chosen)?;
+            tree.nodes.get(index).map(|node| Hit::Checkpoint(node.id.clone()))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_chosen_line_is_always_visible() {
+        for count in 0..40 {
+            for height in 1..12 {
+                for chosen in 0..count {
+                    let first = window(count, height, chosen);
+                    assert!((first..first + height).contains(&chosen), "{count} {height} {chosen}");
+                    assert!(first + height <= count.max(height));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! All sprites.
+
+use super::{geometry, number, sprite};
+use crate::action::Action;
+use crate::model::{Column, Load, Model, Row};
+use ratatui::Frame;
+use ratatui::layout::{Alignment, Constraint, Rect};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Block, Cell, Paragraph, Row as Cells, Table, Wrap};
+use sprites_api::sprite::Status;
+
+/// Cells of the small graph of a line.
+const SPARK: usize = 10;
+const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+
+pub(super) fn draw(model: &Model, frame: &mut Frame<'_>, body: Rect) {
+    let (area, preview) = geometry::list(body);
+    let colors = model.colors();
+    let title = if model.filter.is_empty() {
+        " sprites ".to_owned()
+    } else {
+        format!(" sprites with {:?}, {} of them ", model.filter, model.order.len())
+    };
+    let block = Block::bordered().border_style(colors.border()).title(Span::styled(title, colors.accent()));
+    let say = |frame: &mut Frame<'_>, words: String| {
+        let inside = geometry::inner(body);
+        frame.render_widget(Block::bordered().border_style(colors.border()), body);
+        let place = Rect::new(
+            inside.x + 2,
+            inside.y + inside.height / 3,
+            inside.width.saturating_sub(4),
+            inside.height - inside.height / 3,
+        );
+        frame.render_widget(
+            Paragraph::new(words).wrap(Wrap { trim: true }).alignment(Alignment::Center),
+            place,
+        );
+    };
+    let key = |action| model.keys.name(action).unwrap_or_default();
+    match &model.sprites {
+        Load::Waiting => return say(frame, "Asking the server…".into()),
+        Load::Failed(why) => {
+            return say(
+                frame,
+                format!("The sprites cannot be listed.\n\n{why}\n\n{} tries again.", key(Action::Refresh)),
+            );
+        }
+        Load::Ready(sprites) if sprites.is_empty() => {
+            let words = match (&model.build, model.has_image) {
+                (Some(_), _) => {
+                    "The base image is being built; the line below tells how far it is.".to_owned()
+                }
+                (None, Some(false)) if model.local => {
+                    format!(
+                        "Welcome. Sprites need a base image first: {} builds one from Debian's packages in a minute or two.",
+                        key(Action::BuildImage)
+                    )
+                }
+                _ => format!(
+                    "There is no sprite yet.\n\n{} makes your first one: a small Linux computer of its own.",
+                    key(Action::New)
+                ),
+            };
+            return say(frame, words);
+        }
+        Load::Ready(_) if model.order.is_empty() => {
+            return say(
+                frame,
+                format!("No sprite holds {:?}. {} shows all again.", model.filter, key(Action::Back)),
+            );
+        }
+        Load::Ready(sprites) => {
+            let inside = geometry::inner(area);
+            let chosen = model
+                .selected
+                .as_ref()
+                .and_then(|name| model.order.iter().position(|other| other == name))
+                .unwrap_or(0);
+            let height = usize::from(inside.height.saturating_sub(1));
+            let first = geometry::window(model.order.len(), height, chosen);
+            let now = jiff::Timestamp::now();
+            // Only what is visible is built: ten thousand sprites cost no more than ten.
+            let shown = model.order.iter().enumerate().skip(first).take(height);
+            let rows = shown.filter_map(|(index, name)| {
+                let row = line(model, sprites.get(name)?, now, inside.width);
+                Some(if index == chosen { row.style(colors.selection()) } else { row })
+            });
+            let table = Table::new(rows, widths(inside.width))
+                .header(head(model, inside.width))
+                .column_spacing(1)
+                .block(block);
+            frame.render_widget(table, area);
+        }
+    }
+    if let (Some(preview), Some(row)) = (preview, model.current()) {
+        sprite::graphs(model, frame, preview, row, &row.recent.iter().copied().collect::<Vec<_>>(), 60);
+    }
+}
+
+/// On narrow screens the small graphs and the age go first.
+fn columns(width: u16) -> Vec<Column> {
+    let mut columns =
+        vec![Column::Name, Column::State, Column::Cpu, Column::Memory, Column::Storage, Column::Cost];
+    if width >= 74 {
+        columns.push(Column::Age);
+    }
+    columns
+}
+
+fn widths(width: u16) -> Vec<Constraint> {
+    let spark = width >= 96;
+    columns(width)
+        .into_iter()
+        .map(|column| match column {
+            Column::Name => Constraint::Min(14),
+            Column::State => Constraint::Length(9),
+            Column::Cpu => Constraint::Length(if spark { 7 + SPARK as u16 } else { 7 }),
+            Column::Memory | Column::Storage => Constraint::Length(9),
+            Column::Cost => Constraint::Length(9),
+            Column::Age => Constraint::Length(5),
+        })
+        .collect()
+}
+
+fn head(model: &Model, width: u16) -> Cells<'static> {
+    let cells = columns(width).into_iter().map(|column| {
+        let word = match column {
+            Column::Name => "name",
+            Column::State => "state",
+            Column::Cpu => "cpu",
+            Column::Memory => "memory",
+            Column::Storage => "stored",
+            Column::Cost => "cost",
+            Column::Age => "age",
+        };
+        let arrow = match (column == model.sort, model.reverse) {
+            (false, _) => "",
+            (true, false) => " ▾",
+            (true, true) => " ▴",
+        };
+        Cell::from(Line::from(format!("{word}{arrow}")).alignment(align(column)))
+    });
+    Cells::new(cells).style(model.colors().dim())
+}
+
+fn align(column: Column) -> Alignment {
+    match column {
+        Column::Name | Column::State | Column::Cpu => Alignment::Left,
+        _ => Alignment::Right,
+    }
+}
+
+fn line(model: &Model, row: &Row, now: jiff::Timestamp, width: u16) -> Cells<'static> {
+    let colors = model.colors();
+    let cells = columns(width).into_iter().map(|column| {
+        let content = match column {
+            Column::Name => Line::from(number::cut(&row.sprite.name, 57)),
+            Column::State => state(model, row),
+            Column::Cpu => {
+                let text = row.now().map(|now| format!("{:>6} ", number::cpus(now.cpus))).unwrap_or_default();
+                let mut spans = vec![Span::raw(text)];
+                if width >= 96 {
+                    spans.push(Span::styled(spark(row), colors.graph(colors.cpu)));
+                }
+                Line::from(spans)
+            }
+            Column::Memory => {
+                Line::from(row.now().map(|now| number::bytes(now.memory_bytes)).unwrap_or_default())
+            }
+            Column::Storage => {
+                Line::from(if row.stored > 0 { number::bytes(row.stored) } else { String::new() })
+            }
+            Column::Cost => Line::from(number::dollars(row.totals.cost_usd)),
+            Column::Age => {
+                Line::from(row.sprite.created_at.map(|at| number::age(at, now)).unwrap_or_default())
+            }
+        };
+        Cell::from(content.alignment(align(column)))
+    });
+    Cells::new(cells)
+}
+
+/// Shape and word besides colour.
+pub(super) fn state(model: &Model, row: &Row) -> Line<'static> {
+    let colors = model.colors();
+    if row.sprite.failure.is_some() {
+        return Line::styled("✗ failed", colors.bad());
+    }
+    match row.sprite.status {
+        Status::Running => Line::styled("● running", colors.good()),
+        Status::Warm => Line::styled("◐ warm", colors.warn()),
+        Status::Cold => Line::styled("○ cold", colors.dim()),
+        Status::Unknown => Line::styled("? unknown", colors.dim()),
+    }
+}
+
+/// The last CPU samples as bars; a full bar is all of the busiest moment, at least one CPU.
+fn spark(row: &Row) -> String {
+    let recent: Vec<f64> = row.recent.iter().rev().take(SPARK).map(|sample| sample.cpus).collect();
+    let most = recent.iter().copied().fold(1.0, f64::max);
+    let bars: String = recent
+        .iter()
+        .rev()
+        .map(|cpus| BARS[((cpus / most * 7.0).round().clamp(0.0, 7.0)) as usize])
+        .collect();
+    format!("{bars:>SPARK$}")
+}

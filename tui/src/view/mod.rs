@@ -1,0 +1,49 @@
+//! The model as cells. Reads only; what is where comes from [`geometry`], which the mouse asks too.
+
+mod console;
+mod frame;
+pub mod geometry;
+mod list;
+mod number;
+mod sprite;
+mod text;
+
+use crate::model::{Model, Screen};
+use ratatui::Frame;
+use ratatui::layout::Alignment;
+use ratatui::widgets::{Block, Paragraph, Wrap};
+
+/// Draws everything.
+pub fn draw(model: &Model, frame: &mut Frame<'_>) {
+    let area = frame.area();
+    let colors = model.colors();
+    frame.render_widget(Block::new().style(colors.base()), area);
+    if area.width < geometry::LEAST.0 || area.height < geometry::LEAST.1 {
+        let words = format!(
+            "The window is too small: {}×{}; {}×{} are needed.",
+            area.width,
+            area.height,
+            geometry::LEAST.0,
+            geometry::LEAST.1
+        );
+        frame.render_widget(
+            Paragraph::new(words).wrap(Wrap { trim: true }).alignment(Alignment::Center),
+            area,
+        );
+        return;
+    }
+    let parts = geometry::parts(area);
+    frame::header(model, frame, parts.header);
+    match model.screen {
+        Screen::List => list::draw(model, frame, parts.body),
+        Screen::Sprite => sprite::draw(model, frame, parts.body),
+        Screen::Console(id) => console::draw(model, frame, parts.body, id),
+        Screen::Help => text::help(model, frame, parts.body),
+        Screen::Log => text::log(model, frame, parts.body),
+    }
+    frame::footer(model, frame, parts.footer);
+    frame::toasts(model, frame, parts.body);
+    if let Some(dialog) = &model.dialog {
+        frame::dialog(model, frame, area, dialog);
+    }
+}

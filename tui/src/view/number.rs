@@ -1,0 +1,96 @@
+//! Numbers for people.
+
+use jiff::Timestamp;
+use sprites_api::Time;
+
+/// Bytes in powers of 1000: `1.2 GB`.
+pub(super) fn bytes(count: u64) -> String {
+    const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
+    let mut value = count as f64;
+    let mut unit = 0;
+    while value >= 999.5 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    if unit == 0 || value >= 99.5 {
+        format!("{value:.0} {}", UNITS[unit])
+    } else {
+        format!("{value:.1} {}", UNITS[unit])
+    }
+}
+
+/// Dollars, with as many digits as tell something.
+pub(super) fn dollars(amount: f64) -> String {
+    match amount {
+        a if a >= 100.0 => format!("${a:.0}"),
+        a if a >= 0.1 => format!("${a:.2}"),
+        a if a > 0.0 => format!("${a:.4}"),
+        _ => "$0".into(),
+    }
+}
+
+/// CPUs in percent of one.
+pub(super) fn cpus(cpus: f64) -> String {
+    format!("{:.0} %", cpus * 100.0)
+}
+
+/// How long ago: `3 m`, `5 h`, `12 d`.
+pub(super) fn age(since: Time, now: Timestamp) -> String {
+    let seconds = (now.as_microsecond() - since.as_micros()) / 1_000_000;
+    match seconds {
+        ..0 => "now".into(),
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} m", seconds / 60),
+        3600..86_400 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+/// A span of a graph: `1 m`, `6 h`.
+pub(super) fn span(seconds: u64) -> String {
+    if seconds >= 3600 { format!("{} h", seconds / 3600) } else { format!("{} m", seconds / 60) }
+}
+
+/// The text cut to a width in cells, with an ellipsis.
+pub(super) fn cut(text: &str, width: usize) -> String {
+    use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    let mut out = String::new();
+    let mut used = 0;
+    for c in text.chars() {
+        let wide = c.width().unwrap_or(0);
+        if used + wide + 1 > width {
+            break;
+        }
+        used += wide;
+        out.push(c);
+    }
+    if width > 0 {
+        out.push('…');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms() {
+        assert_eq!(
+            [bytes(0), bytes(999), bytes(1500), bytes(352_100_000), bytes(2_000_000_000)],
+            ["0 B", "999 B", "1.5 kB", "352 MB", "2.0 GB"]
+        );
+        assert_eq!(
+            [dollars(0.0), dollars(0.000_42), dollars(1.5), dollars(1234.0)],
+            ["$0", "$0.0004", "$1.50", "$1234"]
+        );
+        assert_eq!(
+            [cut("abc", 3), cut("abcd", 3), cut("日本語", 4), cut("ab", 0)],
+            ["abc", "ab…", "日…", ""]
+        );
+        assert_eq!([span(60), span(21_600)], ["1 m", "6 h"]);
+    }
+}

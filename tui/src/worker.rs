@@ -1,0 +1,268 @@
+//! Effects, done against a server; what comes of them goes back as events.
+
+use crate::update::{Effect, Event};
+use futures::StreamExt;
+use sprites_api::checkpoint::ProgressLine;
+use sprites_api::extension::Fork;
+use sprites_api::sprite::CreateSprite;
+use sprites_backend::client::{Client, Error, ExecRequest, ExecSender, Lines};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::mpsc::Sender;
+
+/// Between two tries to follow a server that went away.
+const AGAIN: Duration = Duration::from_secs(2);
+/// The same for what a server does not offer.
+const SELDOM: Duration = Duration::from_secs(300);
+/// Rank of the shell that consoles run, and what they tell about the terminal.
+const SHELL: [&str; 2] = ["bash", "-l"];
+
+/// See the module. Clones share their consoles.
+#[derive(Clone, Debug)]
+pub struct Worker {
+    client: Client,
+    events: Sender<Event>,
+    consoles: Arc<Mutex<HashMap<u64, ExecSender>>>,
+}
+
+impl Worker {
+    /// A worker that tells what happens to `events`.
+    pub fn new(client: Client, events: Sender<Event>) -> Self {
+        Self { client, events, consoles: Arc::default() }
+    }
+
+    /// Begins to follow the server.
+    pub fn follow(&self) {
+        let worker = self.clone();
+        tokio::spawn(async move {
+            let mut lost = false;
+            loop {
+                if let Ok(version) = worker.client.version().await {
+                    worker.tell(Event::Version(version)).await;
+                }
+                worker.tell(Event::Connection(Ok(()))).await;
+                let mut lines = worker.client.watch();
+                let why = loop {
+                    match lines.next().await {
+                        Some(Ok(line)) => {
+                            lost = false;
+                            worker.tell(Event::Watched(line)).await;
+                        }
+                        Some(Err(error)) => break error.to_string(),
+                        None => break "the server ended the connection".to_owned(),
+                    }
+                };
+                // Told once, not with every try.
+                if !std::mem::replace(&mut lost, true) {
+                    worker.tell(Event::Connection(Err(why))).await;
+                }
+                tokio::time::sleep(AGAIN).await;
+            }
+        });
+        let worker = self.clone();
+        tokio::spawn(async move {
+            loop {
+                let mut lines = worker.client.usage_stream();
+                let mut pause = AGAIN;
+                while let Some(line) = lines.next().await {
+                    match line {
+                        Ok(line) => worker.tell(Event::Usage(line)).await,
+                        Err(Error::NotFound(_) | Error::NotSupported { .. }) => pause = SELDOM,
+                        Err(_) => {}
+                    }
+                }
+                tokio::time::sleep(pause).await;
+            }
+        });
+    }
+
+    /// Does one thing.
+    pub fn perform(&self, effect: Effect) {
+        match effect {
+            // Order matters here, so these are done on the spot.
+            Effect::ConsoleInput(id, bytes) => {
+                let sent = self.locked().get(&id).map(|sender| sender.try_input(bytes));
+                if let Some(Err(error)) = sent {
+                    let _ = self.events.try_send(Event::ConsoleFailed(id, error.to_string()));
+                }
+            }
+            Effect::ConsoleResize(id, rows, cols) => {
+                if let Some(sender) = self.locked().get(&id) {
+                    // A session that is over has no size.
+                    let _ = sender.resize(rows, cols);
+                }
+            }
+            Effect::ConsoleDetach(id) => {
+                if let Some(sender) = self.locked().remove(&id) {
+                    sender.detach();
+                }
+            }
+            effect => {
+                let worker = self.clone();
+                tokio::spawn(async move { worker.work(effect).await });
+            }
+        }
+    }
+
+    async fn work(&self, effect: Effect) {
+        let client = &self.client;
+        match effect {
+            Effect::LoadSprites => {
+                let outcome = client.list_sprites().await.map_err(|error| error.to_string());
+                self.tell(Event::Sprites(outcome)).await;
+            }
+            Effect::LoadSprite(name) => match client.get(&name).await {
+                Ok(sprite) => self.tell(Event::Sprite(name, Some(Box::new(sprite)))).await,
+                Err(Error::NotFound(_)) => self.tell(Event::Sprite(name, None)).await,
+                Err(error) => self.tell(Event::Connection(Err(error.to_string()))).await,
+            },
+            Effect::LoadTree(name) => {
+                let outcome = client.tree(&name).await.map_err(|error| error.to_string());
+                self.tell(Event::Tree(name, outcome)).await;
+            }
+            Effect::LoadHistory(name, window) => {
+                let outcome = client
+                    .usage_history(&name, Duration::from_secs(window))
+                    .await
+                    .map_err(|error| error.to_string());
+                self.tell(Event::History(name, window, outcome)).await;
+            }
+            Effect::LoadImages => {
+                if let Ok(images) = client.images().await {
+                    self.tell(Event::Images(images)).await;
+                }
+            }
+            Effect::BuildImage => {
+                let mut lines = client.build_image();
+                while let Some(line) = lines.next().await {
+                    let line = line.unwrap_or_else(|error| sprites_api::extension::BuildLine {
+                        error: Some(error.to_string()),
+                        ..Default::default()
+                    });
+                    self.tell(Event::Build(line)).await;
+                }
+            }
+            Effect::Create { job, name } => {
+                let wish = CreateSprite { name: name.clone(), ..CreateSprite::default() };
+                let outcome =
+                    client.create(&wish).await.map(|_| format!("{name} is made; t opens a console in it."));
+                self.done(job, outcome.map_err(|error| error.to_string()), None).await;
+            }
+            Effect::Destroy { job, name } => {
+                let outcome = client.delete(&name).await.map(|()| format!("{name} is destroyed."));
+                self.done(job, outcome.map_err(|error| error.to_string()), None).await;
+            }
+            Effect::Checkpoint { job, name, comment } => {
+                let outcome = last(client.checkpoint(&name, comment)).await;
+                self.done(job, outcome, Some(name)).await;
+            }
+            Effect::Restore { job, name, id } => {
+                let outcome = last(client.restore(&name, &id)).await;
+                self.done(job, outcome, Some(name)).await;
+            }
+            Effect::DeleteCheckpoint { job, name, id } => {
+                let outcome = client
+                    .delete_checkpoint(&name, &id)
+                    .await
+                    .map(|()| format!("Checkpoint {id} is deleted."));
+                self.done(job, outcome.map_err(|error| error.to_string()), Some(name)).await;
+            }
+            Effect::Fork { job, name, to, checkpoint } => {
+                let wish = Fork { name: to.clone(), checkpoint };
+                let outcome = client.fork(&name, &wish).await.map(|_| format!("{to} is made from {name}."));
+                self.done(job, outcome.map_err(|error| error.to_string()), Some(name)).await;
+            }
+            Effect::OpenConsole { id, name, session, rows, cols, fresh } => {
+                self.console(id, &name, session, rows, cols, fresh).await
+            }
+            Effect::ConsoleInput(..)
+            | Effect::ConsoleResize(..)
+            | Effect::ConsoleDetach(_)
+            | Effect::Suspend => {}
+        }
+    }
+
+    /// Connects a console: to its session, to one that a console before it left behind, or to a new one.
+    async fn console(&self, id: u64, name: &str, session: Option<String>, rows: u16, cols: u16, fresh: bool) {
+        let size = Some((rows, cols));
+        let left_behind = if session.is_none() && !fresh { self.left_behind(name).await } else { None };
+        let mut opened = None;
+        if let Some(session) = session.or(left_behind) {
+            match self.client.attach(name, &session, size).await {
+                Ok(connection) => opened = Some(Ok(connection)),
+                // It ended meanwhile, so a new one takes its place.
+                Err(Error::NotFound(_)) => {}
+                Err(error) => opened = Some(Err(error)),
+            }
+        }
+        let opened = match opened {
+            Some(outcome) => outcome,
+            None => {
+                let request = ExecRequest {
+                    cmd: SHELL.map(str::to_owned).into(),
+                    tty: true,
+                    rows,
+                    cols,
+                    env: vec![
+                        ("TERM".into(), "xterm-256color".into()),
+                        ("COLORTERM".into(), "truecolor".into()),
+                    ],
+                    stdin: true,
+                    ..ExecRequest::default()
+                };
+                self.client.exec(name, request).await
+            }
+        };
+        match opened {
+            Ok(connection) => {
+                let (sender, mut receiver) = connection.split();
+                self.locked().insert(id, sender);
+                while let Some(event) = receiver.next().await {
+                    self.tell(Event::Console(id, event)).await;
+                }
+            }
+            Err(error) => self.tell(Event::ConsoleFailed(id, error.to_string())).await,
+        }
+    }
+
+    /// A shell with a terminal that nobody is connected to.
+    async fn left_behind(&self, name: &str) -> Option<String> {
+        let sessions = self.client.sessions(name).await.ok()?;
+        let shell = |command: &str| command.starts_with(SHELL[0]);
+        sessions
+            .into_iter()
+            .rev()
+            .find(|session| session.tty && session.attached == 0 && shell(&session.command))
+            .map(|session| session.id)
+    }
+
+    async fn done(&self, job: u64, outcome: Result<String, String>, sprite: Option<String>) {
+        self.tell(Event::Done(job, outcome, sprite)).await;
+    }
+
+    async fn tell(&self, event: Event) {
+        // When the app has ended nobody listens, and nothing is lost.
+        let _ = self.events.send(event).await;
+    }
+
+    fn locked(&self) -> MutexGuard<'_, HashMap<u64, ExecSender>> {
+        self.consoles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The last word of work that is told line by line.
+async fn last(mut lines: Lines<ProgressLine>) -> Result<String, String> {
+    let mut word = Err("the server said nothing".to_owned());
+    while let Some(line) = lines.next().await {
+        let line = line.map_err(|error| error.to_string())?;
+        match line.kind.as_str() {
+            "complete" => word = Ok(line.data.unwrap_or_else(|| "Done.".into())),
+            "error" => {
+                word = Err(line.error.unwrap_or_else(|| "it failed, and the server does not say why".into()))
+            }
+            _ => {}
+        }
+    }
+    word
+}
