@@ -1,3 +1,5 @@
 //! What a person sees, pinned; and the whole system, driven as a person drives it.
 
+pub mod harness;
 pub mod picture;
+pub mod pty;

@@ -1,0 +1,108 @@
+//! The first whole path: a person with a keyboard makes a sprite, works in its console, makes a checkpoint, breaks something, restores it,
+//! forks it, quits, and finds it again.
+
+use snapshots_tests::harness::Home;
+use snapshots_tests::pty::Pty;
+use std::time::Duration;
+
+/// Far more than a machine needs on a slow host.
+const LONG: Duration = Duration::from_secs(120);
+const SHORT: Duration = Duration::from_secs(20);
+const LEAVE: &str = "\x1d";
+const ENTER: &str = "\r";
+const ESC: &str = "\x1b";
+
+#[test]
+fn a_person_makes_uses_breaks_and_restores_a_sprite() {
+    let home = Home::new();
+    let mut app = Pty::spawn(home.terminal_command(&[]), 40, 120);
+    app.wait_for("no sprite yet", LONG);
+
+    // Make one.
+    app.send("n");
+    app.wait_for("New sprite", SHORT);
+    app.send("Box");
+    app.send(ENTER);
+    app.wait_for("lower-case", SHORT);
+    app.send("\x15box");
+    app.send(ENTER);
+    app.wait_for("○ cold", SHORT);
+
+    // Its console.
+    app.send("t");
+    app.wait_for("box:~$", LONG);
+    app.send("echo 6 times 7 is $((6*7)) | tee precious\r");
+    app.wait_for("6 times 7 is 42", SHORT);
+    app.send("sync; clear\r");
+    app.wait(SHORT, "a clear screen", |screen| !screen.contents().contains("times"));
+
+    // A checkpoint, then the file's end.
+    app.send(LEAVE);
+    app.wait_for("● running", SHORT);
+    app.send(ENTER);
+    app.wait_for("the live disk", SHORT);
+    app.send("c");
+    app.wait_for("A comment", SHORT);
+    app.send("with the file");
+    app.send(ENTER);
+    app.wait_for("with the file", LONG);
+    app.send("t");
+    app.wait_for("box:~$", SHORT);
+    app.send("rm precious; sync; clear; ls precious\r");
+    app.wait_for("No such file", SHORT);
+
+    // Back to the checkpoint: another key than R is no.
+    app.send(LEAVE);
+    app.wait_for("● running", SHORT);
+    app.send(ENTER);
+    app.wait_for("with the file", SHORT);
+    app.send("g");
+    app.send("r");
+    app.wait_for("Press R", SHORT);
+    app.send("x");
+    app.wait(SHORT, "no dialog", |screen| !screen.contents().contains("Press R"));
+    app.send("r");
+    app.wait_for("Press R", SHORT);
+    app.send("R");
+    app.wait_for("pre-restore-v0", LONG);
+    app.send("T");
+    app.wait_for("box:~$", LONG);
+    app.send("cat precious\r");
+    app.wait_for("6 times 7 is 42", SHORT);
+    app.send("exit\r");
+    app.wait_for("ended with code 0", SHORT);
+    app.send(ENTER);
+
+    // A fork has it too, and costs nothing.
+    app.wait_for("● running", SHORT);
+    app.send(ENTER);
+    app.wait_for("with the file", SHORT);
+    app.send("g");
+    app.send("f");
+    app.wait_for("Fork of box", SHORT);
+    app.send("twin");
+    app.send(ENTER);
+    app.wait_for("twin is made from box", LONG);
+    app.send(ESC);
+    app.wait_for("twin", SHORT);
+
+    // Quit; everything is still there afterwards.
+    app.send("q");
+    assert_eq!(app.end(SHORT), 0);
+    let mut app = Pty::spawn(home.terminal_command(&[]), 24, 80);
+    app.wait_for("twin", SHORT);
+    app.wait_for("box", SHORT);
+    app.send("G");
+    app.send("x");
+    app.wait_for("Type twin", SHORT);
+    app.send("box");
+    app.send(ENTER);
+    app.wait_for("type twin to destroy", SHORT);
+    app.send("\x15twin");
+    app.send(ENTER);
+    app.wait(LONG, "twin is gone", |screen| {
+        !screen.contents().contains("○ cold") || !screen.contents().contains("twin  ")
+    });
+    app.send("q");
+    assert_eq!(app.end(SHORT), 0);
+}
