@@ -246,9 +246,11 @@ impl Vsock {
         if !connection.readable && !connection.host_done {
             events |= EpollFlags::EPOLLIN;
         }
-        // A hang-up is always reported; once the guest knows of it there is nothing to wait for.
+        // A hang-up is reported whatever is asked for. So nothing is asked while there is something to read, which leads to the end of the
+        // stream anyway, nor once the guest knows of it: a guest that sleeps must not make this thread spin.
         let told_all = connection.told == SHUTDOWN_SEND | SHUTDOWN_RECEIVE;
-        if (!told_all || connection.is_full())
+        let waits = connection.is_full() || !connection.readable && !told_all;
+        if waits
             && let Err(error) =
                 self.epoll.modify(&connection.stream, &mut EpollEvent::new(events, u64::from(port)))
         {

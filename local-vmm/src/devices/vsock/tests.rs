@@ -82,6 +82,25 @@ fn the_hosts_full_close_is_told() {
 }
 
 #[test]
+fn a_host_that_leaves_before_the_guest_answers_is_no_burden() {
+    let (_dir, vsock) = device();
+    let stream = vsock.connect().unwrap();
+    let (request, _) = next(&vsock);
+    drop(stream);
+    let give_up = Instant::now() + Duration::from_secs(10);
+    while !vsock.lock().connections[&request.src_port].readable {
+        assert!(Instant::now() < give_up, "the hang-up is never seen");
+        thread::yield_now();
+    }
+    // The guest sleeps. Nothing is asked of epoll, so that nothing is reported again and again.
+    let mut events = [EpollEvent::empty(); 4];
+    assert_eq!(vsock.epoll.wait(&mut events, EpollTimeout::ZERO).unwrap(), 0);
+    vsock.handle(&guest(&request, op::RESPONSE), &[]);
+    let (header, _) = next(&vsock);
+    assert_eq!((header.op, header.flags), (op::SHUTDOWN, SHUTDOWN_SEND | SHUTDOWN_RECEIVE));
+}
+
+#[test]
 fn nothing_is_sent_beyond_the_guests_room() {
     let (_dir, vsock) = device();
     let (mut stream, request) = open(&vsock);
