@@ -58,6 +58,7 @@ fn main() {
     app.wait_for("tests pass", SHORT);
     // Messages about what was done go away by themselves.
     app.wait(SHORT, "no messages", |screen| !screen.contents().contains('✓'));
+    settle(&app);
     let picture = svg(
         &app.screen(),
         &Colors::default(),
@@ -67,4 +68,15 @@ fn main() {
     println!("{to}");
     app.send("q");
     app.end(SHORT);
+}
+
+/// Waits until a whole frame has arrived: nothing has changed for a moment.
+fn settle(app: &Pty) {
+    loop {
+        let before = app.bytes().len();
+        std::thread::sleep(Duration::from_millis(200));
+        if app.bytes().len() == before {
+            return;
+        }
+    }
 }

@@ -114,10 +114,8 @@ fn graph(
     let colors = model.colors();
     let mut heading = vec![Span::styled(format!(" {title} "), colors.accent())];
     if let Some(value) = value {
-        heading.push(Span::raw(format!(
-            "{} ",
-            number::cut(&value, usize::from(area.width.saturating_sub(title.len() as u16 + 6)))
-        )));
+        let room = usize::from(area.width.saturating_sub(title.len() as u16 + 6));
+        heading.push(Span::styled(format!("{} ", number::cut(&value, room)), colors.base()));
     }
     let block = Block::bordered().border_style(colors.border()).title(Line::from(heading));
     let most = points.iter().map(|(_, value)| *value).fold(least, f64::max) * 1.05;
