@@ -52,3 +52,23 @@ fn sprites_py() {
     );
     with_server(&home, Command::new(&python).arg(source("python/scenario.py")));
 }
+
+#[test]
+fn fly_sprites() {
+    let home = Home::new();
+    let folder = place("node");
+    std::fs::create_dir_all(&folder).unwrap();
+    for file in ["package.json", "package-lock.json", "scenario.js"] {
+        std::fs::copy(source("node").join(file), folder.join(file)).unwrap();
+    }
+    let node = folder.join("node_modules/.bin/node");
+    let installed = folder.join("installed.json");
+    let wanted = std::fs::read(folder.join("package.json")).unwrap();
+    if !node.exists() || std::fs::read(&installed).ok() != Some(wanted.clone()) {
+        must(
+            Command::new("npm").args(["install", "--silent", "--no-audit", "--no-fund"]).current_dir(&folder),
+        );
+        std::fs::write(&installed, wanted).unwrap();
+    }
+    with_server(&home, Command::new(&node).arg("scenario.js").current_dir(&folder));
+}
