@@ -12,11 +12,17 @@ use ratatui::widgets::{Block, Clear, Paragraph, Wrap};
 use sprites_api::sprite::Status;
 use unicode_width::UnicodeWidthStr;
 
+/// From this width on the header tells everything.
+const WIDE: u16 = 100;
+
 /// Where, how many, how much; consoles on the right.
 pub(super) fn header(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     let colors = model.colors();
-    let mut left =
-        vec![Span::styled(" sprites ", colors.accent()), Span::styled(model.endpoint.clone(), colors.dim())];
+    let mut left = vec![Span::styled(" sprites ", colors.accent())];
+    // Where it is goes without saying on this machine; there is not always room for it.
+    if !model.local || area.width >= WIDE {
+        left.push(Span::styled(number::cut(&model.endpoint, usize::from(area.width / 3)), colors.dim()));
+    }
     if model.emulated {
         left.push(Span::styled(" · emulated CPU", colors.warn()));
     }
@@ -101,15 +107,23 @@ fn hints(model: &Model, width: u16) -> Line<'static> {
         ],
         _ => &[A::Back, A::Quit],
     };
-    let mut spans = Vec::new();
-    let mut used = 1;
-    for action in wanted {
-        let Some(key) = model.keys.name(*action) else { continue };
-        let more = key.width() + action.hint().width() + 4;
-        if used + more > usize::from(width) {
+    let width_of =
+        |action: Action| model.keys.name(action).map_or(0, |key| key.width() + action.hint().width() + 4);
+    // Help is the last to go: it leads to all the others.
+    let kept = wanted.iter().copied().find(|action| *action == A::Help);
+    let mut room = usize::from(width).saturating_sub(1 + kept.map_or(0, width_of));
+    let mut shown = Vec::new();
+    for action in wanted.iter().copied().filter(|action| Some(*action) != kept) {
+        let more = width_of(action);
+        if more > room {
             break;
         }
-        used += more;
+        room -= more;
+        shown.push(action);
+    }
+    let mut spans = Vec::new();
+    for action in shown.into_iter().chain(kept) {
+        let Some(key) = model.keys.name(action) else { continue };
         spans.push(Span::styled(format!(" {key}"), colors.accent()));
         spans.push(Span::styled(format!(" {}  ", action.hint()), colors.dim()));
     }

@@ -1,0 +1,197 @@
+//! Whole screens in every state, as text and, for one, with its colours.
+//!
+//! After a deliberate change: `INSTA_UPDATE=always cargo test -p snapshots-tests --test screens`, then look at the difference.
+
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use ratatui::buffer::Buffer;
+use sprites_api::Time;
+use sprites_api::extension::{BuildLine, Tree, TreeNode, UsageTotals};
+use sprites_api::sprite::{Sprite, Status};
+use sprites_tui::keys::Keys;
+use sprites_tui::model::{Ask, Dialog, Load, Model, Row, Screen};
+use sprites_tui::theme::Theme;
+use sprites_tui::view;
+use std::collections::BTreeMap;
+
+fn model(columns: u16, rows: u16) -> Model {
+    Model::new("the local server".into(), true, Keys::default(), Theme::all(None).0, 0, (columns, rows))
+}
+
+fn draw(model: &Model) -> Buffer {
+    let mut terminal = Terminal::new(TestBackend::new(model.size.0, model.size.1)).unwrap();
+    terminal.draw(|frame| view::draw(model, frame)).unwrap();
+    terminal.backend().buffer().clone()
+}
+
+fn text(model: &Model) -> String {
+    let buffer = draw(model);
+    let area = buffer.area;
+    let line = |y| {
+        let cells = (0..area.width).map(|x| buffer[(x, y)].symbol());
+        cells.collect::<String>().trim_end().to_owned()
+    };
+    (0..area.height).map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// Sprites in all states; times are left out, because they would change.
+fn with_sprites(model: &mut Model, names: &[&str]) {
+    let statuses = [Status::Running, Status::Warm, Status::Cold];
+    let rows: BTreeMap<String, Row> = names
+        .iter()
+        .enumerate()
+        .map(|(index, name)| {
+            let status = statuses[index % statuses.len()];
+            let sprite =
+                Sprite { name: (*name).into(), id: format!("sprite-{index}"), status, ..Sprite::default() };
+            let mut row = Row::new(sprite);
+            row.stored = 1_500_000 * index as u64;
+            row.totals = UsageTotals { cost_usd: 0.01 * index as f64, ..UsageTotals::default() };
+            ((*name).to_owned(), row)
+        })
+        .collect();
+    model.sprites = Load::Ready(rows);
+    model.has_image = Some(true);
+    model.arrange();
+}
+
+#[test]
+fn the_list_before_there_is_one() {
+    let mut model = model(80, 24);
+    insta::assert_snapshot!("list-loading", text(&model));
+    model.sprites = Load::Failed("no connection to the local server: refused".into());
+    insta::assert_snapshot!("list-failed", text(&model));
+    model.sprites = Load::Ready(BTreeMap::new());
+    model.has_image = Some(false);
+    insta::assert_snapshot!("list-no-image", text(&model));
+    model.build =
+        Some(BuildLine { fraction: 0.42, step: "Installing packages".into(), ..BuildLine::default() });
+    insta::assert_snapshot!("list-building", text(&model));
+    model.build = None;
+    model.has_image = Some(true);
+    insta::assert_snapshot!("list-empty", text(&model));
+}
+
+#[test]
+fn the_list() {
+    let names = ["agent", "box", "a-very-long-name-that-goes-on-and-on-until-it-ends-at-last", "zebra"];
+    for (columns, rows) in [(80, 24), (120, 40), (200, 50), (60, 16)] {
+        let mut model = model(columns, rows);
+        model.emulated = true;
+        with_sprites(&mut model, &names);
+        insta::assert_snapshot!(format!("list-{columns}x{rows}"), text(&model));
+    }
+    let mut failed = model(80, 24);
+    with_sprites(&mut failed, &names);
+    if let Load::Ready(rows) = &mut failed.sprites {
+        let row = rows.get_mut("box").unwrap();
+        // Terminal codes and wide characters from a server do no harm.
+        *row = Row::new(Sprite {
+            name: "box".into(),
+            failure: Some("it \x1b[31mbroke 日本語".into()),
+            ..Sprite::default()
+        });
+        row.sprite.labels = vec!["標識".into()];
+    }
+    failed.selected = Some("box".into());
+    failed.screen = Screen::Sprite;
+    failed.tree = Some(("box".into(), Load::Failed("the disk is damaged".into())));
+    insta::assert_snapshot!("sprite-failed", text(&failed));
+}
+
+#[test]
+fn ten_thousand_sprites_show_the_selected_one() {
+    let mut model = model(80, 24);
+    let names: Vec<String> = (0..10_000).map(|n| format!("s{n:05}")).collect();
+    with_sprites(&mut model, &names.iter().map(String::as_str).collect::<Vec<_>>());
+    model.select(7_777);
+    insta::assert_snapshot!("list-many", text(&model));
+    model.filter = "s0123".into();
+    model.arrange();
+    insta::assert_snapshot!("list-filtered", text(&model));
+    model.filter = "none".into();
+    model.arrange();
+    insta::assert_snapshot!("list-nothing-fits", text(&model));
+}
+
+#[test]
+fn a_sprite_with_its_checkpoints() {
+    let mut model = model(100, 34);
+    with_sprites(&mut model, &["box"]);
+    model.screen = Screen::Sprite;
+    let long_ago = Time::from_micros(0);
+    let node = |id: &str, parent: Option<&str>, comment: Option<&str>, bytes| TreeNode {
+        id: id.into(),
+        parent: parent.map(str::to_owned),
+        create_time: long_ago,
+        comment: comment.map(str::to_owned),
+        is_auto: id.starts_with("pre"),
+        exclusive_bytes: bytes,
+        shared_bytes: 0,
+    };
+    let nodes = vec![
+        node("v0", None, Some("first"), 4096),
+        node("v1", Some("v0"), None, 1_200_000),
+        node(
+            "v2",
+            Some("v1"),
+            Some("a comment that is far too long for the room it has on this screen, and then some"),
+            0,
+        ),
+        node("pre-restore-v1-1700000000", Some("v2"), Some("Before restoring v1"), 77_000_000),
+        node("Current", Some("v1"), None, 12_288),
+    ];
+    model.tree = Some(("box".into(), Load::Ready(Tree { nodes })));
+    model.checkpoint = Some("v1".into());
+    // The age of what is long ago grows a day every day.
+    let words = text(&model);
+    let stable: Vec<&str> = words
+        .lines()
+        .map(|line| line.split(" d│").next().unwrap_or(line))
+        .map(|line| line.trim_end_matches(|c: char| c.is_ascii_digit()))
+        .collect();
+    insta::assert_snapshot!("sprite", stable.join("\n"));
+}
+
+#[test]
+fn dialogs_and_texts() {
+    let asks = [
+        ("new", Ask::New),
+        ("destroy", Ask::Destroy("box".into())),
+        ("restore", Ask::Restore("box".into(), "v3".into())),
+        ("delete", Ask::Delete("box".into(), "v3".into(), 5_000_000)),
+    ];
+    for (name, ask) in asks {
+        let mut model = model(80, 24);
+        with_sprites(&mut model, &["box"]);
+        model.dialog = Some(Dialog::new(ask, ""));
+        insta::assert_snapshot!(format!("dialog-{name}"), text(&model));
+    }
+    let mut help = model(80, 50);
+    help.screen = Screen::Help;
+    insta::assert_snapshot!("help", text(&help));
+    let small = model(40, 10);
+    insta::assert_snapshot!("too-small", text(&small));
+}
+
+#[test]
+fn without_colours_nothing_is_coloured_and_states_still_differ() {
+    let mut model = Model::new("x".into(), true, Keys::default(), vec![Theme::plain()], 0, (80, 24));
+    with_sprites(&mut model, &["a", "b", "c"]);
+    let buffer = draw(&model);
+    let reset = ratatui::style::Color::Reset;
+    assert!(buffer.content.iter().all(|cell| cell.fg == reset && cell.bg == reset));
+    let words = text(&model);
+    assert!(words.contains("● running") && words.contains("◐ warm") && words.contains("○ cold"));
+}
+
+#[test]
+fn every_theme_colours_the_selection() {
+    for theme in 0..Theme::all(None).0.len() {
+        let mut model = model(80, 24);
+        model.theme = theme;
+        with_sprites(&mut model, &["a", "b"]);
+        let buffer = draw(&model);
+        assert_ne!(buffer[(3, 3)].style(), buffer[(3, 4)].style(), "{}", model.colors().name);
+    }
+}
