@@ -87,8 +87,12 @@ async fn rounds(count: u64, seed: u64, server: bool) {
         acknowledged.extend(maker.await.unwrap());
         load.abort();
         if server {
-            home.serve();
-            until("the server", async || client.version().await.is_ok()).await;
+            // The dying one may still take a connection, so one look is not enough.
+            until("the server", async || {
+                home.serve();
+                client.version().await.is_ok_and(|version| i32::try_from(version.pid) != Ok(victim))
+            })
+            .await;
             assert_eq!(home.machine_pids(), before, "the machine was not taken over");
             assert_eq!(client.get(NAME).await.unwrap().status, Status::Running);
         } else {
