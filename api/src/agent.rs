@@ -4,8 +4,7 @@
 //! |---|---|---|
 //! | `GET /v1/agent/health` | | 200 [`Health`] |
 //! | `GET /v1/agent/usage` | | 200 [`Counters`] |
-//! | `POST /v1/agent/freeze` | [`Freeze`] | 204; the agent thaws by itself when the deadline passes |
-//! | `POST /v1/agent/thaw` | | 200 [`Thawed`]; 409 when the deadline already thawed it |
+//! | `POST /v1/agent/quiesce` | [`Quiesce`] | 200 [`Quiesced`]: the file system was at rest, and the disk's bell rung meanwhile |
 //! | `POST /v1/agent/clock` | [`Clock`] | 204 |
 //! | `POST /v1/agent/shutdown` | | 202, then sessions end, file systems are flushed, the machine powers off |
 
@@ -14,6 +13,9 @@ use serde::{Deserialize, Serialize};
 
 /// vsock port on which the agent listens.
 pub const VSOCK_PORT: u32 = 1024;
+/// Where the guest reads its disk's name. Each reading is a request to the disk (VIRTIO 1.2, section 5.2.6, `VIRTIO_BLK_T_GET_ID`), which
+/// makes it a bell: a disk that waits for a checkpoint switches its layers at the first one, and answers with the [`Quiesce::word`].
+pub const BELL: &str = "/sys/block/vda/serial";
 /// Path of the API socket inside the sprite.
 pub const API_SOCKET: &str = "/.sprite/api.sock";
 /// Kernel command line key that carries the sprite's name to the agent.
@@ -47,18 +49,21 @@ pub struct Counters {
     pub session_idle_ms: Option<u64>,
 }
 
-/// Body of freeze.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Freeze {
-    /// The agent thaws on its own after this long, milliseconds (at most 10,000), so that a lost host cannot wedge a guest.
-    pub deadline_ms: u32,
+/// Body of quiesce.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quiesce {
+    /// What the bell answers to who rings it first: the proof that the layers were switched while the file system was at rest. At most
+    /// 20 bytes, the length of a disk's name.
+    pub word: String,
 }
 
-/// Answer of thaw.
+/// Answer of quiesce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Thawed {
+pub struct Quiesced {
     /// How long writers were held, microseconds.
-    pub frozen_us: u64,
+    pub held_us: u64,
+    /// Whether the bell gave the word. When it did not, somebody inside had rung it before the file system was at rest.
+    pub rung: bool,
 }
 
 /// Body of clock.

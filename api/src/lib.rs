@@ -9,7 +9,7 @@
 //! | [`exec`] | commands: query, stream frames, control messages, sessions, kill |
 //! | [`checkpoint`] | checkpoints and the progress lines of create and restore |
 //! | [`extension`] | what the local server adds: usage, tree, fork, images, version |
-//! | [`agent`] | host-only calls of the agent: freeze, clock, usage counters, shutdown |
+//! | [`agent`] | host-only calls of the agent: quiesce, clock, usage counters, shutdown |
 //! | [`error`] | the error body |
 //! | [`name`], [`duration`], [`time`] | the three scalar forms used everywhere |
 

@@ -1,5 +1,6 @@
 //! How an agent is set up: its role, and every bound it keeps.
 
+use sprites_api::agent::BELL;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,23 +16,21 @@ pub struct Config {
     /// Reap every child of the process, not only sessions. Right for PID 1 and child subreapers; wrong in a process
     /// that starts children by other means, whose exit statuses would be stolen.
     pub adopt_orphans: bool,
-    /// What freeze calls do.
-    pub freezing: Freezing,
+    /// The disk that quiesce calls bring to rest; without one they are refused.
+    pub disk: Option<Disk>,
     /// Whether the host may step the clock.
     pub sets_clock: bool,
     /// Bounds.
     pub limits: Limits,
 }
 
-/// What the host's freeze calls do.
+/// The sprite's disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Freezing {
-    /// Refuse them: there is no disk to freeze.
-    Refused,
-    /// Keep the state and the deadline, touch no file system. For tests of the host's side.
-    Pretended,
-    /// Freeze the file system that holds this path.
-    Mount(PathBuf),
+pub struct Disk {
+    /// Where its file system is mounted.
+    pub mount: PathBuf,
+    /// The file whose reading is a request to the disk; see [`BELL`].
+    pub bell: PathBuf,
 }
 
 /// Bounds of memory, number and time.
@@ -87,7 +86,7 @@ impl Config {
             env: Vec::new(),
             cgroup: None,
             adopt_orphans: false,
-            freezing: Freezing::Refused,
+            disk: None,
             sets_clock: false,
             limits: Limits::default(),
         }
@@ -100,7 +99,7 @@ impl Config {
             env: Vec::new(),
             cgroup: Some("/sys/fs/cgroup/sprite".into()),
             adopt_orphans: true,
-            freezing: Freezing::Mount("/".into()),
+            disk: Some(Disk { mount: "/".into(), bell: BELL.into() }),
             sets_clock: true,
             limits: Limits::default(),
         }

@@ -1,5 +1,5 @@
-//! The first process inside a sprite. It starts and keeps sessions, counts what they use, freezes the file system for a
-//! checkpoint and ends the computer in good order.
+//! The first process inside a sprite. It starts and keeps sessions, counts what they use, brings the file system to rest
+//! for a checkpoint and ends the computer in good order.
 //!
 //! Two HTTP routers, see `docs/agent.md`:
 //!
@@ -29,10 +29,10 @@ mod reply;
 mod session;
 
 pub use cgroup::CgroupError;
-pub use config::{Config, Freezing, Limits};
+pub use config::{Config, Disk, Limits};
 pub use listen::Listener;
 
-use host::freeze::Freezer;
+use host::quiesce::Quiescer;
 use process::reaper::Reaper;
 use session::registry::Sessions;
 use std::sync::Arc;
@@ -56,7 +56,7 @@ pub enum AgentError {
 pub(crate) struct Agent {
     pub(crate) config: Config,
     pub(crate) sessions: Sessions,
-    pub(crate) freezer: Arc<Freezer>,
+    pub(crate) quiescer: Arc<Quiescer>,
     pub(crate) stop: CancellationToken,
 }
 
@@ -76,7 +76,7 @@ pub async fn serve(
     let reaper = Reaper::start(config.adopt_orphans).map_err(AgentError::Reaper)?;
     let agent = Arc::new(Agent {
         sessions: Sessions::new(reaper, group, &config),
-        freezer: Arc::new(Freezer::new(config.freezing.clone())),
+        quiescer: Arc::new(Quiescer::new(config.disk.clone())),
         stop: stop.clone(),
         config,
     });
@@ -84,7 +84,6 @@ pub async fn serve(
     let accepting: Vec<_> =
         listeners.into_iter().map(|one| tokio::spawn(one.run(agent.clone(), serving.clone()))).collect();
     stop.cancelled().await;
-    agent.freezer.thaw_if_frozen();
     agent.sessions.end_all(agent.config.limits.shutdown_grace).await;
     serving.cancel();
     for task in accepting {

@@ -1,13 +1,13 @@
 //! `sprite-agent`: PID 1 of a sprite, or an ordinary process over unix sockets.
 
-use sprites_guest_agent::{Config, Freezing, Listener, boot, serve};
+use sprites_guest_agent::{Config, Listener, boot, serve};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 
 const USAGE: &str = "usage: sprite-agent --host-socket <path> [--socket <path>] [--user <name>]
-                    [--pretend-freeze] [--adopt-orphans]
+                    [--adopt-orphans]
 
 Serves the inner API on the given unix sockets, and the host-only calls on the host socket, until
 SIGTERM or SIGINT. As PID 1 it takes no arguments and brings a machine up.
@@ -15,7 +15,6 @@ SIGTERM or SIGINT. As PID 1 it takes no arguments and brings a machine up.
   --host-socket <path>  socket for the inner API and the host-only calls
   --socket <path>       socket for the inner API
   --user <name>         run sessions as this user; needs root
-  --pretend-freeze      accept freeze calls, freeze nothing
   --adopt-orphans       become the parent of orphaned processes, as PID 1 is";
 
 #[derive(Debug, Default)]
@@ -23,7 +22,6 @@ struct Arguments {
     socket: Option<PathBuf>,
     host_socket: Option<PathBuf>,
     user: Option<String>,
-    pretend_freeze: bool,
     adopt_orphans: bool,
 }
 
@@ -36,7 +34,6 @@ impl Arguments {
                 "--socket" => arguments.socket = Some(value()?.into()),
                 "--host-socket" => arguments.host_socket = Some(value()?.into()),
                 "--user" => arguments.user = Some(value()?),
-                "--pretend-freeze" => arguments.pretend_freeze = true,
                 "--adopt-orphans" => arguments.adopt_orphans = true,
                 _ => return Err(format!("unknown argument {word}")),
             }
@@ -72,9 +69,6 @@ fn run(arguments: Arguments) -> Result<(), String> {
     boot::quiet_contained_panics();
     let mut config = Config::process();
     config.user = arguments.user;
-    if arguments.pretend_freeze {
-        config.freezing = Freezing::Pretended;
-    }
     if arguments.adopt_orphans {
         nix::sys::prctl::set_child_subreaper(true)
             .map_err(|error| format!("orphans cannot be adopted: {}", error.desc()))?;

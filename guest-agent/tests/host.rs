@@ -4,14 +4,12 @@ mod common;
 
 use common::{Agent, cmd, request, sh, until};
 use hyper::{Method, StatusCode};
-use sprites_api::agent::{Counters, Health, Thawed};
-use sprites_guest_agent::{Config, Freezing};
+use sprites_api::agent::{Counters, Health};
 
-const CALLS: [(Method, &str); 6] = [
+const CALLS: [(Method, &str); 5] = [
     (Method::GET, "/v1/agent/health"),
     (Method::GET, "/v1/agent/usage"),
-    (Method::POST, "/v1/agent/freeze"),
-    (Method::POST, "/v1/agent/thaw"),
+    (Method::POST, "/v1/agent/quiesce"),
     (Method::POST, "/v1/agent/clock"),
     (Method::POST, "/v1/agent/shutdown"),
 ];
@@ -51,35 +49,16 @@ async fn health_and_usage() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn freeze_and_thaw() {
-    let mut config = Config::process();
-    config.freezing = Freezing::Pretended;
-    let agent = Agent::with(config).await;
-    let freeze =
-        async |ms: u32| agent.post("/v1/agent/freeze", format!(r#"{{"deadline_ms":{ms}}}"#)).await.status;
-    let thaw = async || agent.post("/v1/agent/thaw", "").await;
-    assert_eq!(thaw().await.status, StatusCode::CONFLICT);
-    assert_eq!(freeze(10_000).await, StatusCode::NO_CONTENT);
-    assert_eq!(freeze(10_000).await, StatusCode::CONFLICT);
-    let answer = thaw().await;
-    assert_eq!(answer.status, StatusCode::OK);
-    let _: Thawed = serde_json::from_slice(&answer.body).unwrap();
-    assert_eq!(freeze(1).await, StatusCode::NO_CONTENT);
-    until("the deadline has thawed", async || freeze(1).await == StatusCode::NO_CONTENT).await;
-    assert_eq!(freeze(0).await, StatusCode::BAD_REQUEST);
-    assert_eq!(freeze(10_001).await, StatusCode::BAD_REQUEST);
-    assert_eq!(agent.post("/v1/agent/freeze", "{").await.status, StatusCode::BAD_REQUEST);
-    agent.finish().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn an_ordinary_process_touches_nothing_of_the_machine() {
     let agent = Agent::start().await;
-    let answer = agent.post("/v1/agent/freeze", r#"{"deadline_ms":100}"#).await;
+    let answer = agent.post("/v1/agent/quiesce", r#"{"word":"now"}"#).await;
     assert_eq!(
         (answer.status, answer.json()["error"].as_str()),
         (StatusCode::CONFLICT, Some("not_a_machine"))
     );
+    for bad in ["{", r#"{"word":""}"#, r#"{"word":"longer than any name of a disk"}"#] {
+        assert_eq!(agent.post("/v1/agent/quiesce", bad).await.status, StatusCode::BAD_REQUEST, "{bad}");
+    }
     let answer = agent.post("/v1/agent/clock", r#"{"now":"2026-03-14T21:31:57Z"}"#).await;
     assert_eq!(answer.status, StatusCode::FORBIDDEN);
     assert_eq!(agent.post("/v1/agent/clock", r#"{"now":"noon"}"#).await.status, StatusCode::BAD_REQUEST);

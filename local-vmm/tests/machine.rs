@@ -46,12 +46,21 @@ async fn a_life() {
     );
     let done = handle.checkpoint(Some("with the file".into()), false).await.unwrap();
     println!("checkpoint: pause {} us, call {} us", done.pause_us, done.call_us);
-    assert!(done.froze);
+    assert!(done.froze, "the layers were not switched while the file system was at rest");
     assert_eq!(
         (done.checkpoint.id.as_str(), done.checkpoint.comment.as_deref()),
         ("v0", Some("with the file"))
     );
     assert_eq!(sh(&handle, "rm /root/file; sync; test ! -e /root/file").await.1, 0);
+
+    // Somebody inside rings the disk's bell all the time: the checkpoint is made, and tells that it was not at rest.
+    let thief = "(while :; do read name < /sys/block/vda/serial; done) 2>/dev/null >/dev/null & echo $!";
+    let (pid, _) = sh(&handle, thief).await;
+    assert!(!handle.checkpoint(None, true).await.unwrap().froze);
+    let pid = pid.trim();
+    assert_eq!(sh(&handle, &format!("kill {pid}; while [ -e /proc/{pid} ]; do sleep 0.01; done")).await.1, 0);
+
+    walls(status.pid);
 
     // A second process must not run on the same disk, and finds so.
     let second = MachineHandle::spawn(exe(), &rig.spec("box")).await;
@@ -90,6 +99,25 @@ async fn a_life() {
         two.stop(Duration::from_secs(30)).await.unwrap();
     });
     gone(&rig).await;
+}
+
+/// What a hostile guest would find after breaking out of a device.
+fn walls(machine: u32) {
+    let status = |pid: u32| std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let net = |pid: u32| std::fs::read_link(format!("/proc/{pid}/ns/net")).unwrap();
+    let children = std::fs::read_to_string(format!("/proc/{machine}/task/{machine}/children")).unwrap();
+    let qemu: u32 =
+        children.split_whitespace().next().expect("QEMU is the main thread's child").parse().unwrap();
+    for pid in [machine, qemu] {
+        assert!(status(pid).contains("NoNewPrivs:\t1"), "{}", status(pid));
+    }
+    assert!(status(qemu).contains("Seccomp:\t2"), "{}", status(qemu));
+    assert_ne!(net(qemu), net(machine), "QEMU has no network of its own");
+    let limits = std::fs::read_to_string(format!("/proc/{qemu}/limits")).unwrap();
+    assert!(
+        limits.lines().any(|line| line.starts_with("Max core file size") && line.contains(" 0 ")),
+        "{limits}"
+    );
 }
 
 fn jiff_seconds() -> i64 {

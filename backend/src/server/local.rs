@@ -23,7 +23,7 @@ pub(super) async fn version() -> Json<Version> {
     Json(Version {
         product: "sprites-tui".into(),
         version: env!("CARGO_PKG_VERSION").into(),
-        machine: "emulated".into(),
+        machine: local_vmm::Kind::of_this_host().as_str().into(),
         pid: std::process::id(),
     })
 }

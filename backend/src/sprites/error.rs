@@ -14,7 +14,7 @@ pub(crate) enum SpriteError {
     Name(NameError),
     #[error("{0}")]
     Value(String),
-    #[error("{}", told(.0))]
+    #[error("{0}")]
     Disk(#[from] vmm_disk::Error),
     #[error("{0}")]
     Store(#[from] crate::store::StoreError),
@@ -44,7 +44,7 @@ impl SpriteError {
     pub(crate) fn image(error: vmm_image::Error) -> Self {
         match error {
             vmm_image::Error::NoImages => Self::NoImage,
-            other => Self::Image(told(&other)),
+            other => Self::Image(other.to_string()),
         }
     }
 
@@ -76,13 +76,5 @@ impl SpriteError {
                 _ => "internal",
             },
         }
-    }
-}
-
-/// An error with its cause.
-fn told(error: &dyn std::error::Error) -> String {
-    match error.source() {
-        Some(cause) => format!("{error}: {cause}"),
-        None => error.to_string(),
     }
 }

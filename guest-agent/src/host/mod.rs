@@ -1,7 +1,7 @@
 //! The host-only calls: `/v1/agent/…`.
 
 pub(crate) mod clock;
-pub(crate) mod freeze;
+pub(crate) mod quiesce;
 pub(crate) mod usage;
 
 use crate::reply::Refusal;
@@ -11,13 +11,11 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use freeze::{FreezeError, Frozen};
-use sprites_api::agent::{Clock, Counters, Freeze, Health, Thawed};
+use quiesce::{MAX_WORD, QuiesceError};
+use sprites_api::agent::{Clock, Counters, Health, Quiesce, Quiesced};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Longest a file system may be frozen, milliseconds.
-const FREEZE_LIMIT: u32 = 10_000;
 /// The answer to a shutdown gets this long to leave the machine before the shutdown begins.
 const FAREWELL: Duration = Duration::from_millis(50);
 
@@ -28,8 +26,7 @@ pub(crate) fn router() -> Router<Arc<Agent>> {
     Router::new()
         .route("/v1/agent/health", get(health))
         .route("/v1/agent/usage", get(read_usage))
-        .route("/v1/agent/freeze", post(do_freeze))
-        .route("/v1/agent/thaw", post(thaw))
+        .route("/v1/agent/quiesce", post(do_quiesce))
         .route("/v1/agent/clock", post(set_clock))
         .route("/v1/agent/shutdown", post(shutdown))
 }
@@ -43,20 +40,14 @@ async fn read_usage(State(agent): Shared) -> Result<Json<Counters>, Refusal> {
     blocking(move || Json(usage::read(&agent.sessions))).await
 }
 
-async fn do_freeze(State(agent): Shared, body: Bytes) -> Result<StatusCode, Refusal> {
-    let Freeze { deadline_ms } = parse(&body)?;
-    if deadline_ms == 0 || deadline_ms > FREEZE_LIMIT {
-        return Err(Refusal::bad(format!("`deadline_ms` must lie between 1 and {FREEZE_LIMIT}")));
+async fn do_quiesce(State(agent): Shared, body: Bytes) -> Result<Json<Quiesced>, Refusal> {
+    let Quiesce { word } = parse(&body)?;
+    if word.is_empty() || word.len() > MAX_WORD {
+        return Err(Refusal::bad(format!("`word` must have 1 to {MAX_WORD} bytes")));
     }
-    let freezer = agent.freezer.clone();
-    blocking(move || freezer.freeze(Duration::from_millis(deadline_ms.into()))).await??;
-    Ok(StatusCode::NO_CONTENT)
-}
-
-async fn thaw(State(agent): Shared) -> Result<Json<Thawed>, Refusal> {
-    let freezer = agent.freezer.clone();
-    let Frozen { held } = blocking(move || freezer.thaw()).await??;
-    Ok(Json(Thawed { frozen_us: held.as_micros().try_into().unwrap_or(u64::MAX) }))
+    let quiescer = agent.quiescer.clone();
+    let rest = blocking(move || quiescer.quiesce(&word)).await??;
+    Ok(Json(Quiesced { held_us: rest.held.as_micros().try_into().unwrap_or(u64::MAX), rung: rest.rung }))
 }
 
 async fn set_clock(State(agent): Shared, body: Bytes) -> Result<StatusCode, Refusal> {
@@ -93,11 +84,11 @@ fn parse<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
         .map_err(|error| Refusal::bad(format!("the body was not understood: {error}")))
 }
 
-impl From<FreezeError> for Refusal {
-    fn from(error: FreezeError) -> Self {
+impl From<QuiesceError> for Refusal {
+    fn from(error: QuiesceError) -> Self {
         let status = match error {
-            FreezeError::System(..) => StatusCode::INTERNAL_SERVER_ERROR,
-            FreezeError::Refused | FreezeError::Already | FreezeError::NotFrozen => StatusCode::CONFLICT,
+            QuiesceError::System(..) => StatusCode::INTERNAL_SERVER_ERROR,
+            QuiesceError::Refused | QuiesceError::Already => StatusCode::CONFLICT,
         };
         Refusal::new(status, error.code(), error.to_string())
     }

@@ -92,23 +92,21 @@ pub enum Error {
         path: PathBuf,
     },
     /// The host refused a file operation.
-    #[error("cannot {doing} {path}")]
+    #[error("cannot {doing} {path}: {source}")]
     Io {
         /// What was being done.
         doing: &'static str,
         /// The file concerned.
         path: PathBuf,
         /// The host's own words.
-        #[source]
         source: io::Error,
     },
     /// Writing an exported image failed.
-    #[error("cannot write the exported image {path}")]
+    #[error("cannot write the exported image {path}: {source}")]
     Export {
         /// Where the image was to stand.
         path: PathBuf,
         /// The cause.
-        #[source]
         source: io::Error,
     },
 }

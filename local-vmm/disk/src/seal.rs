@@ -68,11 +68,7 @@ impl Volume {
         }
         self.check_trust()?;
         let sealing = self.shared().sealing.clone().ok_or(Error::Order("the layers were not switched"))?;
-        let durable = sealing.settle(&*self.host).and_then(|()| self.sync(&sealing.data));
-        if durable.is_err() {
-            self.distrust();
-        }
-        durable?;
+        self.settle(&sealing)?;
         let mut manifest = locked(&self.manifest);
         let mut fresh = manifest.clone();
         let checkpoint = record(&mut fresh, new.kind, new.comment);
@@ -100,15 +96,16 @@ impl Volume {
         // A sealed layer without a checkpoint stays under the head. Its data must be as durable as the manifest that no
         // longer makes flushes reach it.
         if let Some(sealing) = core.sealing.take() {
-            let durable = sealing.settle(&*self.host).and_then(|()| self.sync(&sealing.data));
-            if let Err(error) = durable {
-                self.distrust();
-                return Err(error);
-            }
+            self.settle(&sealing)?;
         }
         fresh.save(&self.dir, &*self.host)?;
         *manifest = fresh;
         Ok(())
+    }
+
+    /// Makes a sealed layer durable.
+    fn settle(&self, sealing: &Writing) -> Result<()> {
+        sealing.settle(&*self.host).and_then(|()| self.sync(&sealing.data)).inspect_err(|_| self.distrust())
     }
 
     /// All three steps, for a disk that nothing is writing to.

@@ -332,14 +332,8 @@ impl Volume {
 
     /// Makes everything written before the call durable.
     pub fn flush(&self) -> Result<()> {
-        if self.poisoned.load(Ordering::Acquire) {
-            return Err(Error::Poisoned);
-        }
-        let outcome = self.flush_layers();
-        if outcome.is_err() {
-            self.poisoned.store(true, Ordering::Release);
-        }
-        outcome
+        self.check_trust()?;
+        self.flush_layers().inspect_err(|_| self.distrust())
     }
 
     fn flush_layers(&self) -> Result<()> {

@@ -82,14 +82,13 @@ pub enum Error {
         why: String,
     },
     /// The host refused a file operation.
-    #[error("cannot {doing} {path}")]
+    #[error("cannot {doing} {path}: {source}")]
     Io {
         /// What was being done.
         doing: &'static str,
         /// The file concerned.
         path: PathBuf,
         /// The host's own words.
-        #[source]
         source: io::Error,
     },
 }

@@ -1,71 +1,33 @@
 //! The disk over vhost-user.
 
 use super::EmulatedError;
+use super::vhost::{self, QUEUE, SharedMemory};
 use crate::Memory;
 use crate::devices::block::{Block, FEATURES};
+use ::vhost::vhost_user::message::VhostUserProtocolFeatures;
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
-use vhost::vhost_user::Listener;
-use vhost::vhost_user::message::{VhostUserProtocolFeatures, VhostUserVirtioFeatures};
-use vhost_user_backend::{VhostUserBackend, VhostUserDaemon, VringMutex, VringT};
-use virtio_bindings::virtio_config::VIRTIO_F_VERSION_1;
-use virtio_bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC};
-use virtio_queue::QueueOwnedT;
-use vm_memory::{GuestAddressSpace, GuestMemoryAtomic};
-use vmm_disk::Volume;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use vhost_user_backend::{VhostUserBackend, VringMutex};
+use vm_memory::GuestMemoryAtomic;
 use vmm_sys_util::epoll::EventSet;
 
-/// Longest queue; as long as the machine model allows.
-const QUEUE: usize = 1024;
+const NAME: &str = "disk";
 
-/// Waits in a thread of its own for QEMU at `socket`, and serves it until it goes.
-pub(super) fn serve(volume: Arc<Volume>, name: &str, socket: &Path) -> Result<(), EmulatedError> {
-    let device = |why: String| EmulatedError::Device { device: "disk", why };
-    let memory = GuestMemoryAtomic::new(Memory::new());
-    let backend =
-        Arc::new(Backend { block: Mutex::new(Block::new(volume, name)), memory: Mutex::new(memory.clone()) });
-    let mut daemon =
-        VhostUserDaemon::new("block".into(), backend, memory).map_err(|error| device(error.to_string()))?;
-    let mut listener = Listener::new(socket, true).map_err(|error| device(error.to_string()))?;
-    thread::Builder::new()
-        .name("block-control".into())
-        .spawn(move || {
-            if let Err(error) = daemon.start(&mut listener).and_then(|()| daemon.wait()) {
-                tracing::info!("the disk is detached: {error}");
-            }
-        })
-        .map(drop)
-        .map_err(EmulatedError::host("serve the disk"))
+/// Serves the disk to QEMU at `socket`.
+pub(super) fn serve(block: Block, socket: &Path) -> Result<(), EmulatedError> {
+    let backend = Arc::new(Backend { block: Mutex::new(block), memory: SharedMemory::new() });
+    vhost::serve(NAME, Arc::clone(&backend), &backend.memory, &[], socket)
 }
 
 struct Backend {
     block: Mutex<Block>,
-    memory: Mutex<GuestMemoryAtomic<Memory>>,
+    memory: SharedMemory,
 }
 
 impl Backend {
-    /// Does all requests that wait.
-    fn process(&self, vring: &VringMutex) -> io::Result<()> {
-        let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner).memory();
-        let mut block = self.block.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut ring = vring.get_mut();
-        let bad = |error: virtio_queue::Error| io::Error::other(error.to_string());
-        loop {
-            ring.disable_notification().map_err(bad)?;
-            while let Some(chain) = ring.get_queue_mut().iter(memory.clone()).map_err(bad)?.next() {
-                let head = chain.head_index();
-                let written = block.handle(&memory, chain);
-                ring.add_used(head, written).map_err(bad)?;
-                if ring.needs_notification().map_err(bad)? {
-                    ring.signal_used_queue()?;
-                }
-            }
-            if !ring.enable_notification().map_err(bad)? {
-                return Ok(());
-            }
-        }
+    fn block(&self) -> MutexGuard<'_, Block> {
+        self.block.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -82,31 +44,21 @@ impl VhostUserBackend for Backend {
     }
 
     fn features(&self) -> u64 {
-        FEATURES
-            | 1 << VIRTIO_F_VERSION_1
-            | 1 << VIRTIO_RING_F_INDIRECT_DESC
-            | 1 << VIRTIO_RING_F_EVENT_IDX
-            | VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits()
+        FEATURES | vhost::features()
     }
 
     fn protocol_features(&self) -> VhostUserProtocolFeatures {
-        VhostUserProtocolFeatures::CONFIG
-            | VhostUserProtocolFeatures::MQ
-            | VhostUserProtocolFeatures::REPLY_ACK
+        vhost::protocol_features()
     }
 
     fn set_event_idx(&self, _enabled: bool) {}
 
     fn get_config(&self, offset: u32, size: u32) -> Vec<u8> {
-        let config = self.block.lock().unwrap_or_else(PoisonError::into_inner).config();
-        // QEMU may ask for fields that came later to the standard; they are zero.
-        (offset..offset.saturating_add(size.min(256)))
-            .map(|at| config.get(at as usize).copied().unwrap_or(0))
-            .collect()
+        vhost::config(&self.block().config(), offset, size)
     }
 
     fn update_memory(&self, memory: GuestMemoryAtomic<Memory>) -> io::Result<()> {
-        *self.memory.lock().unwrap_or_else(PoisonError::into_inner) = memory;
+        self.memory.replace(memory);
         Ok(())
     }
 
@@ -117,12 +69,10 @@ impl VhostUserBackend for Backend {
         vrings: &[VringMutex],
         _thread: usize,
     ) -> io::Result<()> {
-        // An error would end the thread; a guest that breaks its own ring only loses its disk until it mends it.
-        if let Some(vring) = vrings.first()
-            && let Err(error) = self.process(vring)
-        {
-            tracing::warn!("the guest's disk queue makes no sense: {error}");
-        }
-        Ok(())
+        let Some(vring) = vrings.first() else { return Ok(()) };
+        let memory = self.memory.now();
+        let mut block = self.block();
+        let done = vhost::drain(vring, &memory, || true, |chain| Some(block.handle(&memory, chain)));
+        vhost::forgive(NAME, done)
     }
 }

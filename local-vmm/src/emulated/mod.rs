@@ -7,16 +7,18 @@ mod block;
 mod clock;
 mod qemu;
 mod qmp;
+mod vhost;
 mod vsock;
 
 use crate::MachineSpec;
+use crate::devices::block::Block;
 use crate::devices::vsock::Vsock;
+use crate::machine::files;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use vmm_disk::Volume;
 
 pub use qemu::{Qemu, find};
 
@@ -82,14 +84,14 @@ impl Emulated {
     pub fn start(
         spec: &MachineSpec,
         initramfs: &Path,
-        volume: &Arc<Volume>,
+        block: Block,
         sockets: &Arc<Vsock>,
         console: impl FnMut(&[u8]) + Send + 'static,
     ) -> Result<Self, EmulatedError> {
         let Qemu { path: qemu, .. } = find().ok_or(EmulatedError::NoQemu)?;
         let attach =
-            Attach { block: spec.run_dir.join("block.sock"), vsock: spec.run_dir.join("vsock.sock") };
-        block::serve(Arc::clone(volume), &spec.id, &attach.block)?;
+            Attach { block: spec.run_dir.join(files::BLOCK), vsock: spec.run_dir.join(files::VSOCK) };
+        block::serve(block, &attach.block)?;
         vsock::serve(Arc::clone(sockets), &attach.vsock)?;
         let (mut child, control, screen) = qemu::spawn(&qemu, spec, initramfs, &attach)?;
         qemu::watch_console(screen, console)?;

@@ -8,7 +8,7 @@ use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sprites_api::agent::{Clock, Freeze, Health, Thawed};
+use sprites_api::agent::{Clock, Health, Quiesce, Quiesced};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ impl AgentError {
     }
 }
 
-/// The way to the agent. One connection is kept, so that the short moment between freeze and thaw has no handshake in it.
+/// The way to the agent. One connection is kept and used again.
 pub(super) struct Agent {
     sockets: Arc<Vsock>,
     talk: Mutex<Talk>,
@@ -66,14 +66,9 @@ impl Agent {
         self.json("health", Method::GET, Bytes::new(), deadline)
     }
 
-    /// Holds all writers inside until [`thaw`](Self::thaw) or until `hold` has passed.
-    pub(super) fn freeze(&self, hold: Duration, deadline: Duration) -> Result<(), AgentError> {
-        let body = Freeze { deadline_ms: u32::try_from(hold.as_millis()).unwrap_or(u32::MAX) };
-        self.call("freeze", Method::POST, encode(&body), deadline).map(drop)
-    }
-
-    pub(super) fn thaw(&self, deadline: Duration) -> Result<Thawed, AgentError> {
-        self.json("thaw", Method::POST, Bytes::new(), deadline)
+    /// Brings the file system inside to rest, has the disk's bell rung, and lets writers go on.
+    pub(super) fn quiesce(&self, word: String, deadline: Duration) -> Result<Quiesced, AgentError> {
+        self.json("quiesce", Method::POST, encode(&Quiesce { word }), deadline)
     }
 
     /// Sets the guest's clock to the host's.

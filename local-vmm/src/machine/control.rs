@@ -16,6 +16,21 @@ pub enum Kind {
     Emulated,
 }
 
+impl Kind {
+    /// How machines are run here.
+    pub fn of_this_host() -> Self {
+        Self::Emulated
+    }
+
+    /// Its name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Kvm => "kvm",
+            Self::Emulated => "emulated",
+        }
+    }
+}
+
 /// What a machine is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

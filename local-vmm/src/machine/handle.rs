@@ -1,6 +1,7 @@
 //! How a server starts, finds and drives a machine process.
 
 use super::control::{Answer, Call, CheckpointDone, MAX_LINE, MachineStatus};
+use super::files;
 use crate::{MachineSpec, SpecError};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -102,10 +103,10 @@ impl MachineHandle {
             return Err(HandleError::Start("it runs already".into()));
         }
         // Words of an earlier run must not be taken for this one's.
-        let _ = fs::remove_file(dir.join("exit.json"));
-        let _ = fs::remove_file(dir.join("control.sock"));
+        let _ = fs::remove_file(dir.join(files::EXIT));
+        let _ = fs::remove_file(dir.join(files::CONTROL));
         let file = spec.save()?;
-        let log = dir.join("machine.log");
+        let log = dir.join(files::LOG);
         let out = File::create(&log).map_err(io("write", &log))?;
         let err = out.try_clone().map_err(io("write", &log))?;
         let mut command = tokio::process::Command::new(exe);
@@ -139,16 +140,14 @@ impl MachineHandle {
 
     /// The machine that runs in `run_dir`, if one does. Leftovers of a dead one are cleared away.
     pub async fn adopt(run_dir: &Path) -> Result<Option<Self>, HandleError> {
-        let path = run_dir.join("lock");
+        let path = run_dir.join(files::LOCK);
         let lock = match File::open(&path) {
             Ok(lock) => lock,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(HandleError::Io { doing: "open", path, source }),
         };
         if lock.try_lock_shared().is_ok() {
-            for name in ["control.sock", "agent.sock", "block.sock", "vsock.sock", "initramfs", "pid"] {
-                let _ = fs::remove_file(run_dir.join(name));
-            }
+            files::clear(run_dir);
             return Ok(None);
         }
         let handle = Self { run_dir: run_dir.to_owned() };
@@ -181,7 +180,7 @@ impl MachineHandle {
 
     /// A connection to the agent inside.
     pub async fn connect(&self) -> Result<UnixStream, HandleError> {
-        match timeout(ANSWER, UnixStream::connect(self.run_dir.join("agent.sock"))).await {
+        match timeout(ANSWER, UnixStream::connect(self.run_dir.join(files::AGENT))).await {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(_)) => Err(HandleError::Gone),
             Err(_) => Err(HandleError::Silent { call: "connect", deadline: ANSWER }),
@@ -240,7 +239,8 @@ impl MachineHandle {
     pub fn kill(&self) {
         // As long as the lock is held the process lives, and the number is its own.
         let held = self.is_held();
-        let pid = fs::read_to_string(self.run_dir.join("pid")).ok().and_then(|text| text.trim().parse().ok());
+        let pid =
+            fs::read_to_string(self.run_dir.join(files::PID)).ok().and_then(|text| text.trim().parse().ok());
         if let (true, Some(pid)) = (held, pid) {
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
@@ -248,7 +248,7 @@ impl MachineHandle {
 
     /// Waits until the process has ended.
     pub async fn wait_exit(&self) -> ExitReason {
-        if let Ok(mut stream) = UnixStream::connect(self.run_dir.join("control.sock")).await {
+        if let Ok(mut stream) = UnixStream::connect(self.run_dir.join(files::CONTROL)).await {
             let mut text = serde_json::to_vec(&Call::Watch).unwrap_or_default();
             text.push(b'\n');
             if stream.write_all(&text).await.is_ok() {
@@ -269,11 +269,11 @@ impl MachineHandle {
 
     /// Whether a process has the machine.
     fn is_held(&self) -> bool {
-        File::open(self.run_dir.join("lock")).is_ok_and(|lock| lock.try_lock_shared().is_err())
+        File::open(self.run_dir.join(files::LOCK)).is_ok_and(|lock| lock.try_lock_shared().is_err())
     }
 
     fn exit(&self) -> Option<Exit> {
-        serde_json::from_slice(&fs::read(self.run_dir.join("exit.json")).ok()?).ok()
+        serde_json::from_slice(&fs::read(self.run_dir.join(files::EXIT)).ok()?).ok()
     }
 
     async fn call<T: DeserializeOwned>(
@@ -294,7 +294,7 @@ impl MachineHandle {
 
     /// None when the process went away, before or meanwhile.
     async fn exchange(&self, call: &Call) -> Option<Answer> {
-        let mut stream = UnixStream::connect(self.run_dir.join("control.sock")).await.ok()?;
+        let mut stream = UnixStream::connect(self.run_dir.join(files::CONTROL)).await.ok()?;
         let mut text = serde_json::to_vec(call).ok()?;
         text.push(b'\n');
         stream.write_all(&text).await.ok()?;

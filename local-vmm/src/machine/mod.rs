@@ -7,6 +7,7 @@
 //! | `work` | what the calls do |
 //! | `agent` | calls to the agent inside |
 //! | `console` | the console's log |
+//! | `files` | names within the run folder |
 //! | `confine` | the walls around the process |
 //! | `handle` | the other side of the socket: how a server drives a machine |
 
@@ -14,6 +15,7 @@ mod agent;
 mod confine;
 mod console;
 pub mod control;
+pub(crate) mod files;
 pub(crate) mod handle;
 mod run;
 mod work;

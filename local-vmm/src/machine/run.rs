@@ -4,8 +4,10 @@ use super::agent::Agent;
 use super::confine;
 use super::console::Console;
 use super::control::{Answer, Call, MAX_LINE};
+use super::files;
 use super::handle::Exit;
 use super::work::{Work, WorkError};
+use crate::devices::block::{Bell, Block};
 use crate::devices::vsock::Vsock;
 use crate::emulated::{Emulated, EmulatedError};
 use crate::{MachineSpec, SpecError, initramfs};
@@ -76,7 +78,7 @@ pub fn run(spec: &Path) -> Result<(), MachineError> {
         let path = path.to_owned();
         move |source| MachineError::Io { doing, path, source }
     };
-    let lock = file("lock");
+    let lock = file(files::LOCK);
     let lock_file = File::create(&lock).map_err(io("open", &lock))?;
     // Whoever looks whether it is held holds it for a moment.
     while lock_file.try_lock().is_err() {
@@ -85,30 +87,20 @@ pub fn run(spec: &Path) -> Result<(), MachineError> {
         }
         thread::sleep(LINGER / 50);
     }
-    let pid = file("pid");
+    let pid = file(files::PID);
     fs::write(&pid, std::process::id().to_string()).map_err(io("write", &pid))?;
-    let exit = file("exit.json");
+    let exit = file(files::EXIT);
     let _ = fs::remove_file(&exit);
     let outcome = live(&spec, started);
     let reason = match &outcome {
         Ok(()) => Exit { error: None },
-        Err(error) => Exit { error: Some(told(error)) },
+        Err(error) => Exit { error: Some(error.to_string()) },
     };
     if let Ok(text) = serde_json::to_vec(&reason) {
         let _ = fs::write(&exit, text);
     }
-    for name in ["control.sock", "agent.sock", "block.sock", "vsock.sock", "initramfs", "pid"] {
-        let _ = fs::remove_file(file(name));
-    }
+    files::clear(&spec.run_dir);
     outcome
-}
-
-/// An error with its cause, in one line.
-fn told(error: &dyn std::error::Error) -> String {
-    match error.source() {
-        Some(cause) => format!("{error}: {cause}"),
-        None => error.to_string(),
-    }
 }
 
 fn live(spec: &MachineSpec, started: Instant) -> Result<(), MachineError> {
@@ -117,20 +109,22 @@ fn live(spec: &MachineSpec, started: Instant) -> Result<(), MachineError> {
     let signals: SigSet = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP].into_iter().collect();
     signals.thread_block().map_err(|error| MachineError::Walls(error.to_string()))?;
     let volume = Arc::new(Volume::open(&spec.volume)?);
-    let archive = spec.run_dir.join("initramfs");
+    let archive = spec.run_dir.join(files::INITRAMFS);
     initramfs::write(&spec.modules, &archive).map_err(|source| MachineError::Io {
         doing: "write",
         path: archive.clone(),
         source,
     })?;
-    let agent = listen(&spec.run_dir.join("agent.sock"))?;
-    let control = listen(&spec.run_dir.join("control.sock"))?;
+    let agent = listen(&spec.run_dir.join(files::AGENT))?;
+    let control = listen(&spec.run_dir.join(files::CONTROL))?;
     let told = |path: PathBuf| move |source| MachineError::Io { doing: "serve", path, source };
-    let sockets = Vsock::start(agent).map_err(told(spec.run_dir.join("agent.sock")))?;
+    let sockets = Vsock::start(agent).map_err(told(spec.run_dir.join(files::AGENT)))?;
     let mut console = Console::new(&spec.run_dir);
-    let monitor = Emulated::start(spec, &archive, &volume, &sockets, move |bytes| console.add(bytes))?;
-    let agent = Agent::new(sockets).map_err(told(spec.run_dir.join("agent.sock")))?;
-    let work = Arc::new(Work::new(Arc::clone(&volume), agent, monitor, started));
+    let bell = Arc::new(Bell::new(Arc::clone(&volume)));
+    let block = Block::new(Arc::clone(&volume), Arc::clone(&bell), &spec.id);
+    let monitor = Emulated::start(spec, &archive, block, &sockets, move |bytes| console.add(bytes))?;
+    let agent = Agent::new(sockets).map_err(told(spec.run_dir.join(files::AGENT)))?;
+    let work = Arc::new(Work::new(Arc::clone(&volume), bell, agent, monitor, started));
     let spawn = |name: &str, body: Body| {
         let work = Arc::clone(&work);
         thread::Builder::new()

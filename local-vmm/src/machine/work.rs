@@ -2,16 +2,15 @@
 
 use super::agent::{Agent, AgentError};
 use super::control::{CheckpointDone, Kind, MachineStatus, State};
+use crate::devices::block::Bell;
 use crate::emulated::{Emulated, EmulatedError};
 use std::fs;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use vmm_disk::{NewCheckpoint, Volume};
 
-/// The guest thaws by itself after this long.
-const HOLD: Duration = Duration::from_secs(5);
 /// How long the agent may take to bring its file system to rest: it first writes back what is dirty.
-const FREEZE: Duration = Duration::from_secs(60);
+const REST: Duration = Duration::from_secs(60);
 /// How long any other call to the agent may take.
 const ANSWER: Duration = Duration::from_secs(5);
 /// The first answer of a machine that boots.
@@ -29,7 +28,7 @@ pub(super) enum WorkError {
     #[error(transparent)]
     Agent(#[from] AgentError),
     /// The disk.
-    #[error("{}", sentence(.0))]
+    #[error(transparent)]
     Disk(#[from] vmm_disk::Error),
     /// It takes longer than the caller would wait.
     #[error("the machine has not come up within {} s; its console.log tells how far it got", .0.as_secs())]
@@ -39,18 +38,11 @@ pub(super) enum WorkError {
     Stopping,
 }
 
-/// An error with its cause.
-fn sentence(error: &dyn std::error::Error) -> String {
-    match error.source() {
-        Some(cause) => format!("{error}: {cause}"),
-        None => error.to_string(),
-    }
-}
-
 /// The machine, as the calls see it.
 pub(super) struct Work {
-    pub(super) volume: Arc<Volume>,
-    pub(super) agent: Agent,
+    volume: Arc<Volume>,
+    bell: Arc<Bell>,
+    agent: Agent,
     pub(super) monitor: Emulated,
     state: Mutex<State>,
     changed: Condvar,
@@ -62,10 +54,17 @@ pub(super) struct Work {
 }
 
 impl Work {
-    pub(super) fn new(volume: Arc<Volume>, agent: Agent, monitor: Emulated, started: Instant) -> Self {
+    pub(super) fn new(
+        volume: Arc<Volume>,
+        bell: Arc<Bell>,
+        agent: Agent,
+        monitor: Emulated,
+        started: Instant,
+    ) -> Self {
         let started_at = jiff::Timestamp::now().as_microsecond();
         Self {
             volume,
+            bell,
             agent,
             monitor,
             state: Mutex::new(State::Booting),
@@ -121,7 +120,7 @@ impl Work {
     pub(super) fn status(&self) -> MachineStatus {
         MachineStatus {
             state: self.state(),
-            kind: Kind::Emulated,
+            kind: Kind::of_this_host(),
             pid: std::process::id(),
             started_at: self.started_at,
             boot_ms: *locked(&self.boot_ms),
@@ -179,29 +178,47 @@ impl Work {
             self.volume.abort_seal()?;
             return Err(error.into());
         }
-        // A machine that has not come up has nobody to ask.
-        let frozen = state != State::Booting
-            && self.agent.freeze(HOLD, FREEZE).inspect_err(|error| tracing::warn!("{error}")).is_ok();
-        let held = Instant::now();
-        let flipped = self.volume.flip();
-        let thawed = if frozen { self.agent.thaw(ANSWER).ok() } else { None };
-        let pause = held.elapsed();
+        let switched = self.switch(state);
         if state == State::Paused {
             self.monitor.pause()?;
         }
-        if let Err(error) = flipped {
+        if let Err(error) = switched.outcome {
             self.volume.abort_seal()?;
             return Err(error.into());
         }
         let checkpoint = self.volume.finish_seal(new)?;
-        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         Ok(CheckpointDone {
             checkpoint,
-            pause_us: thawed.map_or(micros(pause), |thawed| thawed.frozen_us),
+            pause_us: micros(switched.pause),
             call_us: micros(start.elapsed()),
-            // When the agent's own deadline thawed it, nobody can tell whether that was before the flip.
-            froze: thawed.is_some(),
+            froze: switched.at_rest,
         })
+    }
+
+    /// Switches the disk's layers: when the agent inside rings, or without it when it does not answer.
+    fn switch(&self, state: State) -> Switched {
+        // A machine that has not come up has nobody to ask.
+        let told = (state != State::Booting).then(|| self.agent.quiesce(self.bell.arm(), REST));
+        let rest = match told {
+            Some(Ok(rest)) => Some(rest),
+            Some(Err(error)) => {
+                tracing::warn!("{error}");
+                None
+            }
+            None => None,
+        };
+        match self.bell.disarm() {
+            Some(outcome) => Switched {
+                outcome,
+                pause: rest.map_or(Duration::ZERO, |rest| Duration::from_micros(rest.held_us)),
+                at_rest: rest.is_some_and(|rest| rest.rung),
+            },
+            None => {
+                let held = Instant::now();
+                let outcome = self.volume.flip();
+                Switched { outcome, pause: held.elapsed(), at_rest: false }
+            }
+        }
     }
 
     pub(super) fn forget(&self, id: &str) -> Result<(), WorkError> {
@@ -224,6 +241,19 @@ impl Work {
         }
         self.monitor.kill();
     }
+}
+
+/// What came of switching the disk's layers.
+struct Switched {
+    outcome: vmm_disk::Result<()>,
+    /// How long writers inside were held.
+    pause: Duration,
+    /// Whether the file system was at rest at that moment.
+    at_rest: bool,
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Memory of a process that is really there, bytes.

@@ -72,7 +72,7 @@ impl Arguments {
         match outcome {
             Ok(code) => code,
             Err(error) => {
-                eprintln!("sprites-tui: {}", told(&*error));
+                eprintln!("sprites-tui: {error}");
                 ExitCode::FAILURE
             }
         }
@@ -80,11 +80,3 @@ impl Arguments {
 }
 
 type Outcome = Result<ExitCode, Box<dyn std::error::Error + Send + Sync>>;
-
-/// An error with its cause, in one line.
-fn told(error: &(dyn std::error::Error + 'static)) -> String {
-    match error.source() {
-        Some(cause) if !error.to_string().contains(&cause.to_string()) => format!("{error}: {cause}"),
-        _ => error.to_string(),
-    }
-}

@@ -1,6 +1,11 @@
 //! The disk, virtio device 2 (VIRTIO 1.2, section 5.2).
 
+mod bell;
 mod request;
+#[cfg(test)]
+mod tests;
+
+pub use bell::Bell;
 
 use crate::{Chain, Memory};
 use std::sync::Arc;
@@ -36,19 +41,20 @@ pub const FEATURES: u64 = 1 << VIRTIO_BLK_F_SEG_MAX
 #[derive(Debug)]
 pub struct Block {
     volume: Arc<Volume>,
+    bell: Arc<Bell>,
     id: [u8; ID],
     /// Data passes through it: memory that a guest can change at any moment is never handed to code that does not expect that.
     buffer: Vec<u8>,
 }
 
 impl Block {
-    /// A device on `volume`; the first twenty bytes of `name` are what the guest sees as its serial number.
-    pub fn new(volume: Arc<Volume>, name: &str) -> Self {
+    /// A device on `volume`, whose bell is `bell`; the first twenty bytes of `name` are what the guest sees as its serial number.
+    pub fn new(volume: Arc<Volume>, bell: Arc<Bell>, name: &str) -> Self {
         let mut id = [0; ID];
         for (to, from) in id.iter_mut().zip(name.bytes()) {
             *to = from;
         }
-        Self { volume, id, buffer: Vec::new() }
+        Self { volume, bell, id, buffer: Vec::new() }
     }
 
     /// The configuration space (`struct virtio_blk_config`).
@@ -73,6 +79,6 @@ impl Block {
     /// Does what one chain asks for; returns the bytes written into it. A chain that makes no sense gets an error status where there is
     /// room for one, and is used up in any case.
     pub fn handle(&mut self, memory: &Memory, chain: Chain) -> u32 {
-        request::handle(&self.volume, &self.id, &mut self.buffer, memory, chain).unwrap_or(0)
+        request::handle(self, memory, chain).unwrap_or(0)
     }
 }

@@ -1,6 +1,6 @@
 //! One request: header, data, status (VIRTIO 1.2, section 5.2.6).
 
-use super::{ID, MAX_DATA, MAX_RANGE, MAX_RANGES, SECTOR};
+use super::{Block, ID, MAX_DATA, MAX_RANGE, MAX_RANGES, SECTOR};
 use crate::{Chain, Memory};
 use std::io::{self, Read, Write};
 use virtio_bindings::virtio_blk::{
@@ -8,7 +8,6 @@ use virtio_bindings::virtio_blk::{
     VIRTIO_BLK_T_GET_ID, VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT, VIRTIO_BLK_T_WRITE_ZEROES,
 };
 use virtio_queue::{Reader, Writer};
-use vmm_disk::Volume;
 
 /// Bytes of a request's header.
 const HEADER: usize = 16;
@@ -18,19 +17,13 @@ const RANGE: usize = 16;
 const UNMAP: u32 = 1;
 
 /// Does one request. None when the chain has no room for a status.
-pub(super) fn handle(
-    volume: &Volume,
-    id: &[u8; ID],
-    buffer: &mut Vec<u8>,
-    memory: &Memory,
-    chain: Chain,
-) -> Option<u32> {
+pub(super) fn handle(block: &mut Block, memory: &Memory, chain: Chain) -> Option<u32> {
     // Both check the whole chain: loops, lengths, places outside memory.
     let mut reader = chain.clone().reader(memory).ok()?;
     let mut writer = chain.writer(memory).ok()?;
     let room = writer.available_bytes().checked_sub(1)?;
     let mut status = writer.split_at(room).ok()?;
-    let (code, written) = match perform(volume, id, buffer, &mut reader, &mut writer) {
+    let (code, written) = match perform(block, &mut reader, &mut writer) {
         Ok(()) => (VIRTIO_BLK_S_OK, writer.bytes_written()),
         Err(Refusal::Unsupported) => (VIRTIO_BLK_S_UNSUPP, 0),
         Err(Refusal::Malformed) => (VIRTIO_BLK_S_IOERR, 0),
@@ -62,13 +55,8 @@ impl From<io::Error> for Refusal {
     }
 }
 
-fn perform(
-    volume: &Volume,
-    id: &[u8; ID],
-    buffer: &mut Vec<u8>,
-    reader: &mut Reader<'_>,
-    writer: &mut Writer<'_>,
-) -> Result<(), Refusal> {
+fn perform(block: &mut Block, reader: &mut Reader<'_>, writer: &mut Writer<'_>) -> Result<(), Refusal> {
+    let Block { volume, bell, id, buffer } = block;
     let mut header = [0; HEADER];
     reader.read_exact(&mut header)?;
     let kind = u32_at(&header, 0);
@@ -87,8 +75,9 @@ fn perform(
         }
         VIRTIO_BLK_T_FLUSH => Ok(volume.flush()?),
         VIRTIO_BLK_T_GET_ID => {
+            let name = bell.ring().unwrap_or(*id);
             let len = writer.available_bytes().min(ID);
-            Ok(writer.write_all(&id[..len])?)
+            Ok(writer.write_all(&name[..len])?)
         }
         VIRTIO_BLK_T_DISCARD | VIRTIO_BLK_T_WRITE_ZEROES => {
             let count = reader.available_bytes() / RANGE;

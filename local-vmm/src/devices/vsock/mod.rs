@@ -38,10 +38,7 @@ const FIRST_PORT: u32 = 1 << 30;
 /// Token of the listening socket; connections use their port.
 const LISTENER: u64 = 0;
 
-/// Feature bits offered: none beyond the stream itself.
-pub const FEATURES: u64 = 0;
-
-/// The device.
+/// The device. It offers no feature bits of its own, which means streams only.
 #[derive(Debug)]
 pub struct Vsock {
     inner: Mutex<Inner>,
