@@ -60,7 +60,9 @@ pub struct Quiesce {
 /// Answer of quiesce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quiesced {
-    /// How long writers were held, microseconds.
+    /// How long changes of metadata were held before, while the journal was emptied, microseconds.
+    pub journal_us: u64,
+    /// How long all writers were held, microseconds.
     pub held_us: u64,
     /// Whether the bell gave the word. When it did not, somebody inside had rung it before the file system was at rest.
     pub rung: bool,

@@ -14,7 +14,7 @@ static AGENT: &[u8] = include_bytes!(env!("SPRITES_AGENT"));
 const ALIGN: u64 = 4;
 
 /// Writes the initramfs of a machine whose modules are in the archive `modules`.
-pub(crate) fn write(modules: &Path, to: &Path) -> io::Result<()> {
+pub fn write(modules: &Path, to: &Path) -> io::Result<()> {
     let mut out = BufWriter::new(File::create(to)?);
     let copied = io::copy(&mut File::open(modules)?, &mut out)?;
     out.write_all(&[0; ALIGN as usize][..(copied.next_multiple_of(ALIGN) - copied) as usize])?;

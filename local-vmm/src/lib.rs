@@ -5,7 +5,7 @@
 
 pub mod devices;
 pub mod emulated;
-mod initramfs;
+pub mod initramfs;
 pub mod kvm;
 pub mod machine;
 mod spec;

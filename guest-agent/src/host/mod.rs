@@ -47,7 +47,8 @@ async fn do_quiesce(State(agent): Shared, body: Bytes) -> Result<Json<Quiesced>,
     }
     let quiescer = agent.quiescer.clone();
     let rest = blocking(move || quiescer.quiesce(&word)).await??;
-    Ok(Json(Quiesced { held_us: rest.held.as_micros().try_into().unwrap_or(u64::MAX), rung: rest.rung }))
+    let micros = |time: Duration| time.as_micros().try_into().unwrap_or(u64::MAX);
+    Ok(Json(Quiesced { journal_us: micros(rest.journal), held_us: micros(rest.held), rung: rest.rung }))
 }
 
 async fn set_clock(State(agent): Shared, body: Bytes) -> Result<StatusCode, Refusal> {

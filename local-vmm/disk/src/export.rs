@@ -9,7 +9,7 @@ use imago::file::File as ImageFile;
 use imago::qcow2::Qcow2;
 use imago::{DenyImplicitOpenGate, FormatAccess, FormatCreateBuilder, FormatDriverBuilder};
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -76,7 +76,8 @@ pub fn export(
         while offset < run.end * BLOCK {
             let len = (run.end * BLOCK - offset).min(STEP) as usize;
             let data = &mut buffer[..len];
-            volume::read_exact(&file, data, offset).map_err(|error| Error::io("read", &path, error))?;
+            volume::read_exact(&file, &mut [IoSliceMut::new(data)], offset)
+                .map_err(|error| Error::io("read", &path, error))?;
             target.write(data, offset).map_err(failed)?;
             offset += len as u64;
             done += len as u64;

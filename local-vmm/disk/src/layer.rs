@@ -8,6 +8,7 @@ use crate::host::{Host, HostFile};
 use crate::map::{Map, Slot};
 use crate::{BLOCK, Error, Result};
 use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{Whence, lseek};
 use std::collections::HashMap;
 use std::fs::File;
@@ -18,8 +19,28 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use uuid::Uuid;
 
-/// Most sealed layers that are open at once.
-const OPEN_LAYERS: usize = 128;
+/// Most sealed layers that are open at once, where the process may have that many files.
+const OPEN_LAYERS: u64 = 4096;
+/// The least, however few files the process may have.
+const FEW_LAYERS: u64 = 64;
+/// Files a process is let have; enough for [`OPEN_LAYERS`] and everything else.
+const FILES: u64 = 3 * OPEN_LAYERS;
+
+/// Raises the number of files this process may have open, as far as the system lets it. Deep disks are read faster then.
+pub fn raise_file_limit() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < FILES
+    {
+        // Without it layers are opened more often.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, FILES.min(hard), hard);
+    }
+}
+
+/// How many layers may be open: a third of the files that the process may have.
+fn most_open() -> usize {
+    let files = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft);
+    (files / 3).clamp(FEW_LAYERS, OPEN_LAYERS) as usize
+}
 /// Bytes of the bitmap that one block of it covers.
 const ZERO_CHUNK: u64 = 4096;
 
@@ -205,9 +226,10 @@ fn mark(block: u64) -> (u64, usize, u8) {
     (byte / ZERO_CHUNK, (byte % ZERO_CHUNK) as usize, 1 << (block % 8))
 }
 
-/// Open sealed layers, at most [`OPEN_LAYERS`]; the one used longest ago is closed first.
-#[derive(Debug, Default)]
+/// Open sealed layers, not too many; the one used longest ago is closed first.
+#[derive(Debug)]
 pub(crate) struct OpenLayers {
+    most: usize,
     /// A clock of uses, and the files with the time of their last one.
     inner: Mutex<(u64, Files)>,
 }
@@ -215,6 +237,10 @@ pub(crate) struct OpenLayers {
 type Files = HashMap<Slot, (u64, Arc<File>)>;
 
 impl OpenLayers {
+    pub(crate) fn new() -> Self {
+        Self { most: most_open(), inner: Mutex::default() }
+    }
+
     /// The file of the layer in `slot`, opened when it is not open yet.
     pub(crate) fn get(&self, slot: Slot, path: impl FnOnce() -> PathBuf) -> Result<Arc<File>> {
         // A panic elsewhere cannot leave the table half-changed: each change is one insertion or removal.
@@ -225,7 +251,7 @@ impl OpenLayers {
             *used = *clock;
             return Ok(Arc::clone(file));
         }
-        if files.len() >= OPEN_LAYERS
+        if files.len() >= self.most
             && let Some(oldest) = files.iter().min_by_key(|(_, (used, _))| *used).map(|(slot, _)| *slot)
         {
             files.remove(&oldest);

@@ -24,6 +24,7 @@ mod volume;
 pub use check::{Report, check};
 pub use error::{Error, Result};
 pub use export::{Format, export};
+pub use layer::raise_file_limit;
 pub use store::Store;
 pub use tree::{Checkpoint, Kind, NewCheckpoint, Node, Restored, Tree};
 pub use volume::Volume;

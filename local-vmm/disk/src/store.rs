@@ -237,7 +237,10 @@ impl Store {
                 )?;
             }
             // Marks go all at once or not at all: they cost a few bytes.
-            if !content.zero.is_empty() && view.of(&content.zero).next().is_none() {
+            if !content.zero.is_empty()
+                && view.of(&content.zero).next().is_none()
+                && !survey.may_come_to_light(layer.id, &content.zero)
+            {
                 let path = zero_path(dir, layer.id);
                 let whole = 0..layer::zero_size(survey.manifest.size);
                 self.punch(&path, std::iter::once(whole))?;
@@ -404,6 +407,22 @@ struct Survey {
     sharers: Vec<(PathBuf, Manifest)>,
     contents: HashMap<Uuid, Content>,
     views: HashMap<Uuid, View>,
+}
+
+impl Survey {
+    /// Whether marks of a layer are hidden by nothing more lasting than the data of a live head above. A guest may discard that data, and
+    /// whoever has the head open then takes the blocks for zeros: the marks said so when it was opened.
+    fn may_come_to_light(&self, layer: Uuid, marks: &Ranges) -> bool {
+        let manifests = self.sharers.iter().map(|(_, manifest)| manifest).chain([&self.manifest]);
+        manifests.into_iter().any(|manifest| {
+            [Some(manifest.head), manifest.next].into_iter().flatten().any(|head| {
+                let hides = self.contents.get(&head).is_some_and(|content| {
+                    content.data.iter().any(|blocks| marks.within(blocks).next().is_some())
+                });
+                hides && chain::chain(manifest, head).contains(&layer)
+            })
+        })
+    }
 }
 
 /// Checks that the host's file system tells holes apart block by block: the layers depend on it.

@@ -7,11 +7,11 @@ use crate::manifest::Manifest;
 use crate::map::{Map, Slot};
 use crate::ranges::Ranges;
 use crate::{BLOCK, Checkpoint, Error, Result};
-use std::collections::HashSet;
+use nix::errno::Errno;
+use std::collections::{HashSet, VecDeque};
 use std::fs::{self, File};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -134,7 +134,7 @@ impl Volume {
             host,
             manifest: Mutex::new(manifest),
             gate: RwLock::new(core),
-            open: OpenLayers::default(),
+            open: OpenLayers::new(),
             size,
             poisoned: AtomicBool::new(false),
             _lock: lock,
@@ -185,20 +185,14 @@ impl Volume {
                 at = stop;
             }
         }
-        let mut cursor = Cursor { buffers, index: 0, offset: 0 };
+        let mut rest: VecDeque<&mut [u8]> = buffers.iter_mut().map(|buffer| &mut **buffer).collect();
         for (slot, run) in runs {
-            let len = run.end - run.start;
+            let mut parts = take(&mut rest, (run.end - run.start) as usize);
             if slot == Slot::NONE {
-                cursor.each(len, |part, _| {
-                    part.fill(0);
-                    Ok(())
-                })?;
+                parts.iter_mut().for_each(|part| part.fill(0));
             } else {
                 let (file, path) = self.layer(&core, slot)?;
-                let file: &File = &file;
-                cursor.each(len, |part, done| {
-                    read_exact(file, part, run.start + done).map_err(|error| Error::io("read", path(), error))
-                })?;
+                read_exact(&file, &mut parts, run.start).map_err(|error| Error::io("read", path(), error))?;
             }
         }
         Ok(())
@@ -257,7 +251,8 @@ impl Volume {
                 part.fill(0);
             } else {
                 let (file, path) = self.layer(core, slot)?;
-                read_exact(&file, part, offset).map_err(|error| Error::io("read", path(), error))?;
+                read_exact(&file, &mut [IoSliceMut::new(part)], offset)
+                    .map_err(|error| Error::io("read", path(), error))?;
             }
         }
         Ok(())
@@ -340,12 +335,19 @@ impl Volume {
         let core = self.shared();
         let waiting = {
             let state = locked(&core.head.state);
-            !state.punch.is_empty() || state.head.zero_is_dirty()
+            // Holes take time. While a guest is being brought to rest for a checkpoint they wait for the end of it.
+            state.head.zero_is_dirty() || core.next.is_none() && !state.punch.is_empty()
         };
         let core = if waiting {
             drop(core);
             // No write may slip a block in between the decision to make a hole and the hole.
-            self.exclusive().head.settle(&*self.host)?;
+            let core = self.exclusive();
+            if core.next.is_some() {
+                locked(&core.head.state).head.sync_zero(&*self.host)?;
+            } else {
+                core.head.settle(&*self.host)?;
+            }
+            drop(core);
             self.shared()
         } else {
             core
@@ -412,49 +414,41 @@ impl std::ops::Deref for LayerFile {
     }
 }
 
-/// Reads all of `part`; what lies beyond the end of a (base) layer's file is zeros.
-pub(crate) fn read_exact(file: &File, mut part: &mut [u8], mut offset: u64) -> io::Result<()> {
-    while !part.is_empty() {
-        match file.read_at(part, offset) {
+/// Fills all of `parts`; what lies beyond the end of a (base) layer's file is zeros.
+pub(crate) fn read_exact(file: &File, mut parts: &mut [IoSliceMut<'_>], mut offset: u64) -> io::Result<()> {
+    IoSliceMut::advance_slices(&mut parts, 0);
+    while !parts.is_empty() {
+        let position = i64::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
+        match nix::sys::uio::preadv(file, parts, position) {
             Ok(0) => {
-                part.fill(0);
+                parts.iter_mut().for_each(|part| part.fill(0));
                 return Ok(());
             }
             Ok(read) => {
-                part = &mut part[read..];
+                IoSliceMut::advance_slices(&mut parts, read);
                 offset += read as u64;
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+            Err(Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
         }
     }
     Ok(())
 }
 
-/// A place in a list of buffers.
-struct Cursor<'a, 'b> {
-    buffers: &'a mut [IoSliceMut<'b>],
-    index: usize,
-    offset: usize,
-}
-
-impl Cursor<'_, '_> {
-    /// Hands out the next `len` bytes, buffer by buffer, each with how many of them came before it.
-    fn each(&mut self, len: u64, mut fill: impl FnMut(&mut [u8], u64) -> Result<()>) -> Result<()> {
-        let mut done = 0;
-        while done < len {
-            let buffer = &mut self.buffers[self.index];
-            let take = ((buffer.len() - self.offset) as u64).min(len - done) as usize;
-            fill(&mut buffer[self.offset..self.offset + take], done)?;
-            self.offset += take;
-            done += take as u64;
-            if self.offset == buffer.len() {
-                self.index += 1;
-                self.offset = 0;
-            }
+/// Takes the next `len` bytes out of a list of buffers.
+fn take<'a>(buffers: &mut VecDeque<&'a mut [u8]>, mut len: usize) -> Vec<IoSliceMut<'a>> {
+    let mut taken = Vec::new();
+    while len > 0
+        && let Some(buffer) = buffers.pop_front()
+    {
+        let (part, rest) = buffer.split_at_mut(len.min(buffer.len()));
+        len -= part.len();
+        taken.push(IoSliceMut::new(part));
+        if !rest.is_empty() {
+            buffers.push_front(rest);
         }
-        Ok(())
     }
+    taken
 }
 
 /// Opens head and maps as the manifest tells.

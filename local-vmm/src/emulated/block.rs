@@ -7,7 +7,7 @@ use crate::devices::block::{Block, FEATURES};
 use ::vhost::vhost_user::message::VhostUserProtocolFeatures;
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use vhost_user_backend::{VhostUserBackend, VringMutex};
 use vm_memory::GuestMemoryAtomic;
 use vmm_sys_util::epoll::EventSet;
@@ -16,19 +16,13 @@ const NAME: &str = "disk";
 
 /// Serves the disk to QEMU at `socket`.
 pub(super) fn serve(block: Block, socket: &Path) -> Result<(), EmulatedError> {
-    let backend = Arc::new(Backend { block: Mutex::new(block), memory: SharedMemory::new() });
+    let backend = Arc::new(Backend { block, memory: SharedMemory::new() });
     vhost::serve(NAME, Arc::clone(&backend), &backend.memory, &[], socket)
 }
 
 struct Backend {
-    block: Mutex<Block>,
+    block: Block,
     memory: SharedMemory,
-}
-
-impl Backend {
-    fn block(&self) -> MutexGuard<'_, Block> {
-        self.block.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl VhostUserBackend for Backend {
@@ -54,7 +48,7 @@ impl VhostUserBackend for Backend {
     fn set_event_idx(&self, _enabled: bool) {}
 
     fn get_config(&self, offset: u32, size: u32) -> Vec<u8> {
-        vhost::config(&self.block().config(), offset, size)
+        vhost::config(&self.block.config(), offset, size)
     }
 
     fn update_memory(&self, memory: GuestMemoryAtomic<Memory>) -> io::Result<()> {
@@ -71,8 +65,7 @@ impl VhostUserBackend for Backend {
     ) -> io::Result<()> {
         let Some(vring) = vrings.first() else { return Ok(()) };
         let memory = self.memory.now();
-        let mut block = self.block();
-        let done = vhost::drain(vring, &memory, || true, |chain| Some(block.handle(&memory, chain)));
+        let done = vhost::drain(vring, &memory, || true, |chain| Some(self.block.handle(&memory, chain)));
         vhost::forgive(NAME, done)
     }
 }

@@ -84,14 +84,20 @@ impl Emulated {
     pub fn start(
         spec: &MachineSpec,
         initramfs: &Path,
-        block: Block,
+        disk: Disk,
         sockets: &Arc<Vsock>,
         console: impl FnMut(&[u8]) + Send + 'static,
     ) -> Result<Self, EmulatedError> {
         let Qemu { path: qemu, .. } = find().ok_or(EmulatedError::NoQemu)?;
-        let attach =
-            Attach { block: spec.run_dir.join(files::BLOCK), vsock: spec.run_dir.join(files::VSOCK) };
-        block::serve(block, &attach.block)?;
+        let disk = match disk {
+            Disk::Ours(block) => {
+                let socket = spec.run_dir.join(files::BLOCK);
+                block::serve(*block, &socket)?;
+                DiskAt::Socket(socket)
+            }
+            Disk::Raw(file) => DiskAt::Raw(file),
+        };
+        let attach = Attach { disk, vsock: spec.run_dir.join(files::VSOCK) };
         vsock::serve(Arc::clone(sockets), &attach.vsock)?;
         let (mut child, control, screen) = qemu::spawn(&qemu, spec, initramfs, &attach)?;
         qemu::watch_console(screen, console)?;
@@ -160,8 +166,22 @@ impl Emulated {
     }
 }
 
-/// Where QEMU finds our devices.
+/// Who serves the machine's disk.
+#[derive(Debug)]
+pub enum Disk {
+    /// We do.
+    Ours(Box<Block>),
+    /// QEMU itself, from a raw file: what ours is measured against.
+    Raw(PathBuf),
+}
+
+/// Where QEMU finds the devices.
 struct Attach {
-    block: PathBuf,
+    disk: DiskAt,
     vsock: PathBuf,
+}
+
+enum DiskAt {
+    Socket(PathBuf),
+    Raw(PathBuf),
 }

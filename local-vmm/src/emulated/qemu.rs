@@ -1,7 +1,7 @@
 //! QEMU itself: where it is, what it is told, and its confinement.
 
 use super::clock::tsc_khz;
-use super::{Attach, EmulatedError};
+use super::{Attach, DiskAt, EmulatedError};
 use crate::MachineSpec;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sched::{CloneFlags, unshare};
@@ -67,7 +67,12 @@ pub(super) fn spawn(
     let mut command = Command::new(qemu);
     command.args(arguments(spec, initramfs, attach, its_control.as_raw_fd(), its_screen.as_raw_fd()));
     command.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::inherit()).current_dir("/");
-    let file_size = u64::from(spec.memory_mb) << 20;
+    let memory = u64::from(spec.memory_mb) << 20;
+    // The largest file it may write.
+    let file_size = match &attach.disk {
+        DiskAt::Socket(_) => memory,
+        DiskAt::Raw(file) => memory.max(std::fs::metadata(file).map_or(0, |found| found.len())),
+    };
     // SAFETY: between fork and exec only system calls are made; nothing is allocated and no lock is taken.
     unsafe { command.pre_exec(move || confine(file_size)) };
     let child = command.spawn().map_err(EmulatedError::host("start QEMU"))?;
@@ -78,7 +83,6 @@ pub(super) fn spawn(
 fn confine(file_size: u64) -> io::Result<()> {
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
-    // Guest memory is the one file it makes.
     let _ = setrlimit(Resource::RLIMIT_FSIZE, file_size, file_size);
     let apart = CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWIPC;
     if unshare(CloneFlags::CLONE_NEWUSER | apart).is_err() {
@@ -106,8 +110,16 @@ fn arguments(
     add(&["-global", "virtio-mmio.force-legacy=false"]);
     add(&["-kernel", &spec.kernel.to_string_lossy(), "-initrd", &initramfs.to_string_lossy()]);
     add(&["-append", &command_line(spec)]);
-    add(&["-chardev", &format!("socket,id=block,path={}", attach.block.display())]);
-    add(&["-device", "vhost-user-blk,chardev=block,num-queues=1,queue-size=256"]);
+    match &attach.disk {
+        DiskAt::Socket(socket) => {
+            add(&["-chardev", &format!("socket,id=block,path={}", socket.display())]);
+            add(&["-device", "vhost-user-blk,chardev=block,num-queues=1,queue-size=256"]);
+        }
+        DiskAt::Raw(file) => {
+            add(&["-drive", &format!("id=disk,if=none,format=raw,discard=unmap,file={}", file.display())]);
+            add(&["-device", "virtio-blk-device,drive=disk,num-queues=1,queue-size=256"]);
+        }
+    }
     add(&["-chardev", &format!("socket,id=vsock,path={}", attach.vsock.display())]);
     add(&["-device", "vhost-user-vsock-device,chardev=vsock"]);
     add(&["-object", "rng-random,id=random,filename=/dev/urandom"]);

@@ -67,7 +67,9 @@ pub struct MachineStatus {
 pub struct CheckpointDone {
     /// The checkpoint.
     pub checkpoint: Checkpoint,
-    /// How long writers inside were held, microseconds.
+    /// How long changes of metadata inside were held, while the journal was emptied, microseconds.
+    pub journal_us: u64,
+    /// After it, how long all writers inside were held, microseconds.
     pub pause_us: u64,
     /// The whole call, microseconds.
     pub call_us: u64,

@@ -9,7 +9,7 @@ use super::handle::Exit;
 use super::work::{Work, WorkError};
 use crate::devices::block::{Bell, Block};
 use crate::devices::vsock::Vsock;
-use crate::emulated::{Emulated, EmulatedError};
+use crate::emulated::{Disk, Emulated, EmulatedError};
 use crate::{MachineSpec, SpecError, initramfs};
 use nix::sys::signal::{SigSet, Signal};
 use serde_json::Value;
@@ -104,6 +104,7 @@ pub fn run(spec: &Path) -> Result<(), MachineError> {
 }
 
 fn live(spec: &MachineSpec, started: Instant) -> Result<(), MachineError> {
+    vmm_disk::raise_file_limit();
     confine::confine(spec).map_err(MachineError::Walls)?;
     // Signals are taken by a thread that ends the machine in order; all threads inherit the mask.
     let signals: SigSet = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP].into_iter().collect();
@@ -122,7 +123,9 @@ fn live(spec: &MachineSpec, started: Instant) -> Result<(), MachineError> {
     let mut console = Console::new(&spec.run_dir);
     let bell = Arc::new(Bell::new(Arc::clone(&volume)));
     let block = Block::new(Arc::clone(&volume), Arc::clone(&bell), &spec.id);
-    let monitor = Emulated::start(spec, &archive, block, &sockets, move |bytes| console.add(bytes))?;
+    let monitor = Emulated::start(spec, &archive, Disk::Ours(Box::new(block)), &sockets, move |bytes| {
+        console.add(bytes)
+    })?;
     let agent = Agent::new(sockets).map_err(told(spec.run_dir.join(files::AGENT)))?;
     let work = Arc::new(Work::new(Arc::clone(&volume), bell, agent, monitor, started));
     let spawn = |name: &str, body: Body| {

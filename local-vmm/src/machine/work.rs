@@ -189,7 +189,8 @@ impl Work {
         let checkpoint = self.volume.finish_seal(new)?;
         Ok(CheckpointDone {
             checkpoint,
-            pause_us: micros(switched.pause),
+            journal_us: switched.journal_us,
+            pause_us: switched.pause_us,
             call_us: micros(start.elapsed()),
             froze: switched.at_rest,
         })
@@ -210,13 +211,14 @@ impl Work {
         match self.bell.disarm() {
             Some(outcome) => Switched {
                 outcome,
-                pause: rest.map_or(Duration::ZERO, |rest| Duration::from_micros(rest.held_us)),
+                journal_us: rest.map_or(0, |rest| rest.journal_us),
+                pause_us: rest.map_or(0, |rest| rest.held_us),
                 at_rest: rest.is_some_and(|rest| rest.rung),
             },
             None => {
                 let held = Instant::now();
                 let outcome = self.volume.flip();
-                Switched { outcome, pause: held.elapsed(), at_rest: false }
+                Switched { outcome, journal_us: 0, pause_us: micros(held.elapsed()), at_rest: false }
             }
         }
     }
@@ -246,8 +248,10 @@ impl Work {
 /// What came of switching the disk's layers.
 struct Switched {
     outcome: vmm_disk::Result<()>,
-    /// How long writers inside were held.
-    pause: Duration,
+    /// See [`CheckpointDone::journal_us`].
+    journal_us: u64,
+    /// See [`CheckpointDone::pause_us`].
+    pause_us: u64,
     /// Whether the file system was at rest at that moment.
     at_rest: bool,
 }

@@ -252,6 +252,25 @@ proptest! {
     }
 }
 
+/// Marks of a layer that the head's data hides are needed again when the guest discards that data.
+#[test]
+fn reclaiming_does_not_bring_old_blocks_back() {
+    let rig = Rig::new();
+    let dir = rig.create("a", BLOCKS);
+    let volume = Volume::open(&dir).unwrap();
+    volume.discard(4 * BLOCK, 2 * BLOCK).unwrap();
+    let made = volume.checkpoint(NewCheckpoint::default()).unwrap();
+    volume.write_at(&[1; 4 * BLOCK as usize], 2 * BLOCK).unwrap();
+    volume.forget(&made.id).unwrap();
+    rig.store.reclaim(&dir).unwrap();
+    volume.discard(3 * BLOCK, 2 * BLOCK).unwrap();
+    volume.flush().unwrap();
+    drop(volume);
+    let mut found = vec![9; 2 * BLOCK as usize];
+    Volume::open(&dir).unwrap().read_at(&mut found, 3 * BLOCK).unwrap();
+    assert!(found.iter().all(|byte| *byte == 0), "the image came back");
+}
+
 #[test]
 fn a_thousand_checkpoints() {
     let rig = Rig::new();

@@ -1,6 +1,7 @@
 //! The disk, virtio device 2 (VIRTIO 1.2, section 5.2).
 
 mod bell;
+mod data;
 mod request;
 #[cfg(test)]
 mod tests;
@@ -37,14 +38,12 @@ pub const FEATURES: u64 = 1 << VIRTIO_BLK_F_SEG_MAX
     | 1 << VIRTIO_BLK_F_DISCARD
     | 1 << VIRTIO_BLK_F_WRITE_ZEROES;
 
-/// One queue's worth of device: the disk, and a buffer that is used again.
+/// One queue's worth of device.
 #[derive(Debug)]
 pub struct Block {
     volume: Arc<Volume>,
     bell: Arc<Bell>,
     id: [u8; ID],
-    /// Data passes through it: memory that a guest can change at any moment is never handed to code that does not expect that.
-    buffer: Vec<u8>,
 }
 
 impl Block {
@@ -54,7 +53,7 @@ impl Block {
         for (to, from) in id.iter_mut().zip(name.bytes()) {
             *to = from;
         }
-        Self { volume, bell, id, buffer: Vec::new() }
+        Self { volume, bell, id }
     }
 
     /// The configuration space (`struct virtio_blk_config`).
@@ -78,7 +77,7 @@ impl Block {
 
     /// Does what one chain asks for; returns the bytes written into it. A chain that makes no sense gets an error status where there is
     /// room for one, and is used up in any case.
-    pub fn handle(&mut self, memory: &Memory, chain: Chain) -> u32 {
+    pub fn handle(&self, memory: &Memory, chain: Chain) -> u32 {
         request::handle(self, memory, chain).unwrap_or(0)
     }
 }

@@ -1,5 +1,6 @@
 //! One request: header, data, status (VIRTIO 1.2, section 5.2.6).
 
+use super::data::Data;
 use super::{Block, ID, MAX_DATA, MAX_RANGE, MAX_RANGES, SECTOR};
 use crate::{Chain, Memory};
 use std::io::{self, Read, Write};
@@ -8,6 +9,7 @@ use virtio_bindings::virtio_blk::{
     VIRTIO_BLK_T_GET_ID, VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT, VIRTIO_BLK_T_WRITE_ZEROES,
 };
 use virtio_queue::{Reader, Writer};
+use vm_memory::Permissions;
 
 /// Bytes of a request's header.
 const HEADER: usize = 16;
@@ -17,14 +19,14 @@ const RANGE: usize = 16;
 const UNMAP: u32 = 1;
 
 /// Does one request. None when the chain has no room for a status.
-pub(super) fn handle(block: &mut Block, memory: &Memory, chain: Chain) -> Option<u32> {
+pub(super) fn handle(block: &Block, memory: &Memory, chain: Chain) -> Option<u32> {
     // Both check the whole chain: loops, lengths, places outside memory.
     let mut reader = chain.clone().reader(memory).ok()?;
-    let mut writer = chain.writer(memory).ok()?;
+    let mut writer = chain.clone().writer(memory).ok()?;
     let room = writer.available_bytes().checked_sub(1)?;
     let mut status = writer.split_at(room).ok()?;
-    let (code, written) = match perform(block, &mut reader, &mut writer) {
-        Ok(()) => (VIRTIO_BLK_S_OK, writer.bytes_written()),
+    let (code, written) = match perform(block, memory, &chain, &mut reader, &mut writer) {
+        Ok(written) => (VIRTIO_BLK_S_OK, written),
         Err(Refusal::Unsupported) => (VIRTIO_BLK_S_UNSUPP, 0),
         Err(Refusal::Malformed) => (VIRTIO_BLK_S_IOERR, 0),
         Err(Refusal::Disk(error)) => {
@@ -55,8 +57,15 @@ impl From<io::Error> for Refusal {
     }
 }
 
-fn perform(block: &mut Block, reader: &mut Reader<'_>, writer: &mut Writer<'_>) -> Result<(), Refusal> {
-    let Block { volume, bell, id, buffer } = block;
+/// Gives the bytes written into the chain.
+fn perform(
+    block: &Block,
+    memory: &Memory,
+    chain: &Chain,
+    reader: &mut Reader<'_>,
+    writer: &mut Writer<'_>,
+) -> Result<usize, Refusal> {
+    let Block { volume, bell, id } = block;
     let mut header = [0; HEADER];
     reader.read_exact(&mut header)?;
     let kind = u32_at(&header, 0);
@@ -64,20 +73,28 @@ fn perform(block: &mut Block, reader: &mut Reader<'_>, writer: &mut Writer<'_>) 
     let offset = sector.checked_mul(SECTOR).ok_or(Refusal::Malformed)?;
     match kind {
         VIRTIO_BLK_T_IN => {
-            let data = room(buffer, writer.available_bytes())?;
-            volume.read_at(data, offset)?;
-            Ok(writer.write_all(data)?)
+            let len = whole_sectors(writer.available_bytes())?;
+            let data = Data::of(memory, chain.clone().writable(), Permissions::Write, 0..len)
+                .ok_or(Refusal::Malformed)?;
+            volume.read_vectored_at(&mut data.for_reading(), offset)?;
+            Ok(len)
         }
         VIRTIO_BLK_T_OUT => {
-            let data = room(buffer, reader.available_bytes())?;
-            reader.read_exact(data)?;
-            Ok(volume.write_at(data, offset)?)
+            let len = whole_sectors(reader.available_bytes())?;
+            let data = Data::of(memory, chain.clone().readable(), Permissions::Read, HEADER..HEADER + len)
+                .ok_or(Refusal::Malformed)?;
+            volume.write_vectored_at(&data.for_writing(), offset)?;
+            Ok(0)
         }
-        VIRTIO_BLK_T_FLUSH => Ok(volume.flush()?),
+        VIRTIO_BLK_T_FLUSH => {
+            volume.flush()?;
+            Ok(0)
+        }
         VIRTIO_BLK_T_GET_ID => {
             let name = bell.ring().unwrap_or(*id);
             let len = writer.available_bytes().min(ID);
-            Ok(writer.write_all(&name[..len])?)
+            writer.write_all(&name[..len])?;
+            Ok(len)
         }
         VIRTIO_BLK_T_DISCARD | VIRTIO_BLK_T_WRITE_ZEROES => {
             let count = reader.available_bytes() / RANGE;
@@ -97,21 +114,18 @@ fn perform(block: &mut Block, reader: &mut Reader<'_>, writer: &mut Writer<'_>) 
                 let len = u64::from(sectors) * SECTOR;
                 if discard { volume.discard(from, len)? } else { volume.write_zeroes(from, len)? }
             }
-            Ok(())
+            Ok(0)
         }
         _ => Err(Refusal::Unsupported),
     }
 }
 
-/// The first `len` bytes of the buffer; data comes in whole sectors.
-fn room(buffer: &mut Vec<u8>, len: usize) -> Result<&mut [u8], Refusal> {
+/// Data comes in whole sectors, and not too many.
+fn whole_sectors(len: usize) -> Result<usize, Refusal> {
     if len > MAX_DATA || !len.is_multiple_of(SECTOR as usize) {
         return Err(Refusal::Malformed);
     }
-    if buffer.len() < len {
-        buffer.resize(len, 0);
-    }
-    Ok(&mut buffer[..len])
+    Ok(len)
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
