@@ -10,8 +10,8 @@ const GIB: u64 = 1 << 30;
 const PIECE: usize = 1 << 20;
 /// Checkpoints under the deepest read.
 const DEEP: u64 = 1000;
-/// Data that is read back.
-const READ: u64 = 512 << 20;
+/// Data that is read back: a piece for each of them.
+const READ: u64 = DEEP * PIECE as u64;
 /// Rounds of each measurement; their median counts.
 const ROUNDS: usize = 9;
 
@@ -91,10 +91,10 @@ fn depth(dir: &Path) {
     let (flat, deep) = (volume(dir, "flat", READ), volume(dir, "deep", READ));
     write_all(&flat, READ);
     write_all(&deep, READ);
-    // Each layer gets its share, in pieces as large as those that programs write.
-    let share = READ / DEEP / BLOCK * BLOCK;
+    // Each piece comes to lie in a layer of its own.
+    let piece = vec![0x5a; PIECE];
     for layer in 0..DEEP {
-        deep.write_at(&vec![layer as u8; share as usize], layer * share).expect("it takes writes");
+        deep.write_at(&piece, layer * PIECE as u64).expect("it takes writes");
         deep.checkpoint(NewCheckpoint::default()).expect("a checkpoint can be made");
     }
     let mut speeds = [Vec::new(), Vec::new()];

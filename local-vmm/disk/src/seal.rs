@@ -105,7 +105,10 @@ impl Volume {
 
     /// Makes a sealed layer durable.
     fn settle(&self, sealing: &Writing) -> Result<()> {
-        sealing.settle(&*self.host).and_then(|()| self.sync(&sealing.data)).inspect_err(|_| self.distrust())
+        sealing
+            .settle(&*self.host, u64::MAX)
+            .and_then(|()| self.sync(&sealing.data))
+            .inspect_err(|_| self.distrust())
     }
 
     /// All three steps, for a disk that nothing is writing to.

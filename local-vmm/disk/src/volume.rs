@@ -64,27 +64,44 @@ pub(crate) struct Writing {
 #[derive(Debug)]
 pub(crate) struct Pending {
     pub head: Head,
-    /// Blocks of this layer whose data is no longer wanted. Holes are made only after the marks that replace them are durable.
+    /// Blocks of this layer that were overwritten with zeros. Holes are made only after the marks that replace them are durable.
     pub punch: Ranges,
+    /// Blocks of this layer that were discarded. Their holes have time: what is discarded may come back after a power cut.
+    pub trim: Ranges,
 }
 
 impl Writing {
     pub(crate) fn new(head: Head, slot: Slot) -> Result<Self> {
         let file = head.data.file.try_clone().map_err(|error| Error::io("open", &head.data.path, error))?;
         let data = Arc::new(HostFile { file, path: head.data.path.clone() });
-        Ok(Self { slot, data, state: Mutex::new(Pending { head, punch: Ranges::default() }) })
+        Ok(Self {
+            slot,
+            data,
+            state: Mutex::new(Pending { head, punch: Ranges::default(), trim: Ranges::default() }),
+        })
     }
 
-    /// First the marks, then the holes; the data is flushed by the caller.
-    pub(crate) fn settle(&self, host: &dyn Host) -> Result<()> {
+    /// First the marks, then the holes; the data is flushed by the caller. Of the holes that have time, at most `most` blocks' worth.
+    pub(crate) fn settle(&self, host: &dyn Host, most: u64) -> Result<()> {
         let mut state = locked(&self.state);
-        let Pending { head, punch } = &mut *state;
+        let Pending { head, punch, trim } = &mut *state;
         head.sync_zero(host)?;
-        for blocks in punch.iter() {
+        let mut left = most;
+        let mut some = Ranges::default();
+        for blocks in trim.iter() {
+            let part = blocks.start..blocks.end.min(blocks.start.saturating_add(left));
+            left -= part.end - part.start;
+            some.insert(part);
+            if left == 0 {
+                break;
+            }
+        }
+        for blocks in punch.iter().chain(some.iter()) {
             host.punch(&self.data, blocks.start * BLOCK, (blocks.end - blocks.start) * BLOCK)
                 .map_err(|error| Error::io("free space in", &self.data.path, error))?;
         }
         *punch = Ranges::default();
+        some.iter().for_each(|blocks| trim.remove(blocks));
         Ok(())
     }
 }
@@ -271,7 +288,9 @@ impl Volume {
         // Blocks that the map gives to the head are never waiting to become holes.
         if !known {
             core.map.write().unwrap_or_else(PoisonError::into_inner).set(blocks.clone(), head.slot);
-            locked(&head.state).punch.remove(blocks);
+            let mut state = locked(&head.state);
+            state.punch.remove(blocks.clone());
+            state.trim.remove(blocks);
         }
         Ok(())
     }
@@ -280,7 +299,7 @@ impl Volume {
     pub fn discard(&self, offset: u64, len: u64) -> Result<()> {
         self.check_range(offset, len)?;
         let blocks = offset.div_ceil(BLOCK)..(offset + len) / BLOCK;
-        if blocks.start < blocks.end { self.zero_blocks(&self.exclusive(), blocks) } else { Ok(()) }
+        if blocks.start < blocks.end { self.zero_blocks(&self.exclusive(), blocks, false) } else { Ok(()) }
     }
 
     /// Makes the range read as zeros, giving whole blocks back.
@@ -293,14 +312,15 @@ impl Volume {
         }
         const ZEROS: [u8; BLOCK as usize] = [0; BLOCK as usize];
         self.write_at(&ZEROS[..(start - offset) as usize], offset)?;
-        self.zero_blocks(&self.exclusive(), start / BLOCK..end / BLOCK)?;
+        self.zero_blocks(&self.exclusive(), start / BLOCK..end / BLOCK, true)?;
         self.write_at(&ZEROS[..(offset + len - end) as usize], end)
     }
 
-    fn zero_blocks(&self, core: &Core, blocks: Range<u64>) -> Result<()> {
+    /// `lasting` zeros are still there after a flush and a power cut.
+    fn zero_blocks(&self, core: &Core, blocks: Range<u64>, lasting: bool) -> Result<()> {
         let mut map = core.map.write().unwrap_or_else(PoisonError::into_inner);
         let mut state = locked(&core.head.state);
-        let Pending { head, punch } = &mut *state;
+        let Pending { head, punch, trim } = &mut *state;
         let mut block = blocks.start;
         while block < blocks.end {
             let (slot, len) = map.run(block, blocks.end);
@@ -316,7 +336,14 @@ impl Volume {
                     at += len;
                 }
                 if slot == core.head.slot {
-                    punch.insert(run.clone());
+                    if lasting { &mut *punch } else { &mut *trim }.insert(run.clone());
+                }
+            } else if lasting {
+                // Discarded before, and not a hole yet.
+                let waiting: Vec<_> = trim.within(run.clone()).collect();
+                for part in waiting {
+                    trim.remove(part.clone());
+                    punch.insert(part);
                 }
             }
             block = run.end;
@@ -325,29 +352,44 @@ impl Volume {
         Ok(())
     }
 
-    /// Makes everything written before the call durable.
+    /// Makes everything written before the call durable, and holes of all that was discarded.
     pub fn flush(&self) -> Result<()> {
-        self.check_trust()?;
-        self.flush_layers().inspect_err(|_| self.distrust())
+        self.flush_layers(true)
     }
 
-    fn flush_layers(&self) -> Result<()> {
+    /// Makes everything written before the call durable. What was discarded may come back after a power cut, until [`trim`](Self::trim).
+    pub fn flush_writes(&self) -> Result<()> {
+        self.flush_layers(false)
+    }
+
+    /// Gives at most about `most` bytes of what was discarded back to the host; true when more waits. Requests wait meanwhile. Does nothing
+    /// while a checkpoint is on its way: the checkpoint does it.
+    pub fn trim(&self, most: u64) -> Result<bool> {
+        self.check_trust()?;
+        let core = self.exclusive();
+        if core.next.is_some() || locked(&core.head.state).trim.is_empty() {
+            return Ok(false);
+        }
+        core.head.settle(&*self.host, most.div_ceil(BLOCK)).inspect_err(|_| self.distrust())?;
+        Ok(!locked(&core.head.state).trim.is_empty())
+    }
+
+    fn flush_layers(&self, trim: bool) -> Result<()> {
+        self.check_trust()?;
+        self.flush_head(trim).inspect_err(|_| self.distrust())
+    }
+
+    fn flush_head(&self, trim: bool) -> Result<()> {
         let core = self.shared();
         let waiting = {
             let state = locked(&core.head.state);
-            // Holes take time. While a guest is being brought to rest for a checkpoint they wait for the end of it.
-            state.head.zero_is_dirty() || core.next.is_none() && !state.punch.is_empty()
+            state.head.zero_is_dirty() || !state.punch.is_empty() || trim && !state.trim.is_empty()
         };
         let core = if waiting {
             drop(core);
             // No write may slip a block in between the decision to make a hole and the hole.
-            let core = self.exclusive();
-            if core.next.is_some() {
-                locked(&core.head.state).head.sync_zero(&*self.host)?;
-            } else {
-                core.head.settle(&*self.host)?;
-            }
-            drop(core);
+            let most = if trim { u64::MAX } else { 0 };
+            self.exclusive().head.settle(&*self.host, most)?;
             self.shared()
         } else {
             core
@@ -355,7 +397,7 @@ impl Volume {
         let (head, sealing) = (Arc::clone(&core.head.data), core.sealing.clone());
         drop(core);
         if let Some(sealing) = sealing {
-            sealing.settle(&*self.host)?;
+            sealing.settle(&*self.host, u64::MAX)?;
             self.sync(&sealing.data)?;
         }
         self.sync(&head)

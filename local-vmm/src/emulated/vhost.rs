@@ -96,12 +96,22 @@ where
         .map_err(|source| failed(source.to_string()))
 }
 
-/// Takes chains from a queue as long as there is a use for them. `serve` gives the bytes written into one, or none to leave it in the queue.
+/// What became of a chain.
+pub(super) enum Served {
+    /// It is used up, and so many bytes were written into it.
+    Used(u32),
+    /// Somebody else will [`finish`] it.
+    Later,
+    /// It stays in the queue, and nothing else is taken.
+    Back,
+}
+
+/// Takes chains from a queue as long as there is a use for them.
 pub(super) fn drain(
     vring: &VringMutex,
     memory: &MemoryNow,
     wanted: impl Fn() -> bool,
-    mut serve: impl FnMut(Chain) -> Option<u32>,
+    mut serve: impl FnMut(Chain) -> Served,
 ) -> Result<(), virtio_queue::Error> {
     let mut ring = vring.get_mut();
     if !ring.get_queue().ready() {
@@ -112,14 +122,19 @@ pub(super) fn drain(
         while wanted() {
             let Some(chain) = ring.get_queue_mut().iter(memory.clone())?.next() else { break };
             let head = chain.head_index();
-            let Some(written) = serve(chain) else {
-                ring.get_queue_mut().go_to_previous_position();
-                break;
-            };
-            ring.add_used(head, written)?;
-            if ring.needs_notification()? {
-                // A guest that cannot be told looks by itself in the end.
-                let _ = ring.signal_used_queue();
+            match serve(chain) {
+                Served::Used(written) => {
+                    ring.add_used(head, written)?;
+                    if ring.needs_notification()? {
+                        // A guest that cannot be told looks by itself in the end.
+                        let _ = ring.signal_used_queue();
+                    }
+                }
+                Served::Later => {}
+                Served::Back => {
+                    ring.get_queue_mut().go_to_previous_position();
+                    break;
+                }
             }
         }
         // New chains are worth looking at only when there is a use for them.
@@ -127,6 +142,16 @@ pub(super) fn drain(
             return Ok(());
         }
     }
+}
+
+/// Gives back a chain that was served [later](Served::Later).
+pub(super) fn finish(vring: &VringMutex, head: u16, written: u32) -> Result<(), virtio_queue::Error> {
+    let mut ring = vring.get_mut();
+    ring.add_used(head, written)?;
+    if ring.needs_notification()? {
+        let _ = ring.signal_used_queue();
+    }
+    Ok(())
 }
 
 /// What a device's event handler returns: an error would end its thread; a guest that breaks its own queue only loses the device until it

@@ -1,7 +1,7 @@
 //! The sockets over vhost-user. The third queue, for events, is QEMU's own.
 
 use super::EmulatedError;
-use super::vhost::{self, QUEUE, SharedMemory};
+use super::vhost::{self, QUEUE, Served, SharedMemory};
 use crate::devices::vsock::Vsock;
 use crate::devices::vsock::packet::HEADER;
 use crate::{Chain, Memory, MemoryNow};
@@ -33,14 +33,14 @@ struct Backend {
 }
 
 impl Backend {
-    /// Puts the next packet for the guest into a buffer of its. None when there is no packet after all.
-    fn fill(&self, memory: &MemoryNow, chain: Chain, data: &mut Vec<u8>) -> Option<u32> {
+    /// Puts the next packet for the guest into a buffer of its, if there is a packet after all.
+    fn fill(&self, memory: &MemoryNow, chain: Chain, data: &mut Vec<u8>) -> Served {
         // A buffer without room for a header is given back empty.
-        let Ok(mut writer) = chain.writer(memory) else { return Some(0) };
-        let Some(room) = writer.available_bytes().checked_sub(HEADER) else { return Some(0) };
-        let header = self.sockets.next(room, data)?;
+        let Ok(mut writer) = chain.writer(memory) else { return Served::Used(0) };
+        let Some(room) = writer.available_bytes().checked_sub(HEADER) else { return Served::Used(0) };
+        let Some(header) = self.sockets.next(room, data) else { return Served::Back };
         let done = writer.write_all(&header.bytes()).and_then(|()| writer.write_all(data));
-        Some(if done.is_ok() { (HEADER + data.len()) as u32 } else { 0 })
+        Served::Used(if done.is_ok() { (HEADER + data.len()) as u32 } else { 0 })
     }
 }
 
@@ -91,7 +91,7 @@ impl VhostUserBackend for Backend {
         let mut data = Vec::new();
         let take = |chain| {
             self.sockets.receive(&memory, chain);
-            Some(0)
+            Served::Used(0)
         };
         let done = vhost::drain(&vrings[TRANSMIT], &memory, || true, take).and_then(|()| {
             let give = |chain| self.fill(&memory, chain, &mut data);

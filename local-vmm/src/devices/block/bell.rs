@@ -53,6 +53,11 @@ impl Bell {
         }
     }
 
+    /// Whether a ring is waited for.
+    pub(super) fn is_armed(&self) -> bool {
+        matches!(self.lock().moment, Moment::Armed)
+    }
+
     /// Somebody inside asks for the name: flips if that was waited for, and gives the word then.
     pub(super) fn ring(&self) -> Option<[u8; ID]> {
         let mut state = self.lock();

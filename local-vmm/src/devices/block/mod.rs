@@ -26,6 +26,8 @@ const SEG_MAX: u32 = 254;
 const MAX_RANGES: u32 = 64;
 /// Longest range of a discard or write-zeroes request, sectors (1 GiB).
 const MAX_RANGE: u32 = 1 << 21;
+/// Bytes given back to the host at once; other requests wait for so long.
+const TIDY: u64 = 16 << 20;
 /// Bytes of the configuration space, up to and including the write-zeroes fields.
 const CONFIG: usize = 60;
 /// Bytes of the device's name.
@@ -73,6 +75,18 @@ impl Block {
         // write_zeroes_may_unmap
         put(56, &[1]);
         config
+    }
+
+    /// Whether a transport should let other requests pass this one, because it waits for the host's disk: a flush, which a driver counts on
+    /// only for what was done before it asked. Not while the guest is being brought to rest: then the shortest way is the best.
+    pub fn takes_long(&self, memory: &Memory, chain: &Chain) -> bool {
+        request::is_flush(memory, chain) && !self.bell.is_armed()
+    }
+
+    /// Gives some of what the guest discarded back to the host; true when more waits. For moments in which nothing else is to do.
+    pub fn tidy(&self) -> bool {
+        // What fails here fails the next flush too, where it is told.
+        self.volume.trim(TIDY).unwrap_or(false)
     }
 
     /// Does what one chain asks for; returns the bytes written into it. A chain that makes no sense gets an error status where there is

@@ -3,13 +3,11 @@
 use super::data::Data;
 use super::{Block, ID, MAX_DATA, MAX_RANGE, MAX_RANGES, SECTOR};
 use crate::{Chain, Memory};
-use std::io::{self, Read, Write};
 use virtio_bindings::virtio_blk::{
     VIRTIO_BLK_S_IOERR, VIRTIO_BLK_S_OK, VIRTIO_BLK_S_UNSUPP, VIRTIO_BLK_T_DISCARD, VIRTIO_BLK_T_FLUSH,
     VIRTIO_BLK_T_GET_ID, VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT, VIRTIO_BLK_T_WRITE_ZEROES,
 };
-use virtio_queue::{Reader, Writer};
-use vm_memory::Permissions;
+use vm_memory::{Bytes, Permissions};
 
 /// Bytes of a request's header.
 const HEADER: usize = 16;
@@ -18,14 +16,13 @@ const RANGE: usize = 16;
 /// The range's data may be given back.
 const UNMAP: u32 = 1;
 
-/// Does one request. None when the chain has no room for a status.
+/// Does one request; gives the bytes written into its chain. None when the chain has no room for a status.
 pub(super) fn handle(block: &Block, memory: &Memory, chain: Chain) -> Option<u32> {
-    // Both check the whole chain: loops, lengths, places outside memory.
-    let mut reader = chain.clone().reader(memory).ok()?;
-    let mut writer = chain.clone().writer(memory).ok()?;
-    let room = writer.available_bytes().checked_sub(1)?;
-    let mut status = writer.split_at(room).ok()?;
-    let (code, written) = match perform(block, memory, &chain, &mut reader, &mut writer) {
+    let readable = Data::of(memory, chain.clone().readable(), Permissions::Read, HEADER + MAX_DATA)?;
+    let writable = Data::of(memory, chain.writable(), Permissions::Write, MAX_DATA + 1)?;
+    let room = writable.len().checked_sub(1)?;
+    let (into, status) = writable.split(room)?;
+    let (code, written) = match perform(block, readable, &into) {
         Ok(written) => (VIRTIO_BLK_S_OK, written),
         Err(Refusal::Unsupported) => (VIRTIO_BLK_S_UNSUPP, 0),
         Err(Refusal::Malformed) => (VIRTIO_BLK_S_IOERR, 0),
@@ -34,8 +31,16 @@ pub(super) fn handle(block: &Block, memory: &Memory, chain: Chain) -> Option<u32
             (VIRTIO_BLK_S_IOERR, 0)
         }
     };
-    status.write_all(&[code as u8]).ok()?;
+    status.write(&[code as u8]);
     u32::try_from(written + 1).ok()
+}
+
+/// Whether the chain's header asks for a flush. One whose header is in pieces is none, which costs time and nothing else.
+pub(super) fn is_flush(memory: &Memory, chain: &Chain) -> bool {
+    let first = chain.clone().next();
+    first.is_some_and(|header| {
+        memory.read_obj::<u32>(header.addr()).is_ok_and(|kind| u32::from_le(kind) == VIRTIO_BLK_T_FLUSH)
+    })
 }
 
 /// Why a request is not done.
@@ -51,60 +56,43 @@ impl From<vmm_disk::Error> for Refusal {
     }
 }
 
-impl From<io::Error> for Refusal {
-    fn from(_: io::Error) -> Self {
-        Self::Malformed
-    }
-}
-
-/// Gives the bytes written into the chain.
-fn perform(
-    block: &Block,
-    memory: &Memory,
-    chain: &Chain,
-    reader: &mut Reader<'_>,
-    writer: &mut Writer<'_>,
-) -> Result<usize, Refusal> {
+/// Gives the bytes written.
+fn perform(block: &Block, readable: Data<'_>, into: &Data<'_>) -> Result<usize, Refusal> {
     let Block { volume, bell, id } = block;
+    let (first, from) = readable.split(HEADER).ok_or(Refusal::Malformed)?;
     let mut header = [0; HEADER];
-    reader.read_exact(&mut header)?;
+    first.read(&mut header);
     let kind = u32_at(&header, 0);
     let sector = u64_at(&header, 8);
     let offset = sector.checked_mul(SECTOR).ok_or(Refusal::Malformed)?;
     match kind {
         VIRTIO_BLK_T_IN => {
-            let len = whole_sectors(writer.available_bytes())?;
-            let data = Data::of(memory, chain.clone().writable(), Permissions::Write, 0..len)
-                .ok_or(Refusal::Malformed)?;
-            volume.read_vectored_at(&mut data.for_reading(), offset)?;
-            Ok(len)
+            whole_sectors(into)?;
+            volume.read_vectored_at(&mut into.for_reading(), offset)?;
+            Ok(into.len())
         }
         VIRTIO_BLK_T_OUT => {
-            let len = whole_sectors(reader.available_bytes())?;
-            let data = Data::of(memory, chain.clone().readable(), Permissions::Read, HEADER..HEADER + len)
-                .ok_or(Refusal::Malformed)?;
-            volume.write_vectored_at(&data.for_writing(), offset)?;
+            whole_sectors(&from)?;
+            volume.write_vectored_at(&from.for_writing(), offset)?;
             Ok(0)
         }
         VIRTIO_BLK_T_FLUSH => {
-            volume.flush()?;
+            volume.flush_writes()?;
             Ok(0)
         }
         VIRTIO_BLK_T_GET_ID => {
-            let name = bell.ring().unwrap_or(*id);
-            let len = writer.available_bytes().min(ID);
-            writer.write_all(&name[..len])?;
-            Ok(len)
+            into.write(&bell.ring().unwrap_or(*id));
+            Ok(into.len().min(ID))
         }
         VIRTIO_BLK_T_DISCARD | VIRTIO_BLK_T_WRITE_ZEROES => {
-            let count = reader.available_bytes() / RANGE;
-            if count == 0 || count > MAX_RANGES as usize || !reader.available_bytes().is_multiple_of(RANGE) {
+            let count = from.len() / RANGE;
+            if count == 0 || count > MAX_RANGES as usize || !from.len().is_multiple_of(RANGE) {
                 return Err(Refusal::Malformed);
             }
-            for _ in 0..count {
-                let mut range = [0; RANGE];
-                reader.read_exact(&mut range)?;
-                let (from, sectors, flags) = (u64_at(&range, 0), u32_at(&range, 8), u32_at(&range, 12));
+            let mut ranges = vec![0; from.len()];
+            from.read(&mut ranges);
+            for range in ranges.chunks_exact(RANGE) {
+                let (from, sectors, flags) = (u64_at(range, 0), u32_at(range, 8), u32_at(range, 12));
                 let discard = kind == VIRTIO_BLK_T_DISCARD;
                 if flags & !UNMAP != 0 || discard && flags != 0 {
                     return Err(Refusal::Unsupported);
@@ -120,12 +108,10 @@ fn perform(
     }
 }
 
-/// Data comes in whole sectors, and not too many.
-fn whole_sectors(len: usize) -> Result<usize, Refusal> {
-    if len > MAX_DATA || !len.is_multiple_of(SECTOR as usize) {
-        return Err(Refusal::Malformed);
-    }
-    Ok(len)
+/// Data comes in whole sectors, and not too many of them.
+fn whole_sectors(data: &Data<'_>) -> Result<(), Refusal> {
+    let whole = data.len() <= MAX_DATA && data.len().is_multiple_of(SECTOR as usize);
+    if whole { Ok(()) } else { Err(Refusal::Malformed) }
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
