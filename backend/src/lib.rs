@@ -24,3 +24,6 @@ pub mod server;
 mod sprites;
 #[cfg(feature = "server")]
 mod store;
+
+#[cfg(feature = "server")]
+pub use sprites::{StoredDisk, stored_disks};

@@ -123,6 +123,16 @@ impl Home {
         i32::try_from(info["pid"].as_i64()?).ok()
     }
 
+    /// Ends its server in order, and waits until it is gone.
+    pub fn end_server(&self) {
+        let Some(pid) = self.server_pid() else { return };
+        let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+        let give_up = Instant::now() + Duration::from_secs(20);
+        while self.server_pid().is_some() && Instant::now() < give_up {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// Process ids of its machines.
     pub fn machine_pids(&self) -> Vec<i32> {
         let folders = fs::read_dir(self.paths.run().join("m")).into_iter().flatten().flatten();

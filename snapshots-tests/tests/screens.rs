@@ -9,13 +9,17 @@ use sprites_api::Time;
 use sprites_api::extension::{BuildLine, Tree, TreeNode, UsageTotals};
 use sprites_api::sprite::{Sprite, Status};
 use sprites_tui::keys::Keys;
-use sprites_tui::model::{Ask, Dialog, Load, Model, Row, Screen};
+use sprites_tui::model::{Ask, Dialog, Here, Load, Model, Row, Screen};
 use sprites_tui::theme::Theme;
 use sprites_tui::view;
 use std::collections::BTreeMap;
 
+fn here() -> Here {
+    Here { context: "local".into(), endpoint: "the local server".into(), local: true }
+}
+
 fn model(columns: u16, rows: u16) -> Model {
-    Model::new("the local server".into(), true, Keys::default(), Theme::all(None).0, 0, (columns, rows))
+    Model::new(here(), Keys::default(), Theme::all(None).0, 0, (columns, rows))
 }
 
 fn draw(model: &Model) -> Buffer {
@@ -176,7 +180,7 @@ fn dialogs_and_texts() {
 
 #[test]
 fn without_colours_nothing_is_coloured_and_states_still_differ() {
-    let mut model = Model::new("x".into(), true, Keys::default(), vec![Theme::plain()], 0, (80, 24));
+    let mut model = Model::new(here(), Keys::default(), vec![Theme::plain()], 0, (80, 24));
     with_sprites(&mut model, &["a", "b", "c"]);
     let buffer = draw(&model);
     let reset = ratatui::style::Color::Reset;

@@ -15,12 +15,16 @@
 //! | [`theme`] | colours |
 //! | [`worker`] | effects, done against a server |
 //! | [`config`] | the configuration file |
+//! | [`context`] | where sprites are: this machine, remote endpoints |
+//! | [`number`] | numbers for people |
 //! | [`run`] | the loop: terminal, time, frames |
 
 pub mod action;
 pub mod config;
+pub mod context;
 pub mod keys;
 pub mod model;
+pub mod number;
 pub mod run;
 pub mod theme;
 pub mod update;

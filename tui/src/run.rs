@@ -1,7 +1,8 @@
 //! The loop: events in, frames out. The one place that draws, only when something changed, at most every [`FRAME`].
 
 use crate::config::Config;
-use crate::model::{Model, Weight};
+use crate::context::Context;
+use crate::model::{Here, Model, Weight};
 use crate::theme::Theme;
 use crate::update::{Effect, Event, update};
 use crate::view;
@@ -21,6 +22,7 @@ use std::time::{Duration, Instant};
 use termprofile::{DetectorSettings, TermProfile};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 /// Least time between two frames.
 const FRAME: Duration = Duration::from_millis(16);
@@ -33,11 +35,19 @@ const QUEUE: usize = 1024;
 /// Events taken before a frame is due again.
 const BATCH: usize = 64;
 
-/// Runs the app until it is left.
-pub async fn run(client: Client, config: Config, themes: (Vec<Theme>, Vec<String>)) -> io::Result<()> {
+/// Runs the app until it is left, beginning with the context of index `first`.
+///
+/// Blocks for as long as its server takes to start, before it takes the terminal.
+pub async fn run(
+    contexts: Vec<Context>,
+    first: usize,
+    config: Config,
+    themes: (Vec<Theme>, Vec<String>),
+) -> io::Result<()> {
     if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
         return Err(io::Error::other("the app needs a terminal; use the subcommands in scripts"));
     }
+    let (context, client) = open(&contexts, first).await.map_err(io::Error::other)?;
     let (mut themes, mistakes) = themes;
     let profile = TermProfile::detect(&io::stdout(), DetectorSettings::default());
     let wanted = pick(&themes, config.theme.as_deref());
@@ -49,9 +59,10 @@ pub async fn run(client: Client, config: Config, themes: (Vec<Theme>, Vec<String
     }
     let mut screen = Screen::open()?;
     let size = screen.terminal.size()?;
-    let (local, endpoint) = (client.endpoint().is_local(), client.endpoint().to_string());
     let theme = wanted.unwrap_or(0).min(themes.len() - 1);
-    let mut model = Model::new(endpoint, local, config.keys, themes, theme, (size.width, size.height));
+    let mut model =
+        Model::new(here(&context, &client), config.keys, themes, theme, (size.width, size.height));
+    model.contexts = contexts.iter().map(|context| context.name.clone()).collect();
     if wanted.is_none()
         && let Some(name) = &config.theme
     {
@@ -60,12 +71,29 @@ pub async fn run(client: Client, config: Config, themes: (Vec<Theme>, Vec<String
     for mistake in config.mistakes.into_iter().chain(mistakes) {
         model.say(Weight::Bad, mistake);
     }
-    let (sender, receiver) = mpsc::channel(QUEUE);
-    let worker = Worker::new(client, sender);
-    worker.follow();
-    let outcome = live(&mut screen, &mut model, &worker, receiver).await;
+    let outcome = live(&mut screen, &mut model, &contexts, follow(context, client)).await;
     drop(screen);
     outcome
+}
+
+/// Opens a context where that may block.
+async fn open(contexts: &[Context], index: usize) -> Result<(Context, Client), String> {
+    let context = contexts.get(index).cloned().ok_or("there is no such context")?;
+    let opened = tokio::task::spawn_blocking(move || context.connect().map(|client| (context, client)));
+    opened.await.unwrap_or_else(|_| Err("the context could not be opened".to_owned()))
+}
+
+fn here(context: &Context, client: &Client) -> Here {
+    let endpoint = client.endpoint();
+    Here { context: context.name.clone(), endpoint: endpoint.to_string(), local: endpoint.is_local() }
+}
+
+/// A worker for a context, and what it tells.
+fn follow(context: Context, client: Client) -> (Worker, mpsc::Receiver<Event>) {
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    let worker = Worker::new(context, client, sender);
+    worker.follow();
+    (worker, receiver)
 }
 
 /// The theme of that name, or the one for the terminal's background.
@@ -80,7 +108,8 @@ fn pick(themes: &[Theme], name: Option<&str>) -> Option<usize> {
                 terminal_colorsaurus::theme_mode(options),
                 Ok(terminal_colorsaurus::ThemeMode::Light)
             );
-            find(if light { "light" } else { "dark" }).or(Some(0))
+            // The first that fits: what is built in comes before the user's own.
+            themes.iter().position(|theme| theme.dark != light).or(Some(0))
         }
     }
 }
@@ -88,8 +117,8 @@ fn pick(themes: &[Theme], name: Option<&str>) -> Option<usize> {
 async fn live(
     screen: &mut Screen,
     model: &mut Model,
-    worker: &Worker,
-    mut events: mpsc::Receiver<Event>,
+    contexts: &[Context],
+    (mut worker, mut events): (Worker, mpsc::Receiver<Event>),
 ) -> io::Result<()> {
     let mut keys = EventStream::new();
     let mut terminate = signal(SignalKind::terminate())?;
@@ -98,6 +127,8 @@ async fn live(
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut drawn: Option<Instant> = None;
     let mut stale = true;
+    // The way into another context takes as long as its server takes to start.
+    let mut entering = None;
     loop {
         if stale && drawn.is_none_or(|at| at.elapsed() >= FRAME) {
             screen.terminal.draw(|frame| view::draw(model, frame))?;
@@ -116,30 +147,55 @@ async fn live(
             _ = terminate.recv() => return Ok(()),
             _ = hangup.recv() => return Ok(()),
             () = tokio::time::sleep(due), if stale => continue,
-            event = events.recv() => match event {
-                Some(event) => {
-                    taken.push(event);
-                    while taken.len() < BATCH && let Ok(more) = events.try_recv() {
-                        taken.push(more);
+            Some(event) = events.recv() => {
+                taken.push(event);
+                while taken.len() < BATCH && let Ok(more) = events.try_recv() {
+                    taken.push(more);
+                }
+            }
+            opened = arrival(&mut entering) => {
+                entering = None;
+                stale = true;
+                match opened {
+                    Ok((context, client)) => {
+                        model.enter(here(&context, &client));
+                        // With the old channel everything ends that was done for the context before.
+                        (worker, events) = follow(context, client);
+                    }
+                    Err(why) => {
+                        model.jobs.clear();
+                        model.say(Weight::Bad, why);
                     }
                 }
-                None => return Ok(()),
-            },
+            }
             _ = ticks.tick() => taken.push(Event::Tick(Instant::now())),
         }
         for event in taken {
             // Time alone changes the screen only when it shows something that ages.
             stale |= !matches!(event, Event::Tick(_)) || !model.toasts.is_empty();
             for effect in update(model, event) {
-                if effect == Effect::Suspend {
-                    continue;
+                match effect {
+                    Effect::Enter(index) => {
+                        let contexts = contexts.to_vec();
+                        entering = Some(tokio::spawn(async move { open(&contexts, index).await }));
+                    }
+                    effect => worker.perform(effect),
                 }
-                worker.perform(effect);
             }
         }
         if model.quit {
             return Ok(());
         }
+    }
+}
+
+/// What comes of the way into another context; never, when there is none.
+async fn arrival(
+    entering: &mut Option<JoinHandle<Result<(Context, Client), String>>>,
+) -> Result<(Context, Client), String> {
+    match entering {
+        Some(opening) => opening.await.unwrap_or_else(|_| Err("the context could not be opened".to_owned())),
+        None => std::future::pending().await,
     }
 }
 

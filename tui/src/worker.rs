@@ -1,5 +1,6 @@
 //! Effects, done against a server; what comes of them goes back as events.
 
+use crate::context::Context;
 use crate::update::{Effect, Event};
 use futures::StreamExt;
 use sprites_api::checkpoint::ProgressLine;
@@ -15,53 +16,43 @@ use tokio::sync::mpsc::Sender;
 const AGAIN: Duration = Duration::from_secs(2);
 /// The same for what a server does not offer.
 const SELDOM: Duration = Duration::from_secs(300);
-/// Rank of the shell that consoles run, and what they tell about the terminal.
+/// The shell that consoles run.
 const SHELL: [&str; 2] = ["bash", "-l"];
 
 /// See the module. Clones share their consoles.
 #[derive(Clone, Debug)]
 pub struct Worker {
+    context: Context,
     client: Client,
     events: Sender<Event>,
     consoles: Arc<Mutex<HashMap<u64, ExecSender>>>,
 }
 
 impl Worker {
-    /// A worker that tells what happens to `events`.
-    pub fn new(client: Client, events: Sender<Event>) -> Self {
-        Self { client, events, consoles: Arc::default() }
+    /// A worker for a context that tells what happens to `events`. When nobody listens there any more, all it does ends.
+    pub fn new(context: Context, client: Client, events: Sender<Event>) -> Self {
+        Self { context, client, events, consoles: Arc::default() }
     }
 
     /// Begins to follow the server.
     pub fn follow(&self) {
         let worker = self.clone();
-        tokio::spawn(async move {
+        self.spawn(async move {
             let mut lost = false;
             loop {
-                if let Ok(version) = worker.client.version().await {
-                    worker.tell(Event::Version(version)).await;
-                }
-                worker.tell(Event::Connection(Ok(()))).await;
-                let mut lines = worker.client.watch();
-                let why = loop {
-                    match lines.next().await {
-                        Some(Ok(line)) => {
-                            lost = false;
-                            worker.tell(Event::Watched(line)).await;
-                        }
-                        Some(Err(error)) => break error.to_string(),
-                        None => break "the server ended the connection".to_owned(),
-                    }
-                };
+                let why = worker.watch(&mut lost).await;
                 // Told once, not with every try.
                 if !std::mem::replace(&mut lost, true) {
                     worker.tell(Event::Connection(Err(why))).await;
                 }
+                let context = worker.context.clone();
+                // A panic in there would be a failed try like any other.
+                let _ = tokio::task::spawn_blocking(move || context.revive()).await;
                 tokio::time::sleep(AGAIN).await;
             }
         });
         let worker = self.clone();
-        tokio::spawn(async move {
+        self.spawn(async move {
             loop {
                 let mut lines = worker.client.usage_stream();
                 let mut pause = AGAIN;
@@ -73,6 +64,38 @@ impl Worker {
                     }
                 }
                 tokio::time::sleep(pause).await;
+            }
+        });
+    }
+
+    /// Tells what there is and then what changes, until the connection is lost; gives the reason.
+    async fn watch(&self, lost: &mut bool) -> String {
+        if let Ok(version) = self.client.version().await {
+            self.tell(Event::Version(version)).await;
+        }
+        match self.client.list_sprites().await {
+            Ok(sprites) => self.tell(Event::Sprites(Ok(sprites))).await,
+            Err(error) => return error.to_string(),
+        }
+        *lost = false;
+        self.tell(Event::Connection(Ok(()))).await;
+        let mut lines = self.client.watch();
+        loop {
+            match lines.next().await {
+                Some(Ok(line)) => self.tell(Event::Watched(line)).await,
+                Some(Err(error)) => return error.to_string(),
+                None => return "the server ended the connection".to_owned(),
+            }
+        }
+    }
+
+    /// Runs a task for as long as somebody listens.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let events = self.events.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = task => {}
+                () = events.closed() => {}
             }
         });
     }
@@ -100,7 +123,7 @@ impl Worker {
             }
             effect => {
                 let worker = self.clone();
-                tokio::spawn(async move { worker.work(effect).await });
+                self.spawn(async move { worker.work(effect).await });
             }
         }
     }
@@ -179,7 +202,7 @@ impl Worker {
             Effect::ConsoleInput(..)
             | Effect::ConsoleResize(..)
             | Effect::ConsoleDetach(_)
-            | Effect::Suspend => {}
+            | Effect::Enter(_) => {}
         }
     }
 

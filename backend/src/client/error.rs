@@ -191,7 +191,7 @@ fn code_of(body: &ErrorBody) -> String {
 }
 
 /// A server's text made safe for a terminal: one line, no control characters, bounded.
-pub(crate) fn clean(text: &str) -> String {
+pub fn clean(text: &str) -> String {
     let mut out = String::new();
     let mut count = 0;
     for word in text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()) {

@@ -16,7 +16,7 @@ mod exec;
 mod lines;
 mod transport;
 
-pub use error::{Answer, Error, Result};
+pub use error::{Answer, Error, Result, clean};
 pub use exec::{ExecEvent, ExecReceiver, ExecRequest, ExecSender, ExecSession};
 pub use lines::Lines;
 

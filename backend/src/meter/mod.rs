@@ -21,7 +21,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::broadcast;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 /// Between two samples.
 const TICK: Duration = Duration::from_secs(1);
@@ -29,8 +29,10 @@ const TICK: Duration = Duration::from_secs(1);
 const ANSWER: Duration = Duration::from_secs(2);
 /// Largest answer, bytes.
 const MAX_ANSWER: usize = 16 << 10;
-/// Ticks between two looks at the bytes on the host's disk.
+/// Ticks between two looks at the bytes a running sprite has on the host's disk.
 const DISK_EVERY: u64 = 5;
+/// Ticks between two looks at a sprite that sleeps, unless something was done to its disk.
+const ASLEEP_EVERY: u64 = 60;
 /// Ticks between two roll-ups of old samples.
 const ROLL_UP_EVERY: u64 = 60;
 /// Lines a slow listener may lag behind.
@@ -55,7 +57,7 @@ struct Known {
     totals: UsageTotals,
     kept_until: Time,
     stored_bytes: u64,
-    counters: Option<(Counters, Instant)>,
+    counters: Option<Counters>,
     sample: Option<UsageSample>,
 }
 
@@ -111,11 +113,20 @@ impl Meter {
         }))
         .await;
         let mut ticks = Vec::new();
-        for (sprite, counters) in readings {
+        for (place, (sprite, counters)) in readings.into_iter().enumerate() {
             if counters.is_some_and(|counters| counters.session_idle_ms.is_some_and(|idle| idle < RECENT)) {
                 sprite.touch();
             }
-            let look = number.is_multiple_of(DISK_EVERY) || !self.lock().contains_key(sprite.id());
+            let running = sprite.running_machine().is_some();
+            // Those that sleep do not all have their turn in the same tick.
+            let turn = number + place as u64;
+            let new = self.lock().get(sprite.id()).is_none_or(|known| known.counters.is_some() && !running);
+            let look = new
+                || sprite.take_changed()
+                || turn.is_multiple_of(if running { DISK_EVERY } else { ASLEEP_EVERY });
+            if !running && !look {
+                continue;
+            }
             let before = match self.known(sprite, look).await {
                 Ok(before) => before,
                 Err(error) => {
@@ -123,7 +134,7 @@ impl Meter {
                     continue;
                 }
             };
-            let known = advance(before, counters, sprite.running_machine().is_some());
+            let known = advance(before, counters, running);
             ticks.push(Tick {
                 sprite: sprite.id().to_owned(),
                 sample: known.sample,
@@ -136,8 +147,11 @@ impl Meter {
             }
             self.lock().insert(sprite.id().to_owned(), known);
         }
-        let store = Arc::clone(&self.sprites.store);
         let roll_up = number % ROLL_UP_EVERY == ROLL_UP_EVERY - 1;
+        if ticks.is_empty() && !roll_up {
+            return;
+        }
+        let store = Arc::clone(&self.sprites.store);
         let written = blocking(move || {
             store.record(&ticks)?;
             if roll_up {
@@ -207,7 +221,7 @@ fn advance(mut known: Known, counters: Option<Counters>, running: bool) -> Known
         }
         return known;
     };
-    if let Some((before, _)) = known.counters.filter(|(before, _)| before.uptime_ms < counters.uptime_ms) {
+    if let Some(before) = known.counters.filter(|before| before.uptime_ms < counters.uptime_ms) {
         // The guest's own clock stands still while it sleeps, so a pause is never counted.
         let seconds = (counters.uptime_ms - before.uptime_ms) as f64 / 1e3;
         let cpu_seconds = counters.cpu_usec.saturating_sub(before.cpu_usec) as f64 / 1e6;
@@ -227,7 +241,7 @@ fn advance(mut known: Known, counters: Option<Counters>, running: bool) -> Known
             cost_usd: cost + keeping,
         });
     }
-    known.counters = Some((counters, Instant::now()));
+    known.counters = Some(counters);
     known
 }
 

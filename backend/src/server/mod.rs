@@ -153,21 +153,17 @@ pub async fn run(config: ServerConfig) -> Result<(), ServerError> {
 
     let open = router(app.clone());
     let guarded = router(app).layer(middleware::from_fn_with_state(Arc::new(token), access::check));
-    let ended = {
-        let mut signals = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()]
-            .map(|kind| signal(kind).map_err(|source| io_error("watch", "signals", source)));
-        let [terminate, interrupt, hangup] = &mut signals;
-        let (Ok(terminate), Ok(interrupt), Ok(hangup)) = (terminate, interrupt, hangup) else {
-            return Err(io_error("watch", "signals", io::ErrorKind::Other.into()));
-        };
-        tokio::select! {
-            ended = axum::serve(unix, open) => ended,
-            ended = axum::serve(tcp, guarded) => ended,
-            // Streams never end by themselves; machines and disks need no farewell from here.
-            _ = terminate.recv() => Ok(()),
-            _ = interrupt.recv() => Ok(()),
-            _ = hangup.recv() => Ok(()),
-        }
+    let watch = |kind| signal(kind).map_err(|source| io_error("watch", "signals", source));
+    let mut terminate = watch(SignalKind::terminate())?;
+    let mut interrupt = watch(SignalKind::interrupt())?;
+    let mut hangup = watch(SignalKind::hangup())?;
+    let ended = tokio::select! {
+        ended = axum::serve(unix, open) => ended,
+        ended = axum::serve(tcp, guarded) => ended,
+        // Streams never end by themselves; machines and disks need no farewell from here.
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+        _ = hangup.recv() => Ok(()),
     };
     for path in [paths.server_info(), paths.server_socket()] {
         let _ = fs::remove_file(path);

@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 use vmm_disk::{Checkpoint, NewCheckpoint, Restored, Tree, Volume};
 use vmm_image::Image;
 
+/// Name of the copy of a sprite's record, in its folder.
+const COPY: &str = "sprite.json";
 /// Largest record that is read, bytes.
 const MAX_RECORD: u64 = 1 << 20;
 
@@ -40,17 +42,40 @@ impl Disks {
             if !entry.path().is_dir() || id.starts_with('.') {
                 continue;
             }
-            match (known.remove(&id), self.read(&id)) {
-                (Some(record), Some(_)) => records.push(record),
-                (None, Some(mut record)) if record.id == id => {
-                    tracing::warn!("the sprite {} is not in the database and is taken up again", record.name);
-                    while !names.insert(record.name.clone()) {
-                        record.name = format!("{}-again", record.name.chars().take(40).collect::<String>());
-                    }
-                    database.put(&record)?;
+            match (known.remove(&id), Copy::read(&self.copy(&id))) {
+                (Some(record), Copy::Record(_)) => records.push(record),
+                (Some(record), Copy::Damaged) => {
+                    tracing::warn!(
+                        "the record of {} in its folder was damaged and is written anew",
+                        record.name
+                    );
+                    self.write(&record)?;
                     records.push(record);
                 }
-                (known, _) => {
+                (None, Copy::Damaged) => {
+                    tracing::error!(
+                        "the folder {} holds a disk whose {COPY} is damaged; mend or remove it",
+                        entry.path().display()
+                    );
+                }
+                (None, Copy::Record(mut record)) if record.id == id => {
+                    tracing::warn!("the sprite {} is not in the database and is taken up again", record.name);
+                    let name: String = record.name.chars().take(40).collect();
+                    let mut number = 2;
+                    while !names.insert(record.name.clone()) {
+                        record.name = format!("{name}-{number}");
+                        number += 1;
+                    }
+                    database.put(&record)?;
+                    records.push(*record);
+                }
+                (None, Copy::Record(_)) => {
+                    tracing::error!(
+                        "the folder {} holds another sprite's record and is passed over",
+                        entry.path().display()
+                    );
+                }
+                (known, Copy::Missing) => {
                     if let Some(record) = known {
                         tracing::warn!(
                             "the sprite {} was being destroyed, which is now finished",
@@ -144,16 +169,8 @@ impl Disks {
         write().map_err(io("write", &path))
     }
 
-    fn read(&self, id: &str) -> Option<Record> {
-        let path = self.copy(id);
-        if fs::metadata(&path).ok()?.len() > MAX_RECORD {
-            return None;
-        }
-        serde_json::from_slice(&fs::read(path).ok()?).ok()
-    }
-
     fn copy(&self, id: &str) -> PathBuf {
-        self.paths.sprite(id).join("sprite.json")
+        self.paths.sprite(id).join(COPY)
     }
 
     /// A checkpoint of a disk that no machine runs on.
@@ -194,6 +211,55 @@ impl Disks {
     /// Bytes a disk takes on the host.
     pub(crate) fn stored_bytes(&self, id: &str) -> Result<u64, SpriteError> {
         Ok(self.store.stored_bytes(&self.paths.volume(id))?)
+    }
+}
+
+/// A sprite's disk, found without server and database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredDisk {
+    /// The sprite's id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// The folder of its disk.
+    pub volume: PathBuf,
+}
+
+/// The disks of all sprites below these paths, by name.
+pub fn stored_disks(paths: &Paths) -> Vec<StoredDisk> {
+    let entries = fs::read_dir(paths.sprites()).into_iter().flatten().flatten();
+    let mut found: Vec<StoredDisk> = entries
+        .filter_map(|entry| {
+            let id = entry.file_name().to_string_lossy().into_owned();
+            let Copy::Record(record) = Copy::read(&paths.sprite(&id).join(COPY)) else { return None };
+            Some(StoredDisk { volume: paths.volume(&id), id, name: record.name })
+        })
+        .collect();
+    found.sort_by(|one, two| one.name.cmp(&two.name));
+    found
+}
+
+/// The copy of a record in a sprite's folder.
+enum Copy {
+    /// There is none: the folder is half-made or half-destroyed.
+    Missing,
+    /// It is there and makes no sense. Whatever happened to it, the disk beside it is somebody's.
+    Damaged,
+    Record(Box<Record>),
+}
+
+impl Copy {
+    fn read(path: &Path) -> Self {
+        let text = match fs::metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Self::Missing,
+            Ok(found) if found.len() <= MAX_RECORD => fs::read(path).unwrap_or_default(),
+            _ => return Self::Damaged,
+        };
+        match serde_json::from_slice::<Record>(&text) {
+            // A person may have edited it; the name ends up in paths, URLs and on screens.
+            Ok(record) if sprites_api::name::check(&record.name).is_ok() => Self::Record(Box::new(record)),
+            _ => Self::Damaged,
+        }
     }
 }
 

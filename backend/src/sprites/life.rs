@@ -5,7 +5,7 @@ use crate::store::Record;
 use local_vmm::{ExitReason, MachineHandle, MachineSpec};
 use sprites_api::Time;
 use sprites_api::sprite::{Sprite as ApiSprite, Status, WatchLine};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::net::UnixStream;
@@ -67,6 +67,8 @@ pub(crate) struct Sprite {
 struct Usage {
     users: AtomicUsize,
     last: Mutex<Instant>,
+    /// Something was done to its disk since the meter last looked.
+    changed: AtomicBool,
 }
 
 impl Usage {
@@ -116,7 +118,11 @@ impl Sprite {
             record: Mutex::new(record),
             state: watch::Sender::new(State { status, failure: None }),
             commands: sender,
-            usage: Arc::new(Usage { users: AtomicUsize::new(0), last: Mutex::new(Instant::now()) }),
+            usage: Arc::new(Usage {
+                users: AtomicUsize::new(0),
+                last: Mutex::new(Instant::now()),
+                changed: AtomicBool::new(false),
+            }),
             machine: Mutex::new(machine.clone()),
         });
         let mut life = Life {
@@ -157,6 +163,11 @@ impl Sprite {
     /// Something happened inside that keeps it awake for a while.
     pub(crate) fn touch(&self) {
         self.usage.touch();
+    }
+
+    /// Whether something was done to its disk since the last call.
+    pub(crate) fn take_changed(&self) -> bool {
+        self.usage.changed.swap(false, Ordering::Relaxed)
     }
 
     /// As the API shows it.
@@ -293,6 +304,7 @@ impl Life {
 
     /// Does one command; true when it was the last.
     async fn perform(&mut self, command: Command, sprites: &Arc<Sprites>) -> bool {
+        self.sprite.usage.changed.store(true, Ordering::Relaxed);
         // Whoever asked may have gone away meanwhile.
         match command {
             Command::Connect(reply) => drop(reply.send(self.connect(sprites).await)),

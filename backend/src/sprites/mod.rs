@@ -11,6 +11,7 @@ mod disk;
 mod error;
 mod life;
 
+pub use disk::{StoredDisk, stored_disks};
 pub(crate) use error::SpriteError;
 pub(crate) use life::{Guard, Sprite};
 

@@ -3,6 +3,7 @@
 use super::Outcome;
 use clap::{Subcommand, ValueEnum};
 use sprites_backend::paths::Paths;
+use sprites_backend::stored_disks;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -70,7 +71,7 @@ impl Disk {
 
 fn check(paths: &Paths, sprites: &[String], repair: bool) -> Outcome {
     let chosen: Vec<(String, PathBuf)> = if sprites.is_empty() {
-        all(paths).into_iter().map(|sprite| (sprite.name, sprite.volume)).collect()
+        stored_disks(paths).into_iter().map(|sprite| (sprite.name, sprite.volume)).collect()
     } else {
         sprites.iter().map(|name| Ok((name.clone(), find(paths, name)?))).collect::<Result<_, String>>()?
     };
@@ -97,35 +98,10 @@ fn check(paths: &Paths, sprites: &[String], repair: bool) -> Outcome {
     Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-struct Found {
-    id: String,
-    name: String,
-    volume: PathBuf,
-}
-
-/// All sprites' disks, with the names that their folders tell; needs no server and no database.
-fn all(paths: &Paths) -> Vec<Found> {
-    let mut found: Vec<Found> = std::fs::read_dir(paths.sprites())
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| {
-            let id = entry.file_name().to_string_lossy().into_owned();
-            let volume = entry.path().join("volume");
-            let text = std::fs::read_to_string(entry.path().join("sprite.json")).ok()?;
-            let record: serde_json::Value = serde_json::from_str(&text).ok()?;
-            let name = record.get("name")?.as_str()?.chars().filter(|c| !c.is_control()).collect();
-            Some(Found { id, name, volume })
-        })
-        .collect();
-    found.sort_by(|one, two| one.name.cmp(&two.name));
-    found
-}
-
 fn find(paths: &Paths, wanted: &str) -> Result<PathBuf, String> {
     if wanted.contains('/') && Path::new(wanted).is_dir() {
         return Ok(wanted.into());
     }
-    let known = all(paths).into_iter().find(|sprite| sprite.name == wanted || sprite.id == wanted);
+    let known = stored_disks(paths).into_iter().find(|sprite| sprite.name == wanted || sprite.id == wanted);
     known.map(|sprite| sprite.volume).ok_or_else(|| format!("there is no sprite {wanted:?} on this machine"))
 }

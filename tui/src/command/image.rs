@@ -3,6 +3,7 @@
 use super::Outcome;
 use clap::Subcommand;
 use sprites_backend::paths::Paths;
+use sprites_tui::number;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -87,7 +88,7 @@ fn list(store: &ImageStore, json: bool) -> Outcome {
             image.info.id,
             image.info.suite,
             image.info.kernel,
-            bytesize::ByteSize(image.info.stored_bytes).display().si()
+            number::bytes(image.info.stored_bytes)
         );
     }
     Ok(ExitCode::SUCCESS)

@@ -1,6 +1,7 @@
 //! The command line: subcommands and what they do.
 
 mod app;
+mod context;
 #[cfg(feature = "local")]
 mod disk;
 #[cfg(feature = "local")]
@@ -20,6 +21,9 @@ pub struct Arguments {
     /// Address of a remote endpoint instead of this machine; its token comes from the environment variable SPRITES_TOKEN
     #[arg(long, value_name = "URL", env = "SPRITES_API_URL")]
     url: Option<String>,
+    /// Context to begin with: `local`, or one of the configuration
+    #[arg(long, conflicts_with = "url")]
+    context: Option<String>,
     /// Theme, instead of the configured one
     #[arg(long)]
     theme: Option<String>,
@@ -41,6 +45,11 @@ enum Command {
     Image {
         #[command(subcommand)]
         command: image::Image,
+    },
+    /// Remote endpoints and their tokens
+    Context {
+        #[command(subcommand)]
+        command: context::Context,
     },
     /// Tell what this machine can do for sprites, and what to do about what it cannot
     #[cfg(feature = "local")]
@@ -67,7 +76,8 @@ impl Arguments {
             Some(Command::Doctor) => doctor::run(),
             #[cfg(feature = "local")]
             Some(Command::Disk { command }) => command.run(),
-            None => app::run(self.url.as_deref(), self.theme),
+            Some(Command::Context { command }) => command.run(),
+            None => app::run(self.url.as_deref(), self.context, self.theme),
         };
         match outcome {
             Ok(code) => code,

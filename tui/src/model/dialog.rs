@@ -1,5 +1,6 @@
 //! Dialogs: a text to type, or a deliberate second key.
 
+use crate::number;
 use tui_input::Input;
 
 /// What a dialog is about.
@@ -15,6 +16,8 @@ pub enum Ask {
     Destroy(String),
     /// Text to filter by.
     Filter,
+    /// The number of one of these contexts.
+    Context(Vec<String>),
     /// A deliberate key, to restore this sprite to this checkpoint.
     Restore(String, String),
     /// A deliberate key, to delete this checkpoint of this sprite, which frees so many bytes.
@@ -38,6 +41,11 @@ impl Dialog {
         Self { ask, input: Input::new(text.to_owned()), error: None }
     }
 
+    /// Whether a text is typed.
+    pub fn is_typed(&self) -> bool {
+        self.key().is_none() && !matches!(self.ask, Ask::Context(_))
+    }
+
     /// The key that confirms; none where enter does after typing.
     pub fn key(&self) -> Option<char> {
         match self.ask {
@@ -55,6 +63,7 @@ impl Dialog {
             Ask::Fork(name, _) => format!("Fork of {name}"),
             Ask::Destroy(name) => format!("Destroy {name}"),
             Ask::Filter => "Filter".into(),
+            Ask::Context(_) => "Contexts".into(),
             Ask::Restore(name, _) => format!("Restore {name}"),
             Ask::Delete(_, id, _) => format!("Delete checkpoint {id}"),
         }
@@ -76,6 +85,10 @@ impl Dialog {
                     "Its disk, all its checkpoints and its consoles are lost for good. Type {name} to destroy it."
                 )
             }
+            Ask::Context(names) => {
+                let lines = names.iter().enumerate().map(|(index, name)| format!("{}  {name}", index + 1));
+                lines.collect::<Vec<_>>().join("\n")
+            }
             Ask::Filter => "Show sprites whose name or label holds this text; empty shows all.".into(),
             Ask::Restore(name, id) => format!(
                 "The disk of {name} becomes that of {id}; running programs end. What is there now is kept as a checkpoint, so that u \
@@ -83,7 +96,7 @@ impl Dialog {
             ),
             Ask::Delete(_, id, bytes) => format!(
                 "{id} can no longer be restored; {} are freed. Press D to delete it.",
-                bytesize::ByteSize(*bytes).display().si()
+                number::bytes(*bytes)
             ),
         }
     }

@@ -1,8 +1,9 @@
 //! The list of sprites: rows, order, selection.
 
-use super::{Load, Model, clean};
+use super::{Load, Model};
 use sprites_api::extension::{UsageSample, UsageTotals};
 use sprites_api::sprite::Sprite;
+use sprites_backend::client::clean;
 use std::cmp::Ordering;
 use std::collections::VecDeque;
 use strum::{EnumIter, IntoEnumIterator};
@@ -69,6 +70,7 @@ impl Row {
 impl Model {
     /// Puts the names in order, and the selection where it still makes sense.
     pub fn arrange(&mut self) {
+        self.stale_order = false;
         let Load::Ready(sprites) = &self.sprites else { return };
         let place = self
             .selected

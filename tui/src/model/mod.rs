@@ -11,11 +11,10 @@ pub use list::{Column, Row};
 use crate::keys::Keys;
 use crate::theme::Theme;
 use sprites_api::extension::{BuildLine, Tree, UsageSample};
+use sprites_backend::client::clean;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-/// Longest text kept of anything a server says, characters.
-const MAX_TEXT: usize = 400;
 /// Lines of the log.
 const MAX_LOG: usize = 500;
 /// How long a toast stays.
@@ -76,10 +75,6 @@ pub struct Job {
     pub id: u64,
     /// What is done.
     pub text: String,
-    /// 0 to 1, where it is known.
-    pub fraction: Option<f64>,
-    /// Since when.
-    pub since: Instant,
 }
 
 /// The past of one sprite.
@@ -91,13 +86,26 @@ pub struct History {
     pub samples: Vec<UsageSample>,
 }
 
-/// See the module.
-#[derive(Debug)]
-pub struct Model {
-    /// Where the sprites are, for people.
+/// Where the sprites on the screen are.
+#[derive(Clone, Debug, Default)]
+pub struct Here {
+    /// Name of the context.
+    pub context: String,
+    /// Its address, for people.
     pub endpoint: String,
     /// Whether it is this machine.
     pub local: bool,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Model {
+    /// Where the sprites are.
+    pub here: Here,
+    /// Names of all contexts.
+    pub contexts: Vec<String>,
+    /// Rows changed in a way that may change their order.
+    pub stale_order: bool,
     /// Whether sprites are emulated here.
     pub emulated: bool,
     /// All sprites by name.
@@ -156,17 +164,11 @@ pub struct Model {
 
 impl Model {
     /// The state of a fresh app.
-    pub fn new(
-        endpoint: String,
-        local: bool,
-        keys: Keys,
-        themes: Vec<Theme>,
-        theme: usize,
-        size: (u16, u16),
-    ) -> Self {
+    pub fn new(here: Here, keys: Keys, themes: Vec<Theme>, theme: usize, size: (u16, u16)) -> Self {
         Self {
-            endpoint,
-            local,
+            here,
+            contexts: Vec::new(),
+            stale_order: false,
             emulated: false,
             sprites: Load::Waiting,
             order: Vec::new(),
@@ -195,6 +197,20 @@ impl Model {
             quit: false,
             next: 1,
         }
+    }
+
+    /// Goes to another context: nothing of the one before stays but the log. Its consoles are detached by whoever held their connections.
+    pub fn enter(&mut self, here: Here) {
+        let keys = std::mem::take(&mut self.keys);
+        let themes = std::mem::take(&mut self.themes);
+        let fresh = Self::new(here, keys, themes, self.theme, self.size);
+        let before = std::mem::replace(self, fresh);
+        self.contexts = before.contexts;
+        self.log = before.log;
+        self.zoom = before.zoom;
+        (self.sort, self.reverse) = (before.sort, before.reverse);
+        // Events of the one before must not be taken for this one's.
+        self.next = before.next;
     }
 
     /// A number nothing else has.
@@ -241,14 +257,4 @@ impl Model {
     pub fn console(&mut self, id: u64) -> Option<&mut Tab> {
         self.consoles.iter_mut().find(|tab| tab.id == id)
     }
-}
-
-/// Text from outside made safe for the screen: no control characters, no more than a few lines.
-pub fn clean(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(MAX_TEXT)
-        .collect::<String>()
-        .trim()
-        .to_owned()
 }

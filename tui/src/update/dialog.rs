@@ -3,7 +3,6 @@
 use super::Effect;
 use crate::model::{Ask, Job, Load, Model, Screen};
 use crossterm::event::{Event as Terminal, KeyCode, KeyEvent, KeyModifiers};
-use std::time::Instant;
 use tui_input::backend::crossterm::EventHandler;
 
 /// Longest text typed, characters.
@@ -15,6 +14,17 @@ pub(super) fn key(model: &mut Model, key: KeyEvent) -> Vec<Effect> {
     if key.code == KeyCode::Esc || ctrl_c {
         model.dialog = None;
         return Vec::new();
+    }
+    if let Ask::Context(names) = &dialog.ask {
+        let KeyCode::Char(digit @ '1'..='9') = key.code else { return Vec::new() };
+        let index = digit as usize - '1' as usize;
+        if index >= names.len() {
+            return Vec::new();
+        }
+        let text = format!("Going to {}", names[index]);
+        model.dialog = None;
+        begin(model, text);
+        return vec![Effect::Enter(index)];
     }
     if let Some(wanted) = dialog.key() {
         // Any other key is no.
@@ -68,7 +78,7 @@ fn confirm(model: &mut Model) -> Vec<Effect> {
     model.dialog = None;
     let comment = Some(typed.clone()).filter(|text| !text.is_empty());
     match dialog.ask {
-        Ask::Filter => Vec::new(),
+        Ask::Filter | Ask::Context(_) => Vec::new(),
         Ask::New => {
             model.selected = Some(typed.clone());
             let job = begin(model, format!("Making {typed}"));
@@ -104,6 +114,6 @@ fn confirm(model: &mut Model) -> Vec<Effect> {
 /// Notes work that is under way.
 fn begin(model: &mut Model, text: String) -> u64 {
     let id = model.number();
-    model.jobs.push(Job { id, text, fraction: None, since: Instant::now() });
+    model.jobs.push(Job { id, text });
     id
 }

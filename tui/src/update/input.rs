@@ -2,11 +2,11 @@
 
 use super::{Effect, console, dialog, open_sprite};
 use crate::action::{Action, Place};
-use crate::keys::LEAVE;
+use crate::keys::is_leave;
 use crate::model::{Ask, Dialog, Load, Model, Screen, ZOOMS};
 use crate::view::geometry;
 use crossterm::event::{
-    Event as Terminal, KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseButton, MouseEvent, MouseEventKind,
+    Event as Terminal, KeyCode, KeyEvent, KeyEventKind, MouseButton, MouseEvent, MouseEventKind,
 };
 use sprites_api::checkpoint::CURRENT;
 use sprites_api::extension::{BuildLine, TreeNode};
@@ -41,9 +41,7 @@ fn pressed(model: &mut Model, key: KeyEvent) -> Vec<Effect> {
         return dialog::key(model, key);
     }
     if let Screen::Console(id) = model.screen {
-        if key.code == LEAVE.code && key.modifiers == LEAVE.modifiers
-            || key.code == KeyCode::Char('5') && key.modifiers == KeyModifiers::CONTROL
-        {
+        if is_leave(key) {
             console::leave(model);
             return Vec::new();
         }
@@ -103,7 +101,7 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         (Action::Help, _) => text_screen(model, Screen::Help),
         (Action::Log, _) => text_screen(model, Screen::Log),
         (Action::Open, Some(_)) => open_sprite(model),
-        (Action::New, _) if model.local && model.has_image == Some(false) => {
+        (Action::New, _) if model.here.local && model.has_image == Some(false) => {
             model.say(
                 crate::model::Weight::Bad,
                 "There is no base image yet; b builds one, which takes a minute or two.",
@@ -127,7 +125,7 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         }
         (Action::ZoomIn, _) => zoom(model, model.zoom.saturating_sub(1)),
         (Action::ZoomOut, _) => zoom(model, (model.zoom + 1).min(ZOOMS.len() - 1)),
-        (Action::BuildImage, _) if model.local && model.build.is_none() => {
+        (Action::BuildImage, _) if model.here.local && model.build.is_none() => {
             model.build = Some(BuildLine { step: "Preparing".into(), ..BuildLine::default() });
             vec![Effect::BuildImage]
         }
@@ -135,6 +133,17 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
             let mut effects = vec![Effect::LoadSprites, Effect::LoadImages];
             effects.extend(name.filter(|_| model.screen == Screen::Sprite).map(Effect::LoadTree));
             effects
+        }
+        (Action::Contexts, _) if model.contexts.len() < 2 => {
+            model.say(
+                crate::model::Weight::Bad,
+                "There is no other context; add one to config.toml, as the README tells.",
+            );
+            Vec::new()
+        }
+        (Action::Contexts, _) => {
+            let names = model.contexts.clone();
+            ask(model, Ask::Context(names), "")
         }
         (Action::Theme, _) => {
             model.theme = (model.theme + 1) % model.themes.len();

@@ -4,7 +4,7 @@ mod console;
 mod dialog;
 mod input;
 
-use crate::model::{History, Load, Model, Row, Screen, Weight, ZOOMS};
+use crate::model::{Column, History, Load, Model, Row, Screen, Weight, ZOOMS};
 use bytes::Bytes;
 use crossterm::event::Event as Terminal;
 use sprites_api::extension::{BuildLine, Images, Tree, UsageHistory, UsageLine, Version};
@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 /// A console that nobody looked at for this long detaches: attached it would keep its sprite awake.
 pub const UNSEEN: Duration = Duration::from_secs(60);
+/// Most samples of a graph; far more than any screen has columns.
+const MAX_SAMPLES: usize = 2000;
 
 /// What happened.
 #[derive(Debug)]
@@ -60,17 +62,48 @@ pub enum Effect {
     LoadHistory(String, u64),
     LoadImages,
     BuildImage,
-    Create { job: u64, name: String },
-    Destroy { job: u64, name: String },
-    Checkpoint { job: u64, name: String, comment: Option<String> },
-    Restore { job: u64, name: String, id: String },
-    DeleteCheckpoint { job: u64, name: String, id: String },
-    Fork { job: u64, name: String, to: String, checkpoint: Option<String> },
-    OpenConsole { id: u64, name: String, session: Option<String>, rows: u16, cols: u16, fresh: bool },
+    Create {
+        job: u64,
+        name: String,
+    },
+    Destroy {
+        job: u64,
+        name: String,
+    },
+    Checkpoint {
+        job: u64,
+        name: String,
+        comment: Option<String>,
+    },
+    Restore {
+        job: u64,
+        name: String,
+        id: String,
+    },
+    DeleteCheckpoint {
+        job: u64,
+        name: String,
+        id: String,
+    },
+    Fork {
+        job: u64,
+        name: String,
+        to: String,
+        checkpoint: Option<String>,
+    },
+    OpenConsole {
+        id: u64,
+        name: String,
+        session: Option<String>,
+        rows: u16,
+        cols: u16,
+        fresh: bool,
+    },
     ConsoleInput(u64, Bytes),
     ConsoleResize(u64, u16, u16),
     ConsoleDetach(u64),
-    Suspend,
+    /// Go to the context of that index.
+    Enter(usize),
 }
 
 /// Takes one event.
@@ -79,6 +112,9 @@ pub fn update(model: &mut Model, event: Event) -> Vec<Effect> {
         Event::Terminal(event) => input::terminal(model, event),
         Event::Tick(now) => {
             model.expire(now);
+            if model.stale_order {
+                model.arrange();
+            }
             console::detach_unseen(model, now)
         }
         Event::Sprites(Ok(sprites)) => {
@@ -123,32 +159,12 @@ pub fn update(model: &mut Model, event: Event) -> Vec<Effect> {
             leave_lost(model);
             Vec::new()
         }
-        Event::Usage(line) => {
-            if let Load::Ready(sprites) = &mut model.sprites
-                && let Some(row) = sprites.get_mut(&line.name)
-            {
-                row.stored = line.stored_bytes;
-                row.totals = line.totals;
-                if let Some(sample) = line.sample {
-                    row.add(sample);
-                    if model.history.name == line.name {
-                        model.history.samples.push(sample);
-                        let oldest = sample.time.as_micros()
-                            - i64::try_from(ZOOMS[model.zoom]).unwrap_or(i64::MAX) * 1_000_000;
-                        model.history.samples.retain(|sample| sample.time.as_micros() >= oldest);
-                    }
-                }
-            }
-            if !matches!(
-                model.sort,
-                crate::model::Column::Name | crate::model::Column::State | crate::model::Column::Age
-            ) {
-                model.arrange();
-            }
-            Vec::new()
-        }
-        Event::Connection(Ok(())) => vec![Effect::LoadSprites, Effect::LoadImages],
+        Event::Usage(line) => used(model, line),
+        Event::Connection(Ok(())) => vec![Effect::LoadImages],
         Event::Connection(Err(why)) => {
+            if !matches!(model.sprites, Load::Ready(_)) {
+                model.sprites = Load::Failed(why.clone());
+            }
             model.say(Weight::Bad, why);
             Vec::new()
         }
@@ -227,6 +243,31 @@ pub fn update(model: &mut Model, event: Event) -> Vec<Effect> {
             Vec::new()
         }
     }
+}
+
+/// A sprite used something. Its row changes at once, its place in the list with the next tick.
+fn used(model: &mut Model, line: UsageLine) -> Vec<Effect> {
+    let Load::Ready(sprites) = &mut model.sprites else { return Vec::new() };
+    let Some(row) = sprites.get_mut(&line.name) else { return Vec::new() };
+    row.stored = line.stored_bytes;
+    row.totals = line.totals;
+    model.stale_order |= matches!(model.sort, Column::Cpu | Column::Memory | Column::Storage | Column::Cost);
+    let Some(sample) = line.sample else { return Vec::new() };
+    row.add(sample);
+    if model.history.name != line.name {
+        return Vec::new();
+    }
+    let window = ZOOMS[model.zoom];
+    let oldest = sample.time.as_micros() - i64::try_from(window).unwrap_or(i64::MAX) * 1_000_000;
+    let samples = &mut model.history.samples;
+    samples.push(sample);
+    samples.retain(|sample| sample.time.as_micros() >= oldest);
+    if samples.len() <= MAX_SAMPLES {
+        return Vec::new();
+    }
+    // The server thins what it gives, so asking again is how the rest becomes few.
+    samples.drain(..samples.len() / 2);
+    vec![Effect::LoadHistory(line.name, window)]
 }
 
 fn watched(model: &mut Model, line: WatchLine) -> Vec<Effect> {

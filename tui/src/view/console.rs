@@ -1,21 +1,20 @@
 //! A console in its frame.
 
-use super::{geometry, number};
+use super::geometry;
 use crate::keys::LEAVE_NAME;
 use crate::model::{Attachment, Model};
+use crate::number;
 use ratatui::Frame;
 use ratatui::layout::{Alignment, Position, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Clear, Paragraph};
+use sprites_backend::client::clean;
 
 pub(super) fn draw(model: &Model, frame: &mut Frame<'_>, body: Rect, id: u64) {
     let colors = model.colors();
     let Some(tab) = model.consoles.iter().find(|tab| tab.id == id) else { return };
-    let title = tab
-        .terminal
-        .title()
-        .map(|title| format!(" {} ", number::cut(&crate::model::clean(title), 50)))
-        .unwrap_or_default();
+    let title =
+        tab.terminal.title().map(|title| format!(" {} ", number::cut(&clean(title), 50))).unwrap_or_default();
     let mut block = Block::bordered()
         .border_style(colors.accent())
         .title(Line::from(vec![

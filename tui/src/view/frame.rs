@@ -1,15 +1,16 @@
 //! What surrounds every screen: header, footer, toasts, dialogs.
 
-use super::number;
 use crate::action::Action;
 use crate::keys::LEAVE_NAME;
 use crate::model::{Attachment, Dialog, Load, Model, Screen, Weight};
+use crate::number;
 use ratatui::Frame;
 use ratatui::layout::{Alignment, Position, Rect};
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Clear, Paragraph, Wrap};
 use sprites_api::sprite::Status;
+use sprites_backend::client::clean;
 use unicode_width::UnicodeWidthStr;
 
 /// From this width on the header tells everything.
@@ -20,8 +21,13 @@ pub(super) fn header(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     let colors = model.colors();
     let mut left = vec![Span::styled(" sprites ", colors.accent())];
     // Where it is goes without saying on this machine; there is not always room for it.
-    if !model.local || area.width >= WIDE {
-        left.push(Span::styled(number::cut(&model.endpoint, usize::from(area.width / 3)), colors.dim()));
+    if !model.here.local || area.width >= WIDE {
+        let place = if model.contexts.len() > 1 {
+            format!("{} · {}", model.here.context, model.here.endpoint)
+        } else {
+            model.here.endpoint.clone()
+        };
+        left.push(Span::styled(number::cut(&place, usize::from(area.width / 3)), colors.dim()));
     }
     if model.emulated {
         left.push(Span::styled(" · emulated CPU", colors.warn()));
@@ -62,7 +68,7 @@ pub(super) fn footer(model: &Model, frame: &mut Frame<'_>, area: Rect) {
         Line::from(vec![
             Span::styled(" base image ", colors.accent()),
             Span::styled(format!("{}{}", "█".repeat(full), "░".repeat(cells as usize - full)), colors.good()),
-            Span::raw(format!(" {:.0} %  {}", build.fraction * 100.0, crate::model::clean(&build.step))),
+            Span::raw(format!(" {:.0} %  {}", build.fraction * 100.0, clean(&build.step))),
         ])
     } else if let Some(job) = model.jobs.first() {
         let more =
@@ -158,8 +164,9 @@ pub(super) fn dialog(model: &Model, frame: &mut Frame<'_>, area: Rect, dialog: &
     let colors = model.colors();
     let width = 64.min(area.width - 4);
     let text = dialog.text();
-    let lines = text.width().div_ceil(usize::from(width) - 4) as u16 + 1;
-    let typing = dialog.key().is_none();
+    let rows = |line: &str| line.width().div_ceil(usize::from(width) - 4).max(1) as u16;
+    let lines = text.lines().map(rows).sum::<u16>() + 1;
+    let typing = dialog.is_typed();
     let height = (lines + if typing { 5 } else { 4 }).min(area.height);
     let place = Rect::new((area.width - width) / 2, (area.height - height) / 2, width, height);
     frame.render_widget(Clear, place);
@@ -190,7 +197,8 @@ pub(super) fn dialog(model: &Model, frame: &mut Frame<'_>, area: Rect, dialog: &
     let (words, style) = match (&dialog.error, dialog.key()) {
         (Some(why), _) => (number::cut(why, usize::from(last.width)), colors.bad()),
         (None, Some(key)) => (format!("{key} yes    any other key no"), colors.warn()),
-        (None, None) => ("enter ok    esc cancel".to_owned(), colors.dim()),
+        (None, None) if typing => ("enter ok    esc cancel".to_owned(), colors.dim()),
+        (None, None) => ("a number goes there    esc stays".to_owned(), colors.dim()),
     };
     frame.render_widget(Paragraph::new(words).style(style).alignment(Alignment::Right), last);
 }

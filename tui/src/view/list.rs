@@ -1,8 +1,9 @@
 //! All sprites.
 
-use super::{geometry, number, sprite};
+use super::{geometry, sprite};
 use crate::action::Action;
 use crate::model::{Column, Load, Model, Row};
+use crate::number;
 use ratatui::Frame;
 use ratatui::layout::{Alignment, Constraint, Rect};
 use ratatui::text::{Line, Span};
@@ -50,7 +51,7 @@ pub(super) fn draw(model: &Model, frame: &mut Frame<'_>, body: Rect) {
                 (Some(_), _) => {
                     "The base image is being built; the line below tells how far it is.".to_owned()
                 }
-                (None, Some(false)) if model.local => {
+                (None, Some(false)) if model.here.local => {
                     format!(
                         "Welcome. Sprites need a base image first: {} builds one from Debian's packages in a minute or two.",
                         key(Action::BuildImage)

@@ -4,7 +4,6 @@ mod console;
 mod frame;
 pub mod geometry;
 mod list;
-mod number;
 mod sprite;
 mod text;
 

@@ -1,7 +1,8 @@
 //! One sprite: facts, graphs, checkpoints.
 
-use super::{geometry, list, number};
+use super::{geometry, list};
 use crate::model::{Load, Model, Row, ZOOMS};
+use crate::number;
 use ratatui::Frame;
 use ratatui::layout::{Alignment, Constraint, Layout, Rect};
 use ratatui::style::{Color, Style};
@@ -10,6 +11,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Axis, Block, Cell, Chart, Dataset, GraphType, Paragraph, Row as Cells, Table, Wrap};
 use sprites_api::checkpoint::CURRENT;
 use sprites_api::extension::{Tree, TreeNode, UsageSample};
+use sprites_backend::client::clean;
 use std::collections::HashMap;
 
 pub(super) fn draw(model: &Model, frame: &mut Frame<'_>, body: Rect) {
@@ -192,11 +194,11 @@ fn line(model: &Model, node: &TreeNode, depth: usize, now: jiff::Timestamp) -> C
     } else {
         Style::new()
     };
-    let comment = node.comment.as_deref().map(crate::model::clean).unwrap_or_default();
+    let comment = node.comment.as_deref().map(clean).unwrap_or_default();
     let words = if current { "the live disk".to_owned() } else { comment };
     let age = if current { "now".to_owned() } else { number::age(node.create_time, now) };
     Cells::new([
-        Cell::from(Line::styled(format!("{branch}{mark}{}", crate::model::clean(&node.id)), style)),
+        Cell::from(Line::styled(format!("{branch}{mark}{}", clean(&node.id)), style)),
         Cell::from(Line::styled(words, if current || node.is_auto { colors.dim() } else { Style::new() })),
         Cell::from(Line::from(number::bytes(node.exclusive_bytes)).alignment(Alignment::Right)),
         Cell::from(Line::from(age).alignment(Alignment::Right)),

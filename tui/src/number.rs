@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use sprites_api::Time;
 
 /// Bytes in powers of 1000: `1.2 GB`.
-pub(super) fn bytes(count: u64) -> String {
+pub fn bytes(count: u64) -> String {
     const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
     let mut value = count as f64;
     let mut unit = 0;
@@ -20,7 +20,7 @@ pub(super) fn bytes(count: u64) -> String {
 }
 
 /// Dollars, with as many digits as tell something.
-pub(super) fn dollars(amount: f64) -> String {
+pub fn dollars(amount: f64) -> String {
     match amount {
         a if a >= 100.0 => format!("${a:.0}"),
         a if a >= 0.1 => format!("${a:.2}"),
@@ -30,12 +30,12 @@ pub(super) fn dollars(amount: f64) -> String {
 }
 
 /// CPUs in percent of one.
-pub(super) fn cpus(cpus: f64) -> String {
+pub fn cpus(cpus: f64) -> String {
     format!("{:.0} %", cpus * 100.0)
 }
 
 /// How long ago: `3 m`, `5 h`, `12 d`.
-pub(super) fn age(since: Time, now: Timestamp) -> String {
+pub fn age(since: Time, now: Timestamp) -> String {
     let seconds = (now.as_microsecond() - since.as_micros()) / 1_000_000;
     match seconds {
         ..0 => "now".into(),
@@ -47,12 +47,12 @@ pub(super) fn age(since: Time, now: Timestamp) -> String {
 }
 
 /// A span of a graph: `1 m`, `6 h`.
-pub(super) fn span(seconds: u64) -> String {
+pub fn span(seconds: u64) -> String {
     if seconds >= 3600 { format!("{} h", seconds / 3600) } else { format!("{} m", seconds / 60) }
 }
 
 /// The text cut to a width in cells, with an ellipsis.
-pub(super) fn cut(text: &str, width: usize) -> String {
+pub fn cut(text: &str, width: usize) -> String {
     use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
     if text.width() <= width {
         return text.to_owned();

@@ -1,0 +1,86 @@
+//! The app and its servers: one that dies, one that is elsewhere.
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use snapshots_tests::harness::Home;
+use snapshots_tests::pty::Pty;
+use sprites_api::sprite::CreateSprite;
+use std::time::Duration;
+
+const LONG: Duration = Duration::from_secs(60);
+
+fn make(home: &Home, name: &str) {
+    home.serve();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let wish = CreateSprite { name: name.into(), ..CreateSprite::default() };
+    runtime.block_on(async { home.client().create(&wish).await }).unwrap();
+}
+
+#[test]
+fn a_server_that_dies_is_started_again() {
+    let home = Home::new();
+    make(&home, "survivor");
+    let mut app = Pty::spawn(home.terminal_command(&[]), 24, 80);
+    app.wait_for("survivor", LONG);
+    let victim = home.server_pid().unwrap();
+    kill(Pid::from_raw(victim), Signal::SIGKILL).unwrap();
+    app.wait_for("broke", LONG);
+    app.wait(LONG, "another server", |_| home.server_pid().is_some_and(|pid| pid != victim));
+    // It is followed again: what is made now is seen, and made through it.
+    app.send("n");
+    app.wait_for("New sprite", LONG);
+    app.send("second\r");
+    app.wait_for("second is made", LONG);
+    app.wait(LONG, "two sprites", |screen| screen.contents().matches("○ cold").count() >= 2);
+    app.send("q");
+    assert_eq!(app.end(LONG), 0);
+}
+
+#[test]
+fn contexts() {
+    let (here, there) = (Home::new(), Home::new());
+    make(&here, "near");
+    make(&there, "far");
+    let (url, token) = there.tcp();
+    let config = format!(
+        "[[contexts]]\nname = \"away\"\nurl = \"{url}\"\ntoken_env = \"AWAY_TOKEN\"\n\
+         [[contexts]]\nname = \"locked\"\nurl = \"{url}\"\ntoken_env = \"NO_SUCH_TOKEN\"\n"
+    );
+    std::fs::write(here.paths().config_file(), config).unwrap();
+    let mut command = here.terminal_command(&[]);
+    command.env("AWAY_TOKEN", &token);
+    let mut app = Pty::spawn(command, 24, 100);
+    app.wait_for("near", LONG);
+    app.send("C");
+    app.wait_for("2  away", LONG);
+    app.send("2");
+    app.wait_for("far", LONG);
+    app.wait(LONG, "nothing of the context before", |screen| !screen.contents().contains("near"));
+    assert!(!app.screen().contents().contains(&token));
+    // Without a token one stays where one is, and hears why.
+    app.send("C");
+    app.wait_for("3  locked", LONG);
+    app.send("3");
+    app.wait_for("NO_SUCH_TOKEN", LONG);
+    app.send("C");
+    app.wait_for("1  local", LONG);
+    app.send("1");
+    app.wait_for("near", LONG);
+    app.send("q");
+    assert_eq!(app.end(LONG), 0);
+
+    // Straight there, with the whole way to a console.
+    let mut command = here.terminal_command(&["--context", "away"]);
+    command.env("AWAY_TOKEN", &token);
+    let mut app = Pty::spawn(command, 24, 100);
+    app.wait_for("far", LONG);
+    app.send("t");
+    app.wait_for("far:~$", LONG);
+    app.send("echo $((6*7))\r");
+    app.wait_for("42", LONG);
+    app.send("\x1dq");
+    assert_eq!(app.end(LONG), 0);
+    let refused = here.command(&["--context", "moon"]).output().unwrap();
+    assert!(!refused.status.success());
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("context list"));
+}

@@ -1,0 +1,98 @@
+//! Contexts: the places sprites are. This machine is always one; remote endpoints come from the configuration, their tokens from the
+//! environment or the system's keyring. Tokens are never written anywhere else and never shown.
+
+use secrecy::{ExposeSecret, SecretString};
+use sprites_backend::client::Client;
+use sprites_backend::endpoint::Endpoint;
+use std::fmt;
+use std::sync::Arc;
+
+/// Name of the context that is this machine.
+pub const LOCAL: &str = "local";
+/// Environment variable with a token, where a context names no other.
+pub const TOKEN: &str = "SPRITES_TOKEN";
+/// Under this name tokens are kept in the keyring.
+const SERVICE: &str = "sprites-tui";
+
+/// Gives an endpoint, starting its server if that is possible and needed. Blocks for up to half a minute.
+pub type Open = Arc<dyn Fn() -> Result<Endpoint, String> + Send + Sync>;
+
+/// One place.
+#[derive(Clone)]
+pub struct Context {
+    /// Its name.
+    pub name: String,
+    open: Open,
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Context({})", self.name)
+    }
+}
+
+impl Context {
+    /// A context of that name.
+    pub fn new(name: impl Into<String>, open: Open) -> Self {
+        Self { name: name.into(), open }
+    }
+
+    /// A remote endpoint, its token from the environment variable `variable`, else from the keyring.
+    pub fn remote(name: &str, url: &str, variable: Option<&str>) -> Self {
+        let (owner, url) = (name.to_owned(), url.to_owned());
+        let variable = variable.map(str::to_owned);
+        Self::new(
+            name,
+            Arc::new(move || {
+                let token = token(&owner, variable.as_deref())?;
+                Endpoint::remote(&url, Some(token)).map_err(|error| error.to_string())
+            }),
+        )
+    }
+
+    /// A client of the endpoint, whose server answers or is being started. Blocks; see [`Open`].
+    pub fn connect(&self) -> Result<Client, String> {
+        let endpoint = (self.open)()?;
+        Client::new(endpoint).map_err(|error| error.to_string())
+    }
+
+    /// Makes sure that the endpoint's server runs, where that is in our hands. Blocks; see [`Open`].
+    pub fn revive(&self) {
+        // Whoever asks tries to connect again in any case, and hears what is wrong then.
+        let _ = (self.open)();
+    }
+}
+
+fn token(context: &str, variable: Option<&str>) -> Result<SecretString, String> {
+    if let Some(given) = std::env::var(variable.unwrap_or(TOKEN)).ok().filter(|token| !token.is_empty()) {
+        return Ok(given.into());
+    }
+    let variable = variable.unwrap_or(TOKEN);
+    entry(context).and_then(|entry| entry.get_password()).map(Into::into).map_err(|error| {
+        format!(
+            "{context} has no token: {variable} is not set and the keyring gives none ({error}); \
+             set it, or run `sprites-tui context token {context}`"
+        )
+    })
+}
+
+/// Keeps a token in the keyring.
+pub fn keep_token(context: &str, token: &SecretString) -> Result<(), String> {
+    entry(context).and_then(|entry| entry.set_password(token.expose_secret())).map_err(|error| {
+        format!(
+            "the keyring does not take the token ({error}); put it into the environment variable {TOKEN} instead"
+        )
+    })
+}
+
+/// Takes a token out of the keyring.
+pub fn forget_token(context: &str) -> Result<(), String> {
+    match entry(context).and_then(|entry| entry.delete_credential()) {
+        Ok(()) | Err(keyring::Error::NoEntry) => Ok(()),
+        Err(error) => Err(format!("the keyring cannot be asked ({error}); nothing was changed")),
+    }
+}
+
+fn entry(context: &str) -> keyring::Result<keyring::Entry> {
+    keyring::Entry::new(SERVICE, context)
+}
