@@ -256,10 +256,15 @@ struct Promise {
     saved: Vec<(String, Vec<u8>)>,
 }
 
+/// Where operations begin: so few places that they often meet.
+const HOT: u64 = 8;
+
 struct Work {
     host: Arc<Recorder>,
     volume: Volume,
     now: Vec<u8>,
+    /// Blocks that were discarded and may come back, until they are written or everything is flushed.
+    loose: HashSet<u64>,
     promises: Vec<Promise>,
 }
 
@@ -271,6 +276,7 @@ impl Work {
         for (block, value) in values {
             promise.live[*block as usize].insert(*value);
             self.now[*block as usize] = *value;
+            self.loose.remove(block);
         }
         self.promises.push(promise);
     }
@@ -280,6 +286,19 @@ impl Work {
         let mut promise = self.promises.last().unwrap().clone();
         promise.from = self.host.now();
         promise.live = self.now.iter().map(|value| HashSet::from([*value])).collect();
+        self.loose.clear();
+        self.promises.push(promise);
+    }
+
+    /// After a flush of what was written: only discarded blocks may still be what they were.
+    fn must_but_loose(&mut self) {
+        let mut promise = self.promises.last().unwrap().clone();
+        promise.from = self.host.now();
+        for (block, allowed) in (0..).zip(&mut promise.live) {
+            if !self.loose.contains(&block) {
+                *allowed = HashSet::from([self.now[block as usize]]);
+            }
+        }
         self.promises.push(promise);
     }
 
@@ -291,16 +310,42 @@ impl Work {
     }
 
     fn write(&mut self, random: &mut Random) {
-        let (at, len) = (random.next(BLOCKS - 3), 1 + random.next(3));
+        let (at, len) = (random.next(HOT), 1 + random.next(3));
         let value = 1 + random.next(250) as u8;
         self.may(&(at..at + len).map(|block| (block, value)).collect::<Vec<_>>());
         self.volume.write_at(&vec![value; (len * BLOCK) as usize], at * BLOCK).unwrap();
     }
 
     fn discard(&mut self, random: &mut Random) {
-        let (at, len) = (random.next(BLOCKS - 5), 1 + random.next(5));
+        let (at, len) = (random.next(HOT), 1 + random.next(5));
         self.may(&(at..at + len).map(|block| (block, 0)).collect::<Vec<_>>());
+        self.loose.extend(at..at + len);
         self.volume.discard(at * BLOCK, len * BLOCK).unwrap();
+    }
+
+    fn zero(&mut self, random: &mut Random) {
+        let (at, len) = (random.next(HOT), 1 + random.next(5));
+        self.may(&(at..at + len).map(|block| (block, 0)).collect::<Vec<_>>());
+        self.volume.write_zeroes(at * BLOCK, len * BLOCK).unwrap();
+    }
+
+    fn flush(&mut self, random: &mut Random) {
+        match random.next(3) {
+            0 => {
+                self.volume.flush().unwrap();
+                self.must();
+            }
+            1 => {
+                self.volume.flush_writes().unwrap();
+                self.must_but_loose();
+            }
+            // As a device does when nobody waits.
+            _ => {
+                self.volume.flush_writes().unwrap();
+                self.must_but_loose();
+                self.volume.trim(2 * BLOCK).unwrap();
+            }
+        }
     }
 
     fn step(&mut self, random: &mut Random, store: &Store, dir: &Path) {
@@ -308,24 +353,20 @@ impl Work {
             self.promises.last().unwrap().saved.iter().map(|saved| saved.0.clone()).collect();
         match random.next(20) {
             0..8 => self.write(random),
-            8..12 => self.discard(random),
-            12 | 13 => {
-                self.volume.flush().unwrap();
-                self.must();
-            }
+            8..10 => self.discard(random),
+            10..12 => self.zero(random),
+            12 | 13 => self.flush(random),
             14..17 => {
                 self.volume.prepare_seal().unwrap();
                 self.write(random);
                 let saved = self.now.clone();
                 self.volume.flip().unwrap();
                 for _ in 0..random.next(4) {
-                    match random.next(3) {
+                    match random.next(4) {
                         0 => self.discard(random),
-                        1 => self.write(random),
-                        _ => {
-                            self.volume.flush().unwrap();
-                            self.must();
-                        }
+                        1 => self.zero(random),
+                        2 => self.write(random),
+                        _ => self.flush(random),
                     }
                 }
                 let made = self.volume.finish_seal(NewCheckpoint::default()).unwrap();
@@ -376,7 +417,7 @@ fn run(seed: u64, steps: usize, variants: u64) {
     let volume = Volume::open_with(&dir, host.clone()).unwrap();
     let live = first.iter().map(|value| HashSet::from([*value])).collect();
     let promises = vec![Promise { from: 0, live, saved: Vec::new() }];
-    let mut work = Work { host: host.clone(), volume, now: first, promises };
+    let mut work = Work { host: host.clone(), volume, now: first, loose: HashSet::new(), promises };
     let mut random = Random(seed);
     for _ in 0..steps {
         work.step(&mut random, &store, &dir);
