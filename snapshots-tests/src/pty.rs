@@ -106,6 +106,15 @@ impl Pty {
         self.shared.0.lock().unwrap_or_else(PoisonError::into_inner).parser.screen().clone()
     }
 
+    /// Whether the terminal gives its programs whole lines, and shows what is typed.
+    pub fn is_cooked(&self) -> bool {
+        use nix::sys::termios::{LocalFlags, tcgetattr};
+        let fd = self.master.as_ref().and_then(|master| master.as_raw_fd()).expect("it is open");
+        // SAFETY: the terminal is open as long as this is borrowed.
+        let mode = tcgetattr(unsafe { BorrowedFd::borrow_raw(fd) }).expect("the terminal tells its mode");
+        mode.local_flags.contains(LocalFlags::ICANON | LocalFlags::ECHO)
+    }
+
     /// Everything printed so far.
     pub fn bytes(&self) -> Vec<u8> {
         self.shared.0.lock().unwrap_or_else(PoisonError::into_inner).bytes.clone()

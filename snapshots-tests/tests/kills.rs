@@ -138,20 +138,70 @@ async fn fifty_machines() {
     rounds(50, 14, false).await;
 }
 
-#[test]
-fn apps() {
+/// The app, killed while it works: what it asked for is done or not, its console's program goes on, and the terminal is put back.
+fn apps_killed(count: u64, seed: u64) {
     let home = Home::new();
     home.serve();
-    let mut random = Random(15);
-    for _ in 0..5 {
-        let mut app = Pty::spawn(home.terminal_command(&[]), 24, 80);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let client = home.client();
+    let wish = CreateSprite { name: NAME.into(), ..CreateSprite::default() };
+    runtime.block_on(client.create(&wish)).unwrap();
+    let mut random = Random(seed);
+    for round in 0..count {
+        let mut app = Pty::spawn(home.terminal_command(&["--theme", "dark"]), 24, 80);
+        app.wait_for(NAME, LONG);
+        // A checkpoint by keyboard and a busy console, in the middle of which it ends.
+        app.send("c");
+        app.wait_for("A comment", LONG);
+        app.send(format!("round {round}\r"));
+        app.send("t");
+        app.wait_for("victim:~$", LONG);
+        app.send("seq 1 100000000\r");
         std::thread::sleep(Duration::from_millis(random.next(400)));
         kill(Pid::from_raw(app.pid()), Signal::SIGKILL).unwrap();
+        app.wait(LONG, "a terminal as it was", |screen| {
+            !screen.alternate_screen()
+                && !screen.hide_cursor()
+                && !screen.bracketed_paste()
+                && screen.mouse_protocol_mode() == vt100::MouseProtocolMode::None
+        });
+        until_true("line by line, with echo", || app.is_cooked());
         app.end(LONG);
+        assert_eq!(runtime.block_on(client.get(NAME)).unwrap().status, Status::Running);
+        // The program in its console goes on, until it is ended here.
+        runtime.block_on(async {
+            let sessions = client.sessions(NAME).await.unwrap();
+            assert!(!sessions.is_empty(), "round {round}: the console's shell is gone");
+            for session in sessions {
+                let mut lines = client.kill_session(NAME, &session.id, "SIGKILL");
+                while lines.next().await.is_some() {}
+            }
+        });
     }
-    // What a killed app leaves switched on is the terminal's; the next one starts as if nothing had been.
+    // What a killed app leaves is no hindrance to the next one.
     let mut app = Pty::spawn(home.terminal_command(&[]), 24, 80);
-    app.wait_for("no sprite yet", LONG);
+    app.wait_for(NAME, LONG);
     app.send("q");
     assert_eq!(app.end(LONG), 0);
+    let listed = runtime.block_on(client.checkpoints(NAME)).unwrap();
+    assert!(!listed.is_empty());
+}
+
+fn until_true(what: &str, holds: impl Fn() -> bool) {
+    let give_up = Instant::now() + LONG;
+    while !holds() {
+        assert!(Instant::now() < give_up, "{what} never came");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn apps() {
+    apps_killed(3, 15);
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn fifty_apps() {
+    apps_killed(50, 16);
 }

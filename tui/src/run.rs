@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::context::Context;
+use crate::guard::Guard;
 use crate::model::{Here, Model, Weight};
 use crate::theme::Theme;
 use crate::update::{Effect, Event, update};
@@ -202,6 +203,8 @@ async fn arrival(
 /// The terminal in the app's hands; given back whatever happens.
 struct Screen {
     terminal: Terminal<CrosstermBackend<Stdout>>,
+    /// Told last that all is well.
+    _guard: Option<Guard>,
 }
 
 impl Screen {
@@ -212,6 +215,7 @@ impl Screen {
             give_back();
             hook(panic);
         }));
+        let guard = Guard::start();
         enable_raw_mode()?;
         let opened = execute!(
             io::stdout(),
@@ -224,7 +228,7 @@ impl Screen {
             give_back();
             return Err(error);
         }
-        Ok(Self { terminal: Terminal::new(CrosstermBackend::new(io::stdout()))? })
+        Ok(Self { terminal: Terminal::new(CrosstermBackend::new(io::stdout()))?, _guard: guard })
     }
 }
 
@@ -235,7 +239,7 @@ impl Drop for Screen {
 }
 
 /// Puts the terminal back; harmless when it was not taken, or is gone.
-fn give_back() {
+pub(crate) fn give_back() {
     let _ = execute!(
         io::stdout(),
         DisableFocusChange,

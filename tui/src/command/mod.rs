@@ -40,6 +40,9 @@ enum Command {
     #[cfg(feature = "local")]
     #[command(hide = true)]
     Machine(server::Machine),
+    /// Put the terminal back when the app is killed
+    #[command(name = sprites_tui::guard::COMMAND, hide = true)]
+    TerminalGuard,
     /// Base images, from which sprites are made
     #[cfg(feature = "local")]
     Image {
@@ -77,6 +80,10 @@ impl Arguments {
             #[cfg(feature = "local")]
             Some(Command::Disk { command }) => command.run(),
             Some(Command::Context { command }) => command.run(),
+            Some(Command::TerminalGuard) => {
+                sprites_tui::guard::watch();
+                Ok(ExitCode::SUCCESS)
+            }
             None => app::run(self.url.as_deref(), self.context, self.theme),
         };
         match outcome {

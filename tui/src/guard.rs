@@ -1,0 +1,57 @@
+//! The terminal's guard: a small process that puts the terminal back when the app is killed and cannot do it itself.
+//!
+//! It waits at the end of a pipe. A byte tells it that all is well; an end without one, that the app is gone. It has a session of its own:
+//! what happens to the app's does not concern it, and a terminal that is not its own may be set from outside.
+
+use crate::run::give_back;
+use nix::sys::termios::{InputFlags, LocalFlags, OutputFlags, SetArg, tcgetattr, tcsetattr};
+use std::io::{self, Read, Write};
+use std::process::{Child, Command, Stdio};
+
+/// The subcommand that is the guard.
+pub const COMMAND: &str = "terminal-guard";
+
+/// The app's end of the pipe.
+#[derive(Debug)]
+pub struct Guard(Child);
+
+impl Guard {
+    /// Starts the guard. Without one the app works as well, so what goes wrong here is passed over.
+    pub fn start() -> Option<Self> {
+        let mut command = Command::new(std::env::current_exe().ok()?);
+        command.arg(COMMAND).stdin(Stdio::piped()).stderr(Stdio::null());
+        command.spawn().ok().map(Self)
+    }
+}
+
+impl Drop for Guard {
+    /// The terminal has been given back.
+    fn drop(&mut self) {
+        if let Some(mut pipe) = self.0.stdin.take() {
+            let _ = pipe.write_all(b".");
+        }
+        let _ = self.0.wait();
+    }
+}
+
+/// The guard itself: waits, and puts the terminal at its standard output back if need be.
+pub fn watch() {
+    let _ = nix::unistd::setsid();
+    let mut told = [0];
+    if matches!(io::stdin().read(&mut told), Ok(1)) {
+        return;
+    }
+    give_back();
+    let out = io::stdout();
+    // A shell may have put it back already, and be reading keys one by one: that is not undone.
+    if let Ok(mut mode) = tcgetattr(&out)
+        && !mode.local_flags.contains(LocalFlags::ICANON)
+        && !mode.output_flags.contains(OutputFlags::OPOST)
+    {
+        mode.local_flags
+            .insert(LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG | LocalFlags::IEXTEN);
+        mode.input_flags.insert(InputFlags::ICRNL | InputFlags::IXON | InputFlags::BRKINT);
+        mode.output_flags.insert(OutputFlags::OPOST);
+        let _ = tcsetattr(&out, SetArg::TCSANOW, &mode);
+    }
+}
