@@ -3,12 +3,11 @@
 //! `cargo xtask picture`
 
 use snapshots_tests::harness::Home;
+use snapshots_tests::person::{LONG, SHORT, checkpoint, leave_to_sprite, make_sprite, open_console};
 use snapshots_tests::picture::{Colors, svg};
 use snapshots_tests::pty::Pty;
 use std::time::Duration;
 
-const LONG: Duration = Duration::from_secs(180);
-const SHORT: Duration = Duration::from_secs(30);
 const ROWS: u16 = 34;
 const COLUMNS: u16 = 118;
 /// What the first sprite does, so that its graphs show something.
@@ -20,41 +19,22 @@ fn main() {
     let mut app = Pty::spawn(home.terminal_command(&["--theme", "dark"]), ROWS, COLUMNS);
     app.wait_for("no sprite yet", LONG);
     for name in ["agent", "build", "scratch"] {
-        app.send("n");
-        app.wait_for("New sprite", SHORT);
-        app.send(name);
-        app.send("\r");
-        app.wait_for(&format!("{name} is made"), LONG);
+        make_sprite(&mut app, name);
     }
     app.send("g");
-    app.send("t");
-    app.wait_for("agent:~$", LONG);
+    open_console(&mut app, "agent:~$");
     app.send("git init -q work && cd work && echo '# notes' > README.md && clear\r");
     app.wait_for("agent:~/work$", SHORT);
-    app.send("\x1d");
-    app.wait_for("● running", SHORT);
     for comment in ["clean checkout", "tests pass"] {
-        app.send("\r");
-        app.wait_for("the live disk", SHORT);
-        app.send("c");
-        app.wait_for("A comment", SHORT);
-        app.send(comment);
-        app.send("\r");
-        app.wait_for(comment, LONG);
-        app.send("t");
-        app.wait_for("agent:~/work$", SHORT);
+        leave_to_sprite(&mut app);
+        checkpoint(&mut app, comment);
+        open_console(&mut app, "agent:~/work$");
         app.send(format!("head -c 3000000 /dev/urandom > {} && sync && clear\r", comment.replace(' ', "-")));
         app.wait(SHORT, "an empty screen", |screen| !screen.contents().contains("urandom"));
-        app.send("\x1d");
-        app.wait_for("● running", SHORT);
     }
-    app.send("t");
-    app.wait_for("agent:~/work$", SHORT);
     app.send(WORK);
     app.wait_for("done-2", LONG);
-    app.send("\x1d");
-    app.wait_for("● running", SHORT);
-    app.send("\r");
+    leave_to_sprite(&mut app);
     app.wait_for("tests pass", SHORT);
     // Messages about what was done go away by themselves.
     app.wait(SHORT, "no messages", |screen| !screen.contents().contains('✓'));

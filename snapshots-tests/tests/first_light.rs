@@ -2,14 +2,9 @@
 //! forks it, quits, and finds it again.
 
 use snapshots_tests::harness::Home;
+use snapshots_tests::person::{ENTER, LEAVE, LONG, SHORT, checkpoint, leave_to_sprite, open_console};
 use snapshots_tests::pty::Pty;
-use std::time::Duration;
 
-/// Far more than a machine needs on a slow host.
-const LONG: Duration = Duration::from_secs(120);
-const SHORT: Duration = Duration::from_secs(20);
-const LEAVE: &str = "\x1d";
-const ENTER: &str = "\r";
 const ESC: &str = "\x1b";
 
 #[test]
@@ -29,25 +24,16 @@ fn a_person_makes_uses_breaks_and_restores_a_sprite() {
     app.wait_for("○ cold", SHORT);
 
     // Its console.
-    app.send("t");
-    app.wait_for("box:~$", LONG);
+    open_console(&mut app, "box:~$");
     app.send("echo 6 times 7 is $((6*7)) | tee precious\r");
     app.wait_for("6 times 7 is 42", SHORT);
     app.send("sync; clear\r");
     app.wait(SHORT, "a clear screen", |screen| !screen.contents().contains("times"));
 
     // A checkpoint, then the file's end.
-    app.send(LEAVE);
-    app.wait_for("● running", SHORT);
-    app.send(ENTER);
-    app.wait_for("the live disk", SHORT);
-    app.send("c");
-    app.wait_for("A comment", SHORT);
-    app.send("with the file");
-    app.send(ENTER);
-    app.wait_for("with the file", LONG);
-    app.send("t");
-    app.wait_for("box:~$", SHORT);
+    leave_to_sprite(&mut app);
+    checkpoint(&mut app, "with the file");
+    open_console(&mut app, "box:~$");
     app.send("rm precious; sync; clear; ls precious\r");
     app.wait_for("No such file", SHORT);
 

@@ -3,7 +3,7 @@
 //! It waits at the end of a pipe. A byte tells it that all is well; an end without one, that the app is gone. It has a session of its own:
 //! what happens to the app's does not concern it, and a terminal that is not its own may be set from outside.
 
-use crate::run::give_back;
+use crate::terminal::give_back;
 use nix::sys::termios::{InputFlags, LocalFlags, OutputFlags, SetArg, tcgetattr, tcsetattr};
 use std::io::{self, Read, Write};
 use std::process::{Child, Command, Stdio};

@@ -12,6 +12,7 @@
 //! | [`keys`] | which keys do it |
 //! | [`update`] | events change the model and ask for effects |
 //! | [`view`] | the model as cells; reads only |
+//! | [`terminal`] | the modes a terminal is in while the app has it |
 //! | [`theme`] | colours |
 //! | [`worker`] | effects, done against a server |
 //! | [`config`] | the configuration file |
@@ -28,6 +29,7 @@ pub mod keys;
 pub mod model;
 pub mod number;
 pub mod run;
+pub mod terminal;
 pub mod theme;
 pub mod update;
 pub mod view;

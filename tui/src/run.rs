@@ -4,16 +4,12 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::guard::Guard;
 use crate::model::{Here, Model, Weight};
+use crate::terminal;
 use crate::theme::Theme;
 use crate::update::{Effect, Event, update};
 use crate::view;
 use crate::worker::Worker;
-use crossterm::event::{
-    DisableBracketedPaste, DisableFocusChange, DisableMouseCapture, EnableBracketedPaste, EnableFocusChange,
-    EnableMouseCapture, EventStream,
-};
-use crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
-use crossterm::{cursor, execute};
+use crossterm::event::EventStream;
 use futures::StreamExt;
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
@@ -212,41 +208,17 @@ impl Screen {
         // A panic must be readable, on a terminal that works.
         let hook = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
-            give_back();
+            terminal::give_back();
             hook(panic);
         }));
         let guard = Guard::start();
-        enable_raw_mode()?;
-        let opened = execute!(
-            io::stdout(),
-            EnterAlternateScreen,
-            EnableMouseCapture,
-            EnableBracketedPaste,
-            EnableFocusChange
-        );
-        if let Err(error) = opened {
-            give_back();
-            return Err(error);
-        }
+        terminal::take()?;
         Ok(Self { terminal: Terminal::new(CrosstermBackend::new(io::stdout()))?, _guard: guard })
     }
 }
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        give_back();
+        terminal::give_back();
     }
-}
-
-/// Puts the terminal back; harmless when it was not taken, or is gone.
-pub(crate) fn give_back() {
-    let _ = execute!(
-        io::stdout(),
-        DisableFocusChange,
-        DisableBracketedPaste,
-        DisableMouseCapture,
-        LeaveAlternateScreen,
-        cursor::Show
-    );
-    let _ = disable_raw_mode();
 }
