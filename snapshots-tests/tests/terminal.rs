@@ -45,6 +45,20 @@ fn quitting_and_signals_leave_a_clean_terminal() {
     }
 }
 
+/// What the app cannot do itself then, its guard does.
+#[test]
+fn crashes_and_kill_leave_a_clean_terminal() {
+    let home = Home::empty();
+    for signal in [Signal::SIGABRT, Signal::SIGKILL] {
+        let mut app = start(&home, 24, 80);
+        kill(Pid::from_raw(app.pid()), signal).unwrap();
+        app.wait(SHORT, "a terminal as it was", |screen| !screen.alternate_screen() && !screen.hide_cursor());
+        app.end(SHORT);
+        assert_clean(&app);
+        assert!(app.is_cooked());
+    }
+}
+
 #[test]
 fn a_vanished_terminal_ends_the_app() {
     let home = Home::empty();

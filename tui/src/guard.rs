@@ -1,11 +1,13 @@
 //! The terminal's guard: a small process that puts the terminal back when the app is killed and cannot do it itself.
 //!
-//! It waits at the end of a pipe. A byte tells it that all is well; an end without one, that the app is gone. It has a session of its own:
-//! what happens to the app's does not concern it, and a terminal that is not its own may be set from outside.
+//! It waits at the end of a pipe. A byte tells it that all is well; an end without one, that the app is gone. It is a process group of its own
+//! from its first moment, because the end of a session's leader is a signal to the group in the foreground.
 
 use crate::terminal::give_back;
+use nix::sys::signal::{SigSet, Signal};
 use nix::sys::termios::{InputFlags, LocalFlags, OutputFlags, SetArg, tcgetattr, tcsetattr};
 use std::io::{self, Read, Write};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
 /// The subcommand that is the guard.
@@ -19,7 +21,7 @@ impl Guard {
     /// Starts the guard. Without one the app works as well, so what goes wrong here is passed over.
     pub fn start() -> Option<Self> {
         let mut command = Command::new(std::env::current_exe().ok()?);
-        command.arg(COMMAND).stdin(Stdio::piped()).stderr(Stdio::null());
+        command.arg(COMMAND).stdin(Stdio::piped()).stderr(Stdio::null()).process_group(0);
         command.spawn().ok().map(Self)
     }
 }
@@ -36,7 +38,9 @@ impl Drop for Guard {
 
 /// The guard itself: waits, and puts the terminal at its standard output back if need be.
 pub fn watch() {
-    let _ = nix::unistd::setsid();
+    // In the background it may set the terminal only if it does not heed this signal.
+    let heedless: SigSet = [Signal::SIGTTOU, Signal::SIGINT, Signal::SIGQUIT].into_iter().collect();
+    let _ = heedless.thread_block();
     let mut told = [0];
     if matches!(io::stdin().read(&mut told), Ok(1)) {
         return;
