@@ -63,7 +63,9 @@ pub async fn run(
     if wanted.is_none()
         && let Some(name) = &config.theme
     {
-        model.say(Weight::Bad, format!("There is no theme {name:?}."));
+        let known: Vec<&str> = model.themes.iter().map(|theme| theme.name.as_str()).collect();
+        let known = known.join(", ");
+        model.say(Weight::Bad, format!("There is no theme {name:?}; there are {known}."));
     }
     for mistake in config.mistakes.into_iter().chain(mistakes) {
         model.say(Weight::Bad, mistake);
