@@ -10,6 +10,7 @@ use sprites_backend::client::{Client, Error, ExecRequest, ExecSender, Lines};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio::sync::mpsc::Sender;
 
 /// Between two tries to follow a server that went away.
@@ -37,10 +38,12 @@ impl Worker {
     /// Begins to follow the server.
     pub fn follow(&self) {
         let worker = self.clone();
+        let listed = Arc::new(Notify::new());
+        let first = Arc::clone(&listed);
         self.spawn(async move {
             let mut lost = false;
             loop {
-                let why = worker.watch(&mut lost).await;
+                let why = worker.watch(&mut lost, &listed).await;
                 // Told once, not with every try.
                 if !std::mem::replace(&mut lost, true) {
                     worker.tell(Event::Connection(Err(why))).await;
@@ -53,6 +56,8 @@ impl Worker {
         });
         let worker = self.clone();
         self.spawn(async move {
+            // What is told of a sprite that is not in the list yet would be lost, and of one that sleeps it is seldom told again.
+            first.notified().await;
             loop {
                 let mut lines = worker.client.usage_stream();
                 let mut pause = AGAIN;
@@ -69,7 +74,7 @@ impl Worker {
     }
 
     /// Tells what there is and then what changes, until the connection is lost; gives the reason.
-    async fn watch(&self, lost: &mut bool) -> String {
+    async fn watch(&self, lost: &mut bool, listed: &Notify) -> String {
         if let Ok(version) = self.client.version().await {
             self.tell(Event::Version(version)).await;
         }
@@ -77,6 +82,7 @@ impl Worker {
             Ok(sprites) => self.tell(Event::Sprites(Ok(sprites))).await,
             Err(error) => return error.to_string(),
         }
+        listed.notify_one();
         *lost = false;
         self.tell(Event::Connection(Ok(()))).await;
         let mut lines = self.client.watch();
