@@ -7,6 +7,7 @@
 //! | `GET /v1/local/sprites/{name}/usage?window=1h` | [`UsageHistory`] |
 //! | `GET /v1/local/sprites/{name}/tree` | [`Tree`] |
 //! | `POST /v1/local/sprites/{name}/fork` with [`Fork`] | 201 with the new sprite |
+//! | `POST /v1/local/sprites/{name}/stop` | 204 when the sprite is cold: its programs have ended and its disk is at rest |
 //! | `GET /v1/local/images` | [`Images`] |
 //! | `POST /v1/local/images/build` | NDJSON of [`BuildLine`], joins a build that is under way |
 //!
@@ -72,6 +73,9 @@ pub struct UsageLine {
     pub sample: Option<UsageSample>,
     /// Bytes its disk holds on the host, checkpoints included.
     pub stored_bytes: u64,
+    /// Of these, bytes that forks hold as well.
+    #[serde(default)]
+    pub shared_bytes: u64,
     /// Use so far.
     pub totals: UsageTotals,
 }

@@ -72,12 +72,30 @@ fn a_person_makes_uses_breaks_and_restores_a_sprite() {
     app.send(ESC);
     app.wait_for("twin", SHORT);
 
-    // Quit; everything is still there afterwards.
+    // Quit with a program in a console; everything is still there afterwards, the program too.
+    app.send("g");
+    open_console(&mut app, "box:~$");
+    app.send("echo 5 times 7 is $((5*7)); read\r");
+    app.wait_for("5 times 7 is 35", SHORT);
+    app.send(LEAVE);
+    app.wait_for("t console", SHORT);
     app.send("q");
     assert_eq!(app.end(SHORT), 0);
     let mut app = Pty::spawn(home.terminal_command(&[]), 24, 80);
     app.wait_for("twin", SHORT);
-    app.wait_for("box", SHORT);
+    app.wait_for("1 (box)", SHORT);
+    app.send("1");
+    app.wait_for("5 times 7 is 35", SHORT);
+    app.send(LEAVE);
+    app.wait_for("t console", SHORT);
+
+    // Stopped, its disk can be checked.
+    app.send("z");
+    app.wait_for("Press Z", SHORT);
+    app.send("Z");
+    app.wait_for("box is stopped", LONG);
+    let checked = home.command(&["disk", "check", "box"]).output().unwrap();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
     app.send("G");
     app.send("x");
     app.wait_for("Type twin", SHORT);

@@ -24,7 +24,12 @@ pub fn dollars(amount: f64) -> String {
     match amount {
         a if a >= 100.0 => format!("${a:.0}"),
         a if a >= 0.1 => format!("${a:.2}"),
-        a if a > 0.0 => format!("${a:.4}"),
+        a if a > 0.0 => {
+            let digits = format!("{a:.4}");
+            // Cents at least, and no more than tells something.
+            let short = digits.trim_end_matches('0');
+            format!("${short:0<4}")
+        }
         _ => "$0".into(),
     }
 }
@@ -44,6 +49,32 @@ pub fn age(since: Time, now: Timestamp) -> String {
         3600..86_400 => format!("{} h", seconds / 3600),
         _ => format!("{} d", seconds / 86_400),
     }
+}
+
+/// A length of time: `12 s`, `5 m`, `2.5 h`, `3.1 d`.
+pub fn length(seconds: f64) -> String {
+    match seconds {
+        s if s < 60.0 => format!("{s:.0} s"),
+        s if s < 3600.0 => format!("{:.0} m", s / 60.0),
+        s if s < 86_400.0 => format!("{:.1} h", s / 3600.0),
+        s => format!("{:.1} d", s / 86_400.0),
+    }
+}
+
+/// So many of something: `1 process`, `2 processes`.
+pub fn count(number: u64, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
+/// The least round number that is not below this: where an axis ends.
+pub fn round_up(value: f64) -> f64 {
+    if value <= 0.0 || !value.is_finite() {
+        return 1.0;
+    }
+    let ten = 10f64.powf(value.log10().floor());
+    let steps = [1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0];
+    // A hair above is rounding, not another step.
+    steps.iter().map(|step| step * ten).find(|round| *round >= value * 0.999_999).unwrap_or(10.0 * ten)
 }
 
 /// A span of a graph: `1 m`, `6 h`.
@@ -86,6 +117,15 @@ mod tests {
         assert_eq!(
             [dollars(0.0), dollars(0.000_42), dollars(1.5), dollars(1234.0)],
             ["$0", "$0.0004", "$1.50", "$1234"]
+        );
+        assert_eq!([dollars(0.02), dollars(0.0012), dollars(0.000_001)], ["$0.02", "$0.0012", "$0.00"]);
+        assert_eq!(
+            [length(4.2), length(61.0), length(9000.0), length(1e6)],
+            ["4 s", "1 m", "2.5 h", "11.6 d"]
+        );
+        assert_eq!(
+            [round_up(0.0), round_up(100.0), round_up(101.0), round_up(67.2e6)],
+            [1.0, 100.0, 150.0, 80e6]
         );
         assert_eq!(
             [cut("abc", 3), cut("abcd", 3), cut("日本語", 4), cut("ab", 0)],

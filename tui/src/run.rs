@@ -3,7 +3,7 @@
 use crate::config::Config;
 use crate::context::Context;
 use crate::guard::Guard;
-use crate::model::{Here, Model, Weight};
+use crate::model::{Here, Load, Model, Weight};
 use crate::terminal;
 use crate::theme::Theme;
 use crate::update::{Effect, Event, update};
@@ -13,6 +13,7 @@ use crossterm::event::EventStream;
 use futures::StreamExt;
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
+use sprites_api::sprite::Status;
 use sprites_backend::client::Client;
 use std::io::{self, IsTerminal, Stdout};
 use std::time::{Duration, Instant};
@@ -34,13 +35,13 @@ const BATCH: usize = 64;
 
 /// Runs the app until it is left, beginning with the context of index `first`.
 ///
-/// Blocks for as long as its server takes to start, before it takes the terminal.
+/// Blocks for as long as its server takes to start, before it takes the terminal. Gives what is to be said when the terminal is back.
 pub async fn run(
     contexts: Vec<Context>,
     first: usize,
     config: Config,
     themes: (Vec<Theme>, Vec<String>),
-) -> io::Result<()> {
+) -> io::Result<Option<String>> {
     if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
         return Err(io::Error::other("the app needs a terminal; use the subcommands in scripts"));
     }
@@ -72,7 +73,22 @@ pub async fn run(
     }
     let outcome = live(&mut screen, &mut model, &contexts, follow(context, client)).await;
     drop(screen);
-    outcome
+    outcome.map(|()| farewell(&model))
+}
+
+/// What goes on when the app has been left; nothing where that is none of this machine's business.
+fn farewell(model: &Model) -> Option<String> {
+    let Load::Ready(sprites) = &model.sprites else { return None };
+    if !model.quit || !model.here.local {
+        return None;
+    }
+    let awake = sprites.values().filter(|row| row.sprite.status == Status::Running).count();
+    let sprites = match awake {
+        0 => String::new(),
+        1 => ", and so does 1 sprite until nothing uses it".to_owned(),
+        many => format!(", and so do {many} sprites until nothing uses them"),
+    };
+    Some(format!("The server goes on{sprites}; `sprites-tui stop` ends everything."))
 }
 
 /// Opens a context where that may block.

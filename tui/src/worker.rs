@@ -186,9 +186,23 @@ impl Worker {
                 let outcome = last(client.checkpoint(&name, comment)).await;
                 self.done(job, outcome, Some(name)).await;
             }
-            Effect::Restore { job, name, id } => {
-                let outcome = last(client.restore(&name, &id)).await;
+            Effect::Restore { job, name, id, undo } => {
+                let mut outcome = last(client.restore(&name, &id)).await;
+                if undo {
+                    outcome = outcome.map(|_| format!("The last restore of {name} is undone."));
+                }
                 self.done(job, outcome, Some(name)).await;
+            }
+            Effect::Stop { job, name } => {
+                let outcome =
+                    client.stop(&name).await.map(|()| format!("{name} is stopped; its disk is at rest."));
+                self.done(job, outcome.map_err(|error| error.to_string()), Some(name)).await;
+            }
+            Effect::LoadSessions(name) => {
+                // A sprite that fell asleep or went away meanwhile has none to show.
+                if let Ok(sessions) = client.sessions(&name).await {
+                    self.tell(Event::Sessions(name, sessions)).await;
+                }
             }
             Effect::DeleteCheckpoint { job, name, id } => {
                 let outcome = client

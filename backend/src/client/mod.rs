@@ -143,6 +143,12 @@ impl Client {
         self.local("forks", self.transport.json(self.long(call)).await)
     }
 
+    /// Ends a sprite's programs in order and takes it down until its next use; local servers only.
+    pub async fn stop(&self, name: &str) -> Result<()> {
+        let call = self.transport.call(Method::POST, &["v1", "local", "sprites", name, "stop"])?;
+        self.local("stopping a sprite", self.transport.body(self.long(call)).await.map(drop))
+    }
+
     /// Use of every sprite, each second; ends only with an error; local servers only.
     pub fn usage_stream(&self) -> Lines<UsageLine> {
         self.transport.lines(self.get_call(&["v1", "local", "usage"]), HEARTBEAT, lines::End::Never)

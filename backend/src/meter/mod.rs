@@ -22,6 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::broadcast;
 use tokio::time::{MissedTickBehavior, interval, timeout};
+use vmm_disk::Stored;
 
 /// Between two samples.
 const TICK: Duration = Duration::from_secs(1);
@@ -56,7 +57,7 @@ struct Known {
     name: String,
     totals: UsageTotals,
     kept_until: Time,
-    stored_bytes: u64,
+    stored: Stored,
     counters: Option<Counters>,
     sample: Option<UsageSample>,
 }
@@ -95,7 +96,7 @@ impl Meter {
         let window = i64::try_from(window.as_micros()).unwrap_or(i64::MAX);
         let from = Time::from_micros(Time::now().as_micros().saturating_sub(window).max(0));
         let samples = blocking(move || Ok(store.samples(&id, from, MOST)?)).await?;
-        let known = self.lock().get(sprite.id()).map(|known| (known.totals, known.stored_bytes));
+        let known = self.lock().get(sprite.id()).map(|known| (known.totals, known.stored.bytes));
         let (totals, stored_bytes) = known.unwrap_or_default();
         Ok(UsageHistory { samples, totals, stored_bytes })
     }
@@ -178,7 +179,7 @@ impl Meter {
                     name: String::new(),
                     totals,
                     kept_until,
-                    stored_bytes: 0,
+                    stored: Stored::default(),
                     counters: None,
                     sample: None,
                 }
@@ -187,7 +188,7 @@ impl Meter {
         known.name = sprite.record().name;
         if look {
             let (disks, id) = (self.sprites.disks.clone(), sprite.id().to_owned());
-            known.stored_bytes = blocking(move || disks.stored_bytes(&id)).await?;
+            known.stored = blocking(move || disks.stored(&id)).await?;
         }
         Ok(known)
     }
@@ -202,7 +203,8 @@ impl Known {
         UsageLine {
             name: self.name.clone(),
             sample: self.sample,
-            stored_bytes: self.stored_bytes,
+            stored_bytes: self.stored.bytes,
+            shared_bytes: self.stored.shared,
             totals: self.totals,
         }
     }
@@ -212,7 +214,7 @@ impl Known {
 fn advance(mut known: Known, counters: Option<Counters>, running: bool) -> Known {
     let now = Time::now();
     let kept = now.seconds_since(known.kept_until).max(0.0);
-    let keeping = rates::keep(&mut known.totals, kept, known.stored_bytes as f64);
+    let keeping = rates::keep(&mut known.totals, kept, known.stored.bytes as f64);
     known.kept_until = now;
     known.sample = None;
     let Some(counters) = counters else {
@@ -229,7 +231,7 @@ fn advance(mut known: Known, counters: Option<Counters>, running: bool) -> Known
             seconds,
             cpu_seconds,
             memory_bytes: counters.memory_bytes as f64,
-            hot_bytes: known.stored_bytes as f64,
+            hot_bytes: known.stored.bytes as f64,
         };
         let cost = rates::run(&mut known.totals, use_);
         known.sample = Some(UsageSample {
@@ -283,7 +285,7 @@ mod tests {
             name: "box".into(),
             totals: UsageTotals::default(),
             kept_until: Time::now(),
-            stored_bytes: 0,
+            stored: Stored::default(),
             counters: None,
             sample: None,
         };

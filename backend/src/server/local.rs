@@ -47,6 +47,7 @@ pub(super) async fn usage(State(app): State<App>) -> Response {
                         name: String::new(),
                         sample: None,
                         stored_bytes: 0,
+                        shared_bytes: 0,
                         totals: UsageTotals::default(),
                     };
                     return Some((beat, (now, samples)));
@@ -92,6 +93,11 @@ pub(super) async fn fork(
     let wish: Fork = json(body)?;
     let sprite = app.sprites.fork(&name, wish.name, wish.checkpoint).await?;
     Ok((StatusCode::CREATED, Json(sprite.view())).into_response())
+}
+
+pub(super) async fn stop(State(app): State<App>, Path(name): Path<String>) -> Result<StatusCode, ApiError> {
+    app.sprites.get(&name)?.stop().await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 pub(super) async fn images(State(app): State<App>) -> Result<Json<Images>, ApiError> {

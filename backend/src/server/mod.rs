@@ -219,6 +219,7 @@ fn router(app: App) -> Router {
         .route("/v1/local/sprites/{name}/usage", get(local::history))
         .route("/v1/local/sprites/{name}/tree", get(local::tree))
         .route("/v1/local/sprites/{name}/fork", post(local::fork))
+        .route("/v1/local/sprites/{name}/stop", post(local::stop))
         .route("/v1/local/images", get(local::images))
         .route("/v1/local/images/build", post(local::build_image))
         .layer(DefaultBodyLimit::max(MAX_BODY))

@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use vmm_disk::{Checkpoint, NewCheckpoint, Restored, Tree, Volume};
+use vmm_disk::{Checkpoint, NewCheckpoint, Restored, Stored, Tree, Volume};
 use vmm_image::Image;
 
 /// Name of the copy of a sprite's record, in its folder.
@@ -208,9 +208,9 @@ impl Disks {
         Ok(self.store.tree(&self.paths.volume(id))?)
     }
 
-    /// Bytes a disk takes on the host.
-    pub(crate) fn stored_bytes(&self, id: &str) -> Result<u64, SpriteError> {
-        Ok(self.store.stored_bytes(&self.paths.volume(id))?)
+    /// What a disk takes on the host.
+    pub(crate) fn stored(&self, id: &str) -> Result<Stored, SpriteError> {
+        Ok(self.store.stored(&self.paths.volume(id))?)
     }
 }
 

@@ -44,6 +44,7 @@ enum Command {
     Checkpoint(Option<String>, bool, oneshot::Sender<Result<Checkpoint, SpriteError>>),
     Restore(String, oneshot::Sender<Result<Restored, SpriteError>>),
     Forget(String, oneshot::Sender<Result<(), SpriteError>>),
+    Stop(oneshot::Sender<Result<(), SpriteError>>),
     End(oneshot::Sender<Result<(), SpriteError>>),
     /// The machine of that number ended.
     Exited(u64, ExitReason),
@@ -252,6 +253,11 @@ impl Sprite {
         self.ask(|reply| Command::Forget(id.to_owned(), reply)).await
     }
 
+    /// Takes the machine down in order; programs end, the disk is at rest afterwards. The next use starts it again.
+    pub(crate) async fn stop(&self) -> Result<(), SpriteError> {
+        self.ask(Command::Stop).await
+    }
+
     /// Takes the machine down at once and ends the task.
     pub(super) async fn end(&self) -> Result<(), SpriteError> {
         self.ask(Command::End).await
@@ -313,6 +319,10 @@ impl Life {
             }
             Command::Restore(id, reply) => drop(reply.send(self.restore(sprites, &id).await)),
             Command::Forget(id, reply) => drop(reply.send(self.forget(sprites, &id).await)),
+            Command::Stop(reply) => {
+                self.stop(sprites, STOP).await;
+                drop(reply.send(Ok(())));
+            }
             Command::Exited(number, reason) => self.exited(sprites, number, reason).await,
             Command::End(reply) => {
                 if let Some(machine) = self.machine.take() {

@@ -18,20 +18,33 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use uuid::Uuid;
 
-/// Bytes that the volume's own layers take on the host's disk; the base image is not counted, and layers shared with a fork count here
-/// as well as there.
-pub(crate) fn stored_bytes(dir: &Path, manifest: &Manifest) -> Result<u64> {
-    let mut blocks = 0;
+/// What a volume takes on the host's disk, the base image not counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stored {
+    /// Bytes of all its layers.
+    pub bytes: u64,
+    /// Of these, bytes in layers that forks hold as well.
+    pub shared: u64,
+}
+
+/// Looks at the files of the volume's own layers.
+pub(crate) fn stored(dir: &Path, manifest: &Manifest) -> Result<Stored> {
+    let mut stored = Stored::default();
     for layer in manifest.layers.iter().filter(|layer| !layer.base) {
         for path in [data_path(dir, layer.id), zero_path(dir, layer.id)] {
             match fs::metadata(&path) {
-                Ok(found) => blocks += found.blocks(),
+                Ok(found) => {
+                    let bytes = found.blocks() * 512;
+                    stored.bytes += bytes;
+                    // Forks share layers by hard links.
+                    stored.shared += if found.nlink() > 1 { bytes } else { 0 };
+                }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(Error::io("read", path, error)),
             }
         }
     }
-    Ok(blocks * 512)
+    Ok(stored)
 }
 
 /// What a layer's files say.

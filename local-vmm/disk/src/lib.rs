@@ -21,6 +21,7 @@ mod tests;
 mod tree;
 mod volume;
 
+pub use account::Stored;
 pub use check::{Report, check};
 pub use error::{Error, Result};
 pub use export::{Format, export};

@@ -2,7 +2,7 @@
 //!
 //! None of it needs a volume to be closed, save destroying it. Why reclaiming is safe beside an open volume: `docs/disk.md`.
 
-use crate::account::{self, Content, FOREIGN, Seen, View};
+use crate::account::{self, Content, FOREIGN, Seen, Stored, View};
 use crate::chain;
 use crate::host::{Host, HostFile, RealHost};
 use crate::layer::{self, Head, data_path, zero_path};
@@ -326,9 +326,9 @@ impl Store {
         Ok(Manifest::load(dir)?.head_parent)
     }
 
-    /// Bytes that a volume takes on the host's disk, image not counted.
-    pub fn stored_bytes(&self, dir: &Path) -> Result<u64> {
-        account::stored_bytes(dir, &Manifest::load(dir)?)
+    /// What a volume takes on the host's disk, image not counted.
+    pub fn stored(&self, dir: &Path) -> Result<Stored> {
+        account::stored(dir, &Manifest::load(dir)?)
     }
 
     /// Everything known about the bytes of one volume.

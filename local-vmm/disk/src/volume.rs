@@ -173,11 +173,6 @@ impl Volume {
         locked(&self.manifest).head_parent.clone()
     }
 
-    /// Bytes the volume takes on the host's disk, image not counted.
-    pub fn stored_bytes(&self) -> Result<u64> {
-        crate::account::stored_bytes(&self.dir, &locked(&self.manifest))
-    }
-
     /// Reads into `buffer` from byte `offset` on.
     pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
         self.read_vectored_at(&mut [IoSliceMut::new(buffer)], offset)

@@ -37,7 +37,9 @@ pub(super) fn run(url: Option<&str>, context: Option<String>, theme: Option<Stri
     let outcome = runtime.block_on(run::run(contexts, first, config, themes));
     // Streams never end by themselves.
     runtime.shutdown_timeout(Duration::from_millis(100));
-    outcome?;
+    if let Some(words) = outcome? {
+        println!("{words}");
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -66,6 +66,9 @@ impl Image {
 fn make(store: &ImageStore, config: &Config) -> Outcome {
     let mut bar = Bar { terminal: io::stderr().is_terminal(), last: String::new() };
     let built = store.build(config, |progress| bar.show(&progress), &Cancel::new());
+    if built.is_ok() {
+        bar.show(&Progress { fraction: 1.0, step: "The base image is ready.".into() });
+    }
     bar.end();
     let image = built?;
     println!("{}", image.info.id);

@@ -10,6 +10,8 @@ mod doctor;
 mod image;
 #[cfg(feature = "local")]
 mod server;
+#[cfg(feature = "local")]
+mod stop;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -57,6 +59,9 @@ enum Command {
     /// Tell what this machine can do for sprites, and what to do about what it cannot
     #[cfg(feature = "local")]
     Doctor,
+    /// Stop sprites; without names all of them, and the server
+    #[cfg(feature = "local")]
+    Stop(stop::Stop),
     /// Sprites' disks, while they do not run
     #[cfg(feature = "local")]
     Disk {
@@ -77,6 +82,8 @@ impl Arguments {
             Some(Command::Image { command }) => command.run(),
             #[cfg(feature = "local")]
             Some(Command::Doctor) => doctor::run(),
+            #[cfg(feature = "local")]
+            Some(Command::Stop(stop)) => stop.run(),
             #[cfg(feature = "local")]
             Some(Command::Disk { command }) => command.run(),
             Some(Command::Context { command }) => command.run(),

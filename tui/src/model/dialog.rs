@@ -18,6 +18,10 @@ pub enum Ask {
     Filter,
     /// The number of one of these contexts.
     Context(Vec<String>),
+    /// A deliberate key, to stop this sprite.
+    Stop(String),
+    /// A deliberate key, to undo this sprite's last restore by restoring this checkpoint, made when the clock showed that.
+    Undo(String, String, String),
     /// A deliberate key, to restore this sprite to this checkpoint.
     Restore(String, String),
     /// A deliberate key, to delete this checkpoint of this sprite, which frees so many bytes.
@@ -50,6 +54,8 @@ impl Dialog {
     pub fn key(&self) -> Option<char> {
         match self.ask {
             Ask::Restore(..) => Some('R'),
+            Ask::Undo(..) => Some('U'),
+            Ask::Stop(_) => Some('Z'),
             Ask::Delete(..) => Some('D'),
             _ => None,
         }
@@ -65,6 +71,8 @@ impl Dialog {
             Ask::Filter => "Filter".into(),
             Ask::Context(_) => "Contexts".into(),
             Ask::Restore(name, _) => format!("Restore {name}"),
+            Ask::Undo(name, ..) => format!("Undo the last restore of {name}"),
+            Ask::Stop(name) => format!("Stop {name}"),
             Ask::Delete(_, id, _) => format!("Delete checkpoint {id}"),
         }
     }
@@ -93,6 +101,13 @@ impl Dialog {
             Ask::Restore(name, id) => format!(
                 "The disk of {name} becomes that of {id}; running programs end. What is there now is kept as a checkpoint, so that u \
                  undoes it. Press R to restore."
+            ),
+            Ask::Undo(name, _, time) => format!(
+                "The disk of {name} becomes what it was before the restore at {time}; running programs end. What is there now is kept as \
+                 a checkpoint. Press U to undo the restore."
+            ),
+            Ask::Stop(name) => format!(
+                "Programs and consoles of {name} end; its disk and checkpoints stay. The next use starts it again. Press Z to stop it."
             ),
             Ask::Delete(_, id, bytes) => format!(
                 "{id} can no longer be restored; {} are freed. Press D to delete it.",

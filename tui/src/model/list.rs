@@ -41,6 +41,8 @@ pub struct Row {
     pub recent: VecDeque<UsageSample>,
     /// Bytes on the host's disk.
     pub stored: u64,
+    /// Of these, bytes that forks hold as well.
+    pub shared: u64,
     /// Use so far.
     pub totals: UsageTotals,
 }

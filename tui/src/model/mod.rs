@@ -124,6 +124,8 @@ pub struct Model {
     pub screen: Screen,
     /// Where `back` leads from help and log.
     pub before: Screen,
+    /// Where leaving a console leads: the list or the screen of a sprite.
+    pub under: Screen,
     /// First line shown of a screen of text.
     pub scroll: usize,
     /// The open dialog.
@@ -178,6 +180,7 @@ impl Model {
             filter: String::new(),
             screen: Screen::List,
             before: Screen::List,
+            under: Screen::List,
             scroll: 0,
             dialog: None,
             toasts: VecDeque::new(),
@@ -235,7 +238,7 @@ impl Model {
 
     /// Says something for a while, and keeps it in the log.
     pub fn say(&mut self, weight: Weight, text: impl Into<String>) {
-        let text = clean(&text.into());
+        let text = sentence(&clean(&text.into()));
         self.log.push_back((jiff::Timestamp::now(), weight, text.clone()));
         while self.log.len() > MAX_LOG {
             self.log.pop_front();
@@ -257,4 +260,20 @@ impl Model {
     pub fn console(&mut self, id: u64) -> Option<&mut Tab> {
         self.consoles.iter_mut().find(|tab| tab.id == id)
     }
+}
+
+/// Words that begin a sentence, and are not a sprite's name.
+const BEGINNINGS: [&str; 8] = ["a", "an", "another", "cannot", "it", "no", "the", "there"];
+
+/// The text as a sentence: reasons of failures come without a sentence's marks, for others to put them into one.
+fn sentence(text: &str) -> String {
+    let text = text.trim_end();
+    let mut letters = text.chars();
+    let begins = text.split(' ').next().is_some_and(|word| BEGINNINGS.contains(&word));
+    let first: String = match letters.next() {
+        Some(letter) if begins => letter.to_uppercase().collect(),
+        letter => letter.into_iter().collect(),
+    };
+    let end = if text.ends_with(['.', '!', '?', '…']) { "" } else { "." };
+    format!("{first}{}{end}", letters.as_str())
 }

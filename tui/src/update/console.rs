@@ -5,6 +5,7 @@ use crate::model::{Attachment, Model, Screen, Tab};
 use crate::view::geometry;
 use bytes::Bytes;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseEvent, MouseEventKind};
+use sprites_api::exec::Session;
 use sprites_backend::client::ExecEvent;
 use sprites_console::Console;
 use std::time::Instant;
@@ -45,7 +46,7 @@ pub(super) fn open(model: &mut Model, name: &str, fresh: bool) -> Vec<Effect> {
         terminal: Console::new(rows, cols, SCROLLBACK),
         seen: Instant::now(),
     });
-    model.screen = Screen::Console(id);
+    enter(model, id);
     vec![Effect::OpenConsole { id, name: name.to_owned(), session: None, rows, cols, fresh }]
 }
 
@@ -68,25 +69,67 @@ pub(super) fn show(model: &mut Model, id: u64) -> Vec<Effect> {
     } else {
         None
     };
-    model.screen = Screen::Console(id);
+    enter(model, id);
     let mut effects = resize(model);
     effects.extend(effect);
     effects
 }
 
-/// Back to the sprites; the console stays.
-pub(super) fn leave(model: &mut Model) {
-    if let Screen::Console(id) = model.screen {
-        if let Some(tab) = model.console(id) {
-            tab.seen = Instant::now();
+/// Puts a console on the screen and remembers what it covers.
+fn enter(model: &mut Model, id: u64) {
+    model.under = match model.screen {
+        Screen::Console(_) => model.under,
+        Screen::Help | Screen::Log => model.before,
+        covered => covered,
+    };
+    model.screen = Screen::Console(id);
+}
+
+/// Back to where the console was opened; it stays.
+pub(super) fn leave(model: &mut Model) -> Vec<Effect> {
+    let Screen::Console(id) = model.screen else { return Vec::new() };
+    let mut of = None;
+    if let Some(tab) = model.console(id) {
+        tab.seen = Instant::now();
+        of = Some(tab.sprite.clone());
+    }
+    model.consoles.retain(|tab| {
+        tab.id != id || !matches!(tab.attachment, Attachment::Ended(_) | Attachment::Failed(_))
+    });
+    let opened = model.tree.as_ref().map(|(name, _)| name.clone());
+    match opened.filter(|name| model.under == Screen::Sprite && model.order.contains(name)) {
+        Some(name) => {
+            model.screen = Screen::Sprite;
+            model.selected = Some(name.clone());
+            // What was done in the console shows in the bytes.
+            vec![Effect::LoadTree(name)]
         }
-        if let Some(tab) = model.consoles.iter().find(|tab| tab.id == id) {
-            model.selected = Some(tab.sprite.clone());
+        None => {
+            model.screen = Screen::List;
+            model.selected = of.or(model.selected.take());
+            Vec::new()
         }
-        model.consoles.retain(|tab| {
-            tab.id != id || !matches!(tab.attachment, Attachment::Ended(_) | Attachment::Failed(_))
+    }
+}
+
+/// Sessions of a sprite: those with a terminal that nobody is connected to become consoles, so that what an earlier run of the app or
+/// another program left behind can be seen and entered.
+pub(super) fn found(model: &mut Model, name: &str, sessions: Vec<Session>) {
+    let area = geometry::console(model.size);
+    for session in sessions.into_iter().filter(|session| session.tty && session.attached == 0) {
+        let held = |tab: &Tab| tab.sprite == name && tab.session.as_ref() == Some(&session.id);
+        if model.consoles.len() >= MAX || model.consoles.iter().any(held) {
+            continue;
+        }
+        let id = model.number();
+        model.consoles.push(Tab {
+            id,
+            sprite: name.to_owned(),
+            session: Some(session.id),
+            attachment: Attachment::Detached,
+            terminal: Console::new(area.height, area.width, SCROLLBACK),
+            seen: Instant::now(),
         });
-        model.screen = Screen::List;
     }
 }
 
@@ -135,8 +178,16 @@ pub(super) fn happened(model: &mut Model, id: u64, event: ExecEvent) -> Vec<Effe
     match event {
         ExecEvent::Info(info) => {
             tab.attachment = Attachment::Attached;
-            tab.session = Some(info.session_id);
             let (rows, cols) = tab.terminal.dimensions();
+            let (name, session) = (tab.sprite.clone(), Some(info.session_id));
+            tab.session.clone_from(&session);
+            // It may have been found at the same time as one left behind.
+            model.consoles.retain(|tab| {
+                tab.id == id
+                    || tab.sprite != name
+                    || tab.session != session
+                    || tab.attachment != Attachment::Detached
+            });
             vec![Effect::ConsoleResize(id, rows, cols)]
         }
         ExecEvent::Stdout(bytes) | ExecEvent::Stderr(bytes) => {
@@ -171,7 +222,7 @@ pub(super) fn key(model: &mut Model, id: u64, key: KeyEvent) -> Vec<Effect> {
         (_, KeyModifiers::SHIFT, KeyCode::PageUp) => tab.terminal.scroll(page),
         (_, KeyModifiers::SHIFT, KeyCode::PageDown) => tab.terminal.scroll(-page),
         (Attachment::Detached, ..) => return show(model, id),
-        (Attachment::Ended(_) | Attachment::Failed(_), ..) => leave(model),
+        (Attachment::Ended(_) | Attachment::Failed(_), ..) => return leave(model),
         _ => {
             let bytes = tab.terminal.key(key);
             tab.terminal.scroll_to_bottom();

@@ -102,7 +102,15 @@ fn confirm(model: &mut Model) -> Vec<Effect> {
         }
         Ask::Restore(name, id) => {
             let job = begin(model, format!("Restoring {name} to {id}"));
-            vec![Effect::Restore { job, name, id }]
+            vec![Effect::Restore { job, name, id, undo: false }]
+        }
+        Ask::Undo(name, id, _) => {
+            let job = begin(model, format!("Undoing the last restore of {name}"));
+            vec![Effect::Restore { job, name, id, undo: true }]
+        }
+        Ask::Stop(name) => {
+            let job = begin(model, format!("Stopping {name}"));
+            vec![Effect::Stop { job, name }]
         }
         Ask::Delete(name, id, _) => {
             let job = begin(model, format!("Deleting checkpoint {id}"));

@@ -10,6 +10,7 @@ use crossterm::event::{
 };
 use sprites_api::checkpoint::CURRENT;
 use sprites_api::extension::{BuildLine, TreeNode};
+use sprites_api::sprite::Status;
 
 /// Lines the wheel moves.
 const WHEEL: isize = 3;
@@ -42,8 +43,7 @@ fn pressed(model: &mut Model, key: KeyEvent) -> Vec<Effect> {
     }
     if let Screen::Console(id) = model.screen {
         if is_leave(key) {
-            console::leave(model);
-            return Vec::new();
+            return console::leave(model);
         }
         return console::key(model, id, key);
     }
@@ -154,6 +154,13 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         (Action::Detach, Some(name)) => console::detach(model, &name),
         (Action::Checkpoint, Some(name)) => ask(model, Ask::Checkpoint(name), ""),
         (Action::Destroy, Some(name)) => ask(model, Ask::Destroy(name), ""),
+        (Action::Stop, Some(name)) => {
+            if model.current().is_some_and(|row| row.sprite.status == Status::Cold) {
+                model.say(crate::model::Weight::Good, format!("{name} is stopped already."));
+                return Vec::new();
+            }
+            ask(model, Ask::Stop(name), "")
+        }
         (Action::Fork, Some(name)) => {
             let from = chosen(model).map(|node| node.id.clone());
             ask(model, Ask::Fork(name, from), "")
@@ -163,7 +170,7 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
             None => pick_first(model),
         },
         (Action::Undo, Some(name)) => match undo(model) {
-            Some(id) => ask(model, Ask::Restore(name, id), ""),
+            Some((id, time)) => ask(model, Ask::Undo(name, id, time), ""),
             None => {
                 model.say(crate::model::Weight::Bad, "There is no restore to undo.");
                 Vec::new()
@@ -193,9 +200,13 @@ fn chosen(model: &Model) -> Option<&TreeNode> {
     nodes(model)?.iter().find(|node| node.id == *id)
 }
 
-/// The newest checkpoint that a restore made of what it replaced.
-fn undo(model: &Model) -> Option<String> {
-    nodes(model)?.iter().rev().find(|node| node.id.starts_with("pre-restore-")).map(|node| node.id.clone())
+/// The newest checkpoint that a restore made of what it replaced, and when that was, for people.
+fn undo(model: &Model) -> Option<(String, String)> {
+    let made = |node: &&TreeNode| node.id.starts_with("pre-restore-");
+    let node = nodes(model)?.iter().filter(made).max_by_key(|node| node.create_time.as_micros())?;
+    let time = jiff::Timestamp::from_microsecond(node.create_time.as_micros()).unwrap_or_default();
+    let shown = time.to_zoned(jiff::tz::TimeZone::system()).strftime("%H:%M:%S on %F").to_string();
+    Some((node.id.clone(), shown))
 }
 
 fn nodes(model: &Model) -> Option<&[TreeNode]> {

@@ -7,6 +7,7 @@ mod input;
 use crate::model::{Column, History, Load, Model, Row, Screen, Weight, ZOOMS};
 use bytes::Bytes;
 use crossterm::event::Event as Terminal;
+use sprites_api::exec::Session;
 use sprites_api::extension::{BuildLine, Images, Tree, UsageHistory, UsageLine, Version};
 use sprites_api::sprite::{Sprite, Status, WatchLine};
 use sprites_backend::client::ExecEvent;
@@ -14,6 +15,8 @@ use std::time::{Duration, Instant};
 
 /// A console that nobody looked at for this long detaches: attached it would keep its sprite awake.
 pub const UNSEEN: Duration = Duration::from_secs(60);
+/// Most sprites whose sessions are looked at when the app starts.
+const MAX_LOOKED: usize = 50;
 /// Most samples of a graph; far more than any screen has columns.
 const MAX_SAMPLES: usize = 2000;
 
@@ -46,6 +49,8 @@ pub enum Event {
     History(String, u64, Result<UsageHistory, String>),
     /// A job ended: what to say, and of which sprite to ask anew.
     Done(u64, Result<String, String>, Option<String>),
+    /// Sessions that run in a sprite.
+    Sessions(String, Vec<Session>),
     /// Something happened in a console.
     Console(u64, ExecEvent),
     /// A console could not be connected.
@@ -61,6 +66,7 @@ pub enum Effect {
     LoadTree(String),
     LoadHistory(String, u64),
     LoadImages,
+    LoadSessions(String),
     BuildImage,
     Create {
         job: u64,
@@ -79,6 +85,11 @@ pub enum Effect {
         job: u64,
         name: String,
         id: String,
+        undo: bool,
+    },
+    Stop {
+        job: u64,
+        name: String,
     },
     DeleteCheckpoint {
         job: u64,
@@ -118,20 +129,28 @@ pub fn update(model: &mut Model, event: Event) -> Vec<Effect> {
             console::detach_unseen(model, now)
         }
         Event::Sprites(Ok(sprites)) => {
+            let first = !matches!(model.sprites, Load::Ready(_));
             let mut rows: std::collections::BTreeMap<String, Row> =
                 sprites.into_iter().map(|sprite| (sprite.name.clone(), Row::new(sprite))).collect();
             if let Load::Ready(before) = &mut model.sprites {
                 for (name, row) in &mut rows {
                     if let Some(known) = before.remove(name) {
                         row.recent = known.recent;
-                        row.stored = known.stored;
+                        (row.stored, row.shared) = (known.stored, known.shared);
                         row.totals = known.totals;
                     }
                 }
             }
+            let awake = |row: &&Row| row.sprite.status == Status::Running;
+            let awake = rows.values().filter(awake).map(|row| row.sprite.name.clone()).take(MAX_LOOKED);
+            let looked = if first && model.here.local {
+                awake.map(Effect::LoadSessions).collect()
+            } else {
+                Vec::new()
+            };
             model.sprites = Load::Ready(rows);
             model.arrange();
-            Vec::new()
+            looked
         }
         Event::Sprites(Err(why)) => {
             if !matches!(model.sprites, Load::Ready(_)) {
@@ -234,6 +253,10 @@ pub fn update(model: &mut Model, event: Event) -> Vec<Effect> {
             }
             effects
         }
+        Event::Sessions(name, sessions) => {
+            console::found(model, &name, sessions);
+            Vec::new()
+        }
         Event::Console(id, event) => console::happened(model, id, event),
         Event::ConsoleFailed(id, why) => {
             if let Some(tab) = model.console(id) {
@@ -249,7 +272,7 @@ pub fn update(model: &mut Model, event: Event) -> Vec<Effect> {
 fn used(model: &mut Model, line: UsageLine) -> Vec<Effect> {
     let Load::Ready(sprites) = &mut model.sprites else { return Vec::new() };
     let Some(row) = sprites.get_mut(&line.name) else { return Vec::new() };
-    row.stored = line.stored_bytes;
+    (row.stored, row.shared) = (line.stored_bytes, line.shared_bytes);
     row.totals = line.totals;
     model.stale_order |= matches!(model.sort, Column::Cpu | Column::Memory | Column::Storage | Column::Cost);
     let Some(sample) = line.sample else { return Vec::new() };
@@ -283,8 +306,10 @@ fn watched(model: &mut Model, line: WatchLine) -> Vec<Effect> {
                 row.recent.clear();
             }
             model.arrange();
-            // A reason for the change may have come with it.
-            vec![Effect::LoadSprite(name)]
+            // A reason for the change may have come with it, and what it ran when it fell asleep is to be seen again.
+            let woken = model.here.local && status == Status::Running;
+            let sessions = woken.then(|| Effect::LoadSessions(name.clone()));
+            std::iter::once(Effect::LoadSprite(name)).chain(sessions).collect()
         }
         _ => vec![Effect::LoadSprite(name)],
     }

@@ -12,13 +12,13 @@ use sprites_backend::client::clean;
 
 pub(super) fn draw(model: &Model, frame: &mut Frame<'_>, body: Rect, id: u64) {
     let colors = model.colors();
-    let Some(tab) = model.consoles.iter().find(|tab| tab.id == id) else { return };
+    let Some((place, tab)) = model.consoles.iter().enumerate().find(|(_, tab)| tab.id == id) else { return };
     let title =
         tab.terminal.title().map(|title| format!(" {} ", number::cut(&clean(title), 50))).unwrap_or_default();
     let mut block = Block::bordered()
         .border_style(colors.accent())
         .title(Line::from(vec![
-            Span::styled(format!(" {} ", tab.sprite), colors.accent()),
+            Span::styled(format!(" {} {} ", place + 1, tab.sprite), colors.accent()),
             Span::styled(title, colors.dim()),
         ]))
         .title(
@@ -45,10 +45,9 @@ pub(super) fn draw(model: &Model, frame: &mut Frame<'_>, body: Rect, id: u64) {
         Attachment::Failed(why) => Some((format!(" {why} "), colors.bad())),
     };
     if let Some((words, style)) = told {
-        let place = Rect::new(inside.x, inside.bottom() - 1, inside.width, 1);
-        frame.render_widget(Clear, place);
-        frame
-            .render_widget(Paragraph::new(number::cut(&words, usize::from(place.width))).style(style), place);
+        let line = Rect::new(inside.x, inside.bottom() - 1, inside.width, 1);
+        frame.render_widget(Clear, line);
+        frame.render_widget(Paragraph::new(number::cut(&words, usize::from(line.width))).style(style), line);
     } else if let Some((x, y)) = tab.terminal.cursor() {
         frame.set_cursor_position(Position::new(inside.x + x, inside.y + y));
     }

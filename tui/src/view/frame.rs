@@ -8,55 +8,88 @@ use ratatui::Frame;
 use ratatui::layout::{Alignment, Position, Rect};
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, Clear, Paragraph, Wrap};
+use ratatui::widgets::{Block, Clear, Padding, Paragraph, Wrap};
 use sprites_api::sprite::Status;
 use sprites_backend::client::clean;
 use unicode_width::UnicodeWidthStr;
 
-/// From this width on the header tells everything.
-const WIDE: u16 = 100;
+/// Consoles that are reached by a digit.
+const TABS: usize = 9;
 
-/// Where, how many, how much; consoles on the right.
+/// Where, how many, how much; consoles on the right. What matters less goes first where there is little room; the price never does.
 pub(super) fn header(model: &Model, frame: &mut Frame<'_>, area: Rect) {
+    let room = usize::from(area.width);
+    // Names of consoles are cut before words of the header go, and go when it has no more to give.
+    let choices = (0..=LEAST_TOLD).flat_map(|told| [(told, 14), (told, 8)]).chain([(LEAST_TOLD, 0)]);
+    let fitting = choices
+        .map(|(told, name)| (summary(model, area.width, told), tabs(model, name)))
+        .find(|(left, right)| left.width() + right.width() < room);
+    let (left, right) = fitting.unwrap_or_else(|| (summary(model, area.width, LEAST_TOLD), tabs(model, 0)));
+    let width = u16::try_from(right.width()).unwrap_or(u16::MAX).min(area.width);
+    frame.render_widget(left, area);
+    frame.render_widget(right, Rect::new(area.right() - width, area.y, width, 1));
+}
+
+/// The shortest form of [`summary`].
+const LEAST_TOLD: usize = 4;
+
+/// All there is in one line: with 0 everything, up to [`LEAST_TOLD`] less and less.
+fn summary(model: &Model, width: u16, less: usize) -> Line<'static> {
     let colors = model.colors();
-    let mut left = vec![Span::styled(" sprites ", colors.accent())];
-    // Where it is goes without saying on this machine; there is not always room for it.
-    if !model.here.local || area.width >= WIDE {
+    let mut line = vec![Span::styled(" sprites", colors.accent())];
+    // Where it is goes without saying on this machine.
+    if less < 4 && (!model.here.local || less == 0) {
         let place = if model.contexts.len() > 1 {
             format!("{} · {}", model.here.context, model.here.endpoint)
         } else {
             model.here.endpoint.clone()
         };
-        left.push(Span::styled(number::cut(&place, usize::from(area.width / 3)), colors.dim()));
+        line.push(Span::styled(format!("  {}", number::cut(&place, usize::from(width / 3))), colors.dim()));
     }
-    if model.emulated {
-        left.push(Span::styled(" · emulated CPU", colors.warn()));
+    if model.emulated && less < 2 {
+        line.push(Span::styled("  emulated CPU", colors.warn()));
     }
-    if let Load::Ready(sprites) = &model.sprites {
-        let count = |status: Status| sprites.values().filter(|row| row.sprite.status == status).count();
-        let cost: f64 = sprites.values().map(|row| row.totals.cost_usd).sum();
-        left.push(Span::raw("   "));
-        left.push(Span::styled(format!("● {} running", count(Status::Running)), colors.good()));
-        left.push(Span::styled(format!("  ◐ {} warm", count(Status::Warm)), colors.warn()));
-        left.push(Span::styled(format!("  ○ {} cold", count(Status::Cold)), colors.dim()));
-        left.push(Span::raw(format!("   {} so far", number::dollars(cost))));
+    let Load::Ready(sprites) = &model.sprites else { return Line::from(line) };
+    let cost: f64 = sprites.values().map(|row| row.totals.cost_usd).sum();
+    let states = [
+        (Status::Running, "●", colors.good()),
+        (Status::Warm, "◐", colors.warn()),
+        (Status::Cold, "○", colors.dim()),
+    ];
+    line.push(Span::raw(" "));
+    for (status, mark, style) in states {
+        let count = sprites.values().filter(|row| row.sprite.status == status).count();
+        let words = if less < 3 {
+            format!("  {mark} {count} {}", status.as_str())
+        } else {
+            format!(" {mark}{count}")
+        };
+        line.push(Span::styled(words, style));
     }
-    frame.render_widget(Line::from(left), area);
-    let mut tabs = Vec::new();
-    for (index, tab) in model.consoles.iter().enumerate().take(9) {
+    let words = if less < 3 { "   so far " } else { "  " };
+    line.push(Span::styled(words, colors.dim()));
+    line.push(Span::raw(number::dollars(cost)));
+    Line::from(line)
+}
+
+/// The consoles with their numbers, their names cut to a width; those in brackets are detached.
+fn tabs(model: &Model, name: usize) -> Line<'static> {
+    let colors = model.colors();
+    let mut spans = Vec::new();
+    for (index, tab) in model.consoles.iter().enumerate().take(TABS) {
         let here = model.screen == Screen::Console(tab.id);
         let style = if here { colors.accent().add_modifier(Modifier::REVERSED) } else { colors.dim() };
-        let mark = if tab.attachment == Attachment::Attached { "" } else { "·" };
-        tabs.push(Span::styled(format!(" {}{} {} ", index + 1, mark, number::cut(&tab.sprite, 14)), style));
+        let shown = match (number::cut(&tab.sprite, name), &tab.attachment) {
+            (name, Attachment::Detached) => format!("({name})"),
+            (name, _) => name,
+        };
+        let words = if name == 0 { format!(" {} ", index + 1) } else { format!(" {} {shown} ", index + 1) };
+        spans.push(Span::styled(words, style));
     }
-    if !tabs.is_empty() {
-        let line = Line::from(tabs);
-        let width = u16::try_from(line.width()).unwrap_or(u16::MAX).min(area.width);
-        let place = Rect::new(area.right() - width, area.y, width, 1);
-        frame.render_widget(Clear, place);
-        frame.render_widget(Block::new().style(colors.base()), place);
-        frame.render_widget(line, place);
+    if model.consoles.len() > TABS {
+        spans.push(Span::styled(format!(" +{} ", model.consoles.len() - TABS), colors.dim()));
     }
+    Line::from(spans)
 }
 
 /// Work under way, else the keys of the present screen.
@@ -94,67 +127,89 @@ pub(super) fn footer(model: &Model, frame: &mut Frame<'_>, area: Rect) {
 fn hints(model: &Model, width: u16) -> Line<'static> {
     use Action as A;
     let colors = model.colors();
-    let wanted: &[A] = match model.screen {
-        Screen::List if model.has_image == Some(false) => &[A::BuildImage, A::Help, A::Quit],
-        Screen::List if model.order.is_empty() => &[A::New, A::Help, A::Quit],
-        Screen::List => {
-            &[A::Open, A::Console, A::New, A::Checkpoint, A::Fork, A::Destroy, A::Filter, A::Help, A::Quit]
-        }
-        Screen::Sprite => &[
-            A::Back,
-            A::Console,
-            A::Checkpoint,
-            A::Restore,
-            A::Undo,
-            A::Fork,
-            A::DeleteCheckpoint,
-            A::ZoomOut,
-            A::Help,
-        ],
-        _ => &[A::Back, A::Quit],
+    // In the order they are shown, and in the order they go where there is little room.
+    let (wanted, spare): (&[A], &[A]) = match model.screen {
+        Screen::List if model.has_image == Some(false) => (&[A::BuildImage, A::Help, A::Quit], &[]),
+        Screen::List if model.order.is_empty() => (&[A::New, A::Help, A::Quit], &[]),
+        Screen::List => (
+            &[
+                A::Open,
+                A::Console,
+                A::New,
+                A::Checkpoint,
+                A::Fork,
+                A::Stop,
+                A::Destroy,
+                A::Filter,
+                A::Help,
+                A::Quit,
+            ],
+            &[A::Stop, A::Fork, A::Filter, A::Destroy, A::Checkpoint],
+        ),
+        Screen::Sprite => (
+            &[
+                A::Back,
+                A::Console,
+                A::Checkpoint,
+                A::Restore,
+                A::Undo,
+                A::Fork,
+                A::DeleteCheckpoint,
+                A::Stop,
+                A::ZoomOut,
+                A::Help,
+                A::Quit,
+            ],
+            &[A::ZoomOut, A::Stop, A::Fork, A::Quit, A::DeleteCheckpoint, A::Console],
+        ),
+        _ => (&[A::Back, A::Quit], &[]),
     };
     let width_of =
-        |action: Action| model.keys.name(action).map_or(0, |key| key.width() + action.hint().width() + 4);
-    // Help is the last to go: it leads to all the others.
-    let kept = wanted.iter().copied().find(|action| *action == A::Help);
-    let mut room = usize::from(width).saturating_sub(1 + kept.map_or(0, width_of));
-    let mut shown = Vec::new();
-    for action in wanted.iter().copied().filter(|action| Some(*action) != kept) {
-        let more = width_of(action);
-        if more > room {
+        |action: &Action| model.keys.name(*action).map_or(0, |key| key.width() + action.hint().width() + 3);
+    let mut shown = wanted.to_vec();
+    for action in spare {
+        if shown.iter().map(width_of).sum::<usize>() <= usize::from(width) {
             break;
         }
-        room -= more;
-        shown.push(action);
+        shown.retain(|kept| kept != action);
     }
     let mut spans = Vec::new();
-    for action in shown.into_iter().chain(kept) {
+    for action in shown {
         let Some(key) = model.keys.name(action) else { continue };
         spans.push(Span::styled(format!(" {key}"), colors.accent()));
-        spans.push(Span::styled(format!(" {}  ", action.hint()), colors.dim()));
+        spans.push(Span::styled(format!(" {} ", action.hint()), colors.dim()));
     }
     Line::from(spans)
 }
 
-/// Short messages in the lower right corner.
+/// Short messages in the lower right corner, as small as they can be: what they cover is being looked at.
 pub(super) fn toasts(model: &Model, frame: &mut Frame<'_>, body: Rect) {
     let colors = model.colors();
+    let most = usize::from(body.width) * 2 / 3;
     let mut bottom = body.bottom();
     for toast in model.toasts.iter().rev() {
-        let width = (toast.text.width() + 4).min(usize::from(body.width) * 2 / 3).max(20);
-        let lines = toast.text.width().div_ceil(width - 4).clamp(1, 4) as u16;
-        if bottom < body.y + lines + 2 {
+        let (style, mark) = match toast.weight {
+            Weight::Good => (colors.good(), "✓"),
+            Weight::Bad => (colors.bad(), "!"),
+        };
+        let text = format!("{mark} {}", toast.text);
+        let width = text.width().min(most);
+        // Words do not fill every line to its end.
+        let lines =
+            if text.width() <= most { 1 } else { (text.width() * 9 / 8).div_ceil(width).clamp(2, 4) as u16 };
+        if bottom < body.y + lines {
             return;
         }
-        let width = width as u16;
-        let place = Rect::new(body.right() - width, bottom - lines - 2, width, lines + 2);
-        let (style, mark) = match toast.weight {
-            Weight::Good => (colors.good(), " ✓ "),
-            Weight::Bad => (colors.bad(), " ! "),
-        };
+        let width = width as u16 + 2;
+        let place = Rect::new(body.right() - width, bottom - lines, width, lines);
         frame.render_widget(Clear, place);
-        let block = Block::bordered().border_style(style).title(mark).style(colors.base());
-        frame.render_widget(Paragraph::new(toast.text.clone()).wrap(Wrap { trim: true }).block(block), place);
+        let style = colors.base().patch(style).add_modifier(Modifier::REVERSED);
+        frame.render_widget(
+            Paragraph::new(text)
+                .wrap(Wrap { trim: true })
+                .block(Block::new().padding(Padding::horizontal(1)).style(style)),
+            place,
+        );
         bottom = place.y;
     }
 }

@@ -86,7 +86,7 @@ pub(super) fn draw(model: &Model, frame: &mut Frame<'_>, body: Rect) {
                 let row = line(model, sprites.get(name)?, now, inside.width);
                 Some(if index == chosen { row.style(colors.selection()) } else { row })
             });
-            let table = Table::new(rows, widths(inside.width))
+            let table = Table::new(rows, widths(inside.width).into_iter().map(Constraint::Length))
                 .header(head(model, inside.width))
                 .column_spacing(1)
                 .block(block);
@@ -108,19 +108,20 @@ fn columns(width: u16) -> Vec<Column> {
     columns
 }
 
-fn widths(width: u16) -> Vec<Constraint> {
+/// Cells of each column; the name takes what the others leave.
+fn widths(width: u16) -> Vec<u16> {
     let spark = width >= 96;
-    columns(width)
-        .into_iter()
-        .map(|column| match column {
-            Column::Name => Constraint::Min(14),
-            Column::State => Constraint::Length(9),
-            Column::Cpu => Constraint::Length(if spark { 7 + SPARK as u16 } else { 7 }),
-            Column::Memory | Column::Storage => Constraint::Length(9),
-            Column::Cost => Constraint::Length(9),
-            Column::Age => Constraint::Length(5),
-        })
-        .collect()
+    let fixed = |column: Column| match column {
+        Column::Name => 0,
+        Column::State | Column::Memory | Column::Storage | Column::Cost => 9,
+        Column::Cpu if spark => 7 + SPARK as u16,
+        Column::Cpu => 7,
+        Column::Age => 5,
+    };
+    let columns = columns(width);
+    let taken = columns.iter().map(|column| fixed(*column) + 1).sum::<u16>() - 1;
+    let name = width.saturating_sub(taken).max(8);
+    columns.into_iter().map(|column| if column == Column::Name { name } else { fixed(column) }).collect()
 }
 
 fn head(model: &Model, width: u16) -> Cells<'static> {
@@ -153,9 +154,10 @@ fn align(column: Column) -> Alignment {
 
 fn line(model: &Model, row: &Row, now: jiff::Timestamp, width: u16) -> Cells<'static> {
     let colors = model.colors();
+    let name = widths(width).first().copied().unwrap_or_default();
     let cells = columns(width).into_iter().map(|column| {
         let content = match column {
-            Column::Name => Line::from(number::cut(&row.sprite.name, 57)),
+            Column::Name => Line::from(number::cut(&row.sprite.name, usize::from(name))),
             Column::State => state(model, row),
             Column::Cpu => {
                 let text = row.now().map(|now| format!("{:>6} ", number::cpus(now.cpus))).unwrap_or_default();

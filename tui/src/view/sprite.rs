@@ -13,6 +13,7 @@ use sprites_api::checkpoint::CURRENT;
 use sprites_api::extension::{Tree, TreeNode, UsageSample};
 use sprites_backend::client::clean;
 use std::collections::HashMap;
+use unicode_width::UnicodeWidthStr;
 
 pub(super) fn draw(model: &Model, frame: &mut Frame<'_>, body: Rect) {
     let [facts_area, graphs_area, tree_area] = geometry::sprite(body);
@@ -34,11 +35,16 @@ fn facts(model: &Model, frame: &mut Frame<'_>, area: Rect, row: &Row) {
     for label in &row.sprite.labels {
         first.push(Span::styled(format!("  #{label}"), colors.dim()));
     }
-    let hours = row.totals.running_seconds / 3600.0;
+    let shared = match row.shared {
+        0 => String::new(),
+        bytes => format!(", {} with forks", number::bytes(bytes)),
+    };
     let second = format!(
-        " {} stored   {} so far   awake {hours:.2} h   {:.3} CPU-h   {:.3} GB-h memory",
+        " {} stored{}   {} so far   awake {}   {:.3} CPU-h   {:.3} GB-h memory",
         number::bytes(row.stored),
+        shared,
         number::dollars(row.totals.cost_usd),
+        number::length(row.totals.running_seconds),
         row.totals.cpu_hours,
         row.totals.memory_gb_hours
     );
@@ -77,7 +83,7 @@ pub(super) fn graphs(
         frame,
         parts[0],
         "cpu",
-        latest.map(|now| number::cpus(now.cpus)),
+        &latest.map(|now| vec![number::cpus(now.cpus)]).unwrap_or_default(),
         colors.cpu,
         &cpu,
         100.0,
@@ -85,19 +91,40 @@ pub(super) fn graphs(
         |value| format!("{value:.0}%"),
     );
     let memory = points(|sample| sample.memory_bytes as f64);
-    let text = latest.map(|now| format!("{}, {} processes", number::bytes(now.memory_bytes), now.processes));
-    graph(model, frame, parts[1], "memory", text, colors.memory, &memory, 64e6, span, |value| {
-        number::bytes(value as u64)
+    let text = latest.map(|now| match now.processes {
+        0 => vec!["no program runs".to_owned()],
+        many => vec![number::bytes(now.memory_bytes), number::count(many, "process", "processes")],
     });
+    graph(
+        model,
+        frame,
+        parts[1],
+        "memory",
+        &text.unwrap_or_default(),
+        colors.memory,
+        &memory,
+        50e6,
+        span,
+        |value| number::bytes(value as u64).replace(".0 ", " "),
+    );
     let cost =
         points(|sample| if sample.seconds > 0.0 { sample.cost_usd / sample.seconds * 3600.0 } else { 0.0 });
     let text = cost
         .last()
         .filter(|_| latest.is_some())
-        .map(|(_, rate)| format!("{} an hour", number::dollars(*rate)));
-    graph(model, frame, parts[2], "cost", text, colors.cost, &cost, 0.02, span, |value| {
-        number::dollars(value)
-    });
+        .map(|(_, rate)| vec![format!("{} an hour", number::dollars(*rate))]);
+    graph(
+        model,
+        frame,
+        parts[2],
+        "cost",
+        &text.unwrap_or_default(),
+        colors.cost,
+        &cost,
+        0.02,
+        span,
+        number::dollars,
+    );
 }
 
 #[allow(clippy::too_many_arguments, reason = "a graph has that many parts")]
@@ -106,7 +133,7 @@ fn graph(
     frame: &mut Frame<'_>,
     area: Rect,
     title: &str,
-    value: Option<String>,
+    facts: &[String],
     color: Option<Color>,
     points: &[(f64, f64)],
     least: f64,
@@ -115,12 +142,22 @@ fn graph(
 ) {
     let colors = model.colors();
     let mut heading = vec![Span::styled(format!(" {title} "), colors.accent())];
-    if let Some(value) = value {
-        let room = usize::from(area.width.saturating_sub(title.len() as u16 + 6));
-        heading.push(Span::styled(format!("{} ", number::cut(&value, room)), colors.base()));
+    // Those that there is room for.
+    let mut room = usize::from(area.width).saturating_sub(title.len() + 5);
+    for (index, fact) in facts.iter().enumerate() {
+        if index > 0 && fact.width() + 1 > room {
+            break;
+        }
+        let fact = number::cut(fact, room);
+        room = room.saturating_sub(fact.width() + 2);
+        let comma = if index > 0 { ", " } else { "" };
+        heading.push(Span::styled(format!("{comma}{fact}"), colors.base()));
+    }
+    if !facts.is_empty() {
+        heading.push(Span::raw(" "));
     }
     let block = Block::bordered().border_style(colors.border()).title(Line::from(heading));
-    let most = points.iter().map(|(_, value)| *value).fold(least, f64::max) * 1.05;
+    let most = number::round_up(points.iter().map(|(_, value)| *value).fold(least, f64::max));
     if points.is_empty() {
         let inside = geometry::inner(area);
         frame.render_widget(block, area);
@@ -166,8 +203,11 @@ fn tree(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     let first = geometry::window(tree.nodes.len(), height, chosen);
     let depths = depths(tree);
     let now = jiff::Timestamp::now();
+    let id = (inside.width / 3).clamp(16, 44);
+    let comment = usize::from(inside.width.saturating_sub(id + 12 + 6 + 3));
     let rows = tree.nodes.iter().enumerate().skip(first).take(height).map(|(index, node)| {
-        let row = line(model, node, depths.get(node.id.as_str()).copied().unwrap_or(0), now);
+        let depth = depths.get(node.id.as_str()).copied().unwrap_or(0);
+        let row = line(model, node, depth, now, (usize::from(id), comment));
         if index == chosen { row.style(colors.selection()) } else { row }
     });
     let head = Cells::new([
@@ -177,12 +217,18 @@ fn tree(model: &Model, frame: &mut Frame<'_>, area: Rect) {
         Cell::from(Line::from("age").alignment(Alignment::Right)),
     ])
     .style(colors.dim());
-    let id = (inside.width / 3).clamp(16, 44);
     let widths = [Constraint::Length(id), Constraint::Min(10), Constraint::Length(12), Constraint::Length(6)];
     frame.render_widget(Table::new(rows, widths).header(head).block(block), area);
 }
 
-fn line(model: &Model, node: &TreeNode, depth: usize, now: jiff::Timestamp) -> Cells<'static> {
+/// A checkpoint, its id and its comment in that many cells.
+fn line(
+    model: &Model,
+    node: &TreeNode,
+    depth: usize,
+    now: jiff::Timestamp,
+    (width, room): (usize, usize),
+) -> Cells<'static> {
     let colors = model.colors();
     let current = node.id == CURRENT;
     let branch = if depth == 0 { String::new() } else { format!("{}└ ", "  ".repeat((depth - 1).min(6))) };
@@ -195,11 +241,19 @@ fn line(model: &Model, node: &TreeNode, depth: usize, now: jiff::Timestamp) -> C
         Style::new()
     };
     let comment = node.comment.as_deref().map(clean).unwrap_or_default();
-    let words = if current { "the live disk".to_owned() } else { comment };
+    let words = match &node.parent {
+        _ if !current => comment,
+        Some(parent) => format!("the live disk, from {}", clean(parent)),
+        None => "the live disk".to_owned(),
+    };
+    let name = number::cut(&clean(&node.id), width.saturating_sub(branch.width() + mark.width()));
     let age = if current { "now".to_owned() } else { number::age(node.create_time, now) };
     Cells::new([
-        Cell::from(Line::styled(format!("{branch}{mark}{}", clean(&node.id)), style)),
-        Cell::from(Line::styled(words, if current || node.is_auto { colors.dim() } else { Style::new() })),
+        Cell::from(Line::styled(format!("{branch}{mark}{name}"), style)),
+        Cell::from(Line::styled(
+            number::cut(&words, room),
+            if current || node.is_auto { colors.dim() } else { Style::new() },
+        )),
         Cell::from(Line::from(number::bytes(node.exclusive_bytes)).alignment(Alignment::Right)),
         Cell::from(Line::from(age).alignment(Alignment::Right)),
     ])

@@ -14,37 +14,40 @@ use strum::IntoEnumIterator;
 pub(super) fn help(model: &Model, frame: &mut Frame<'_>, body: Rect) {
     let colors = model.colors();
     let mut lines = Vec::new();
-    let mut sections = vec![
-        ("Sprites", vec![Place::List]),
-        ("One sprite", vec![Place::Sprite]),
-        ("Both", vec![Place::Either]),
-        ("Everywhere", vec![Place::Everywhere]),
-    ];
-    if model.before == Screen::Sprite {
-        sections.swap(0, 1);
-    }
+    let list = ("In the list of sprites", [Place::List, Place::Either]);
+    let sprite = ("On the screen of a sprite", [Place::Sprite, Place::Either]);
+    let everywhere = ("Everywhere", [Place::Everywhere, Place::Everywhere]);
+    let (here, there) = if model.before == Screen::Sprite { (sprite, list) } else { (list, sprite) };
+    // What is possible in both is told once, where one is.
+    let sections = [here, everywhere, (there.0, [there.1[0]; 2])];
+    let entry = |keys: &str, about: &'static str| {
+        Line::from(vec![Span::styled(format!("  {keys:<14} "), colors.good()), Span::raw(about)])
+    };
     for (title, places) in sections {
         lines.push(Line::styled(title, colors.accent()));
         for action in Action::iter().filter(|action| places.contains(&action.place())) {
             let keys = model.keys.names(action);
-            if keys.is_empty() {
-                continue;
+            if !keys.is_empty() {
+                lines.push(entry(&keys, action.about()));
             }
-            lines.push(Line::from(vec![
-                Span::styled(format!("  {keys:<16} "), colors.good()),
-                Span::raw(action.about()),
-            ]));
         }
         lines.push(Line::default());
     }
     lines.push(Line::styled("Consoles", colors.accent()));
-    for (keys, about) in [
-        (LEAVE_NAME, "leave; the program goes on. All other keys go to the program"),
-        ("1 … 9", "outside of consoles: look at that console"),
-        ("shift-pageup", "scroll back; so does the wheel, unless the program wants it"),
-    ] {
-        lines.push(Line::from(vec![Span::styled(format!("  {keys:<16} "), colors.good()), Span::raw(about)]));
-    }
+    lines.extend([
+        entry(LEAVE_NAME, "leave; all other keys go to the program, which goes on"),
+        entry("1 … 9", "outside of consoles: look at that console"),
+        entry("shift-pageup", "scroll back; so does the wheel, unless a program wants it"),
+        entry("(name)", "above: detached; looking at it attaches it again"),
+    ]);
+    lines.push(Line::default());
+    lines.push(Line::styled("Figures", colors.accent()));
+    lines.extend([
+        entry("memory", "what programs in the sprite use, without its own kernel"),
+        entry("stored", "its disk and checkpoints, as they lie on this machine"),
+        entry("only its own", "what deleting the checkpoint would free"),
+        entry("warm, cold", "asleep in memory; not running. Neither uses CPU"),
+    ]);
     page(model, frame, body, " help ", lines, model.scroll);
 }
 
