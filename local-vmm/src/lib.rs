@@ -8,10 +8,12 @@ pub mod emulated;
 pub mod initramfs;
 pub mod kvm;
 pub mod machine;
+mod monitor;
 mod spec;
 
-pub use machine::control::{CheckpointDone, Kind, MachineStatus, State};
+pub use machine::control::{CheckpointDone, MachineStatus, State};
 pub use machine::handle::{ExitReason, HandleError, MachineHandle};
+pub use monitor::{End, Kind, Monitor, MonitorError};
 pub use spec::{MachineSpec, SpecError};
 
 /// A guest's memory.

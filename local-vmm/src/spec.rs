@@ -1,5 +1,6 @@
 //! What a machine consists of: written by the server, checked by the machine process.
 
+use crate::Kind;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;
@@ -20,6 +21,8 @@ const MAX_SOCKET_PATH: usize = 107;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MachineSpec {
+    /// What runs it.
+    pub kind: Kind,
     /// The sprite's id.
     pub id: String,
     /// The sprite's name; its host name inside.
@@ -30,7 +33,7 @@ pub struct MachineSpec {
     pub cpus: u32,
     /// Memory in MiB.
     pub memory_mb: u32,
-    /// Linux kernel (bzImage).
+    /// Linux kernel: a bzImage, or on KVM the kernel that was packed in one.
     pub kernel: PathBuf,
     /// First part of the initramfs: the kernel modules.
     pub modules: PathBuf,
@@ -148,6 +151,7 @@ mod tests {
 
     fn good() -> MachineSpec {
         MachineSpec {
+            kind: Kind::Emulated,
             id: "sprite-1".into(),
             name: "box".into(),
             url: "http://box.localhost:1/".into(),

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Rig, exe, sh};
-use local_vmm::{ExitReason, HandleError, MachineHandle, State};
+use local_vmm::{ExitReason, HandleError, Kind, MachineHandle, MachineStatus, State};
 use std::time::Duration;
 use vmm_disk::{Volume, check};
 
@@ -60,7 +60,7 @@ async fn a_life() {
     let pid = pid.trim();
     assert_eq!(sh(&handle, &format!("kill {pid}; while [ -e /proc/{pid} ]; do sleep 0.01; done")).await.1, 0);
 
-    walls(status.pid);
+    walls(&status);
 
     // A second process must not run on the same disk, and finds so.
     let second = MachineHandle::spawn(exe(), &rig.spec("box")).await;
@@ -102,9 +102,14 @@ async fn a_life() {
 }
 
 /// What a hostile guest would find after breaking out of a device.
-fn walls(machine: u32) {
+fn walls(machine: &MachineStatus) {
+    let (kind, machine) = (machine.kind, machine.pid);
     let status = |pid: u32| std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let net = |pid: u32| std::fs::read_link(format!("/proc/{pid}/ns/net")).unwrap();
+    if kind == Kind::Kvm {
+        assert!(status(machine).contains("NoNewPrivs:\t1"), "{}", status(machine));
+        return;
+    }
     let children = std::fs::read_to_string(format!("/proc/{machine}/task/{machine}/children")).unwrap();
     let qemu: u32 =
         children.split_whitespace().next().expect("QEMU is the main thread's child").parse().unwrap();

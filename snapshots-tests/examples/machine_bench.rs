@@ -142,6 +142,7 @@ impl Plain {
         let archive = file("initramfs");
         initramfs::write(&image.modules(), &archive).expect("the initramfs can be written");
         let spec = MachineSpec {
+            kind: local_vmm::Kind::Emulated,
             id: "plain".into(),
             name: "plain".into(),
             url: "http://plain.localhost:1/".into(),

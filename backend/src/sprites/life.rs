@@ -379,6 +379,7 @@ impl Life {
         let dir = sprites.paths.sprite(&record.id);
         let host = u32::try_from(std::thread::available_parallelism().map_or(1, usize::from)).unwrap_or(1);
         let spec = MachineSpec {
+            kind: local_vmm::Kind::of_this_host(),
             url: self.sprite.url.clone(),
             cpus: record.config.cpus.unwrap_or(host).clamp(1, host.clamp(1, MAX_CPUS)),
             memory_mb: record.config.ram_mb.unwrap_or(MEMORY).clamp(256, MAX_MEMORY),

@@ -7,4 +7,6 @@
 //! Source of formats and numbers: Virtual I/O Device (VIRTIO) Version 1.2, OASIS.
 
 pub mod block;
+pub mod ring;
+pub mod rng;
 pub mod vsock;

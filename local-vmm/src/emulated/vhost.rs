@@ -1,8 +1,8 @@
 //! What our devices have in common on vhost-user.
 
 use super::EmulatedError;
-use crate::{Chain, Memory, MemoryNow};
-use std::io;
+use crate::devices::ring::Ring;
+use crate::{Memory, MemoryNow};
 use std::os::fd::RawFd;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,7 +12,7 @@ use vhost::vhost_user::message::{VhostUserProtocolFeatures, VhostUserVirtioFeatu
 use vhost_user_backend::{VhostUserBackend, VhostUserDaemon, VringMutex, VringT};
 use virtio_bindings::virtio_config::VIRTIO_F_VERSION_1;
 use virtio_bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC};
-use virtio_queue::{QueueOwnedT, QueueT};
+use virtio_queue::Queue;
 use vm_memory::{GuestAddressSpace, GuestMemoryAtomic};
 use vmm_sys_util::epoll::EventSet;
 
@@ -96,69 +96,12 @@ where
         .map_err(|source| failed(source.to_string()))
 }
 
-/// What became of a chain.
-pub(super) enum Served {
-    /// It is used up, and so many bytes were written into it.
-    Used(u32),
-    /// Somebody else will [`finish`] it.
-    Later,
-    /// It stays in the queue, and nothing else is taken.
-    Back,
-}
+impl Ring for VringMutex {
+    fn with<T>(&self, work: impl FnOnce(&mut Queue) -> T) -> T {
+        work(self.get_mut().get_queue_mut())
+    }
 
-/// Takes chains from a queue as long as there is a use for them.
-pub(super) fn drain(
-    vring: &VringMutex,
-    memory: &MemoryNow,
-    wanted: impl Fn() -> bool,
-    mut serve: impl FnMut(Chain) -> Served,
-) -> Result<(), virtio_queue::Error> {
-    let mut ring = vring.get_mut();
-    if !ring.get_queue().ready() {
-        return Ok(());
+    fn signal(&self) {
+        let _ = self.signal_used_queue();
     }
-    loop {
-        ring.disable_notification()?;
-        while wanted() {
-            let Some(chain) = ring.get_queue_mut().iter(memory.clone())?.next() else { break };
-            let head = chain.head_index();
-            match serve(chain) {
-                Served::Used(written) => {
-                    ring.add_used(head, written)?;
-                    if ring.needs_notification()? {
-                        // A guest that cannot be told looks by itself in the end.
-                        let _ = ring.signal_used_queue();
-                    }
-                }
-                Served::Later => {}
-                Served::Back => {
-                    ring.get_queue_mut().go_to_previous_position();
-                    break;
-                }
-            }
-        }
-        // New chains are worth looking at only when there is a use for them.
-        if !ring.enable_notification()? || !wanted() {
-            return Ok(());
-        }
-    }
-}
-
-/// Gives back a chain that was served [later](Served::Later).
-pub(super) fn finish(vring: &VringMutex, head: u16, written: u32) -> Result<(), virtio_queue::Error> {
-    let mut ring = vring.get_mut();
-    ring.add_used(head, written)?;
-    if ring.needs_notification()? {
-        let _ = ring.signal_used_queue();
-    }
-    Ok(())
-}
-
-/// What a device's event handler returns: an error would end its thread; a guest that breaks its own queue only loses the device until it
-/// mends it.
-pub(super) fn forgive(device: &str, outcome: Result<(), virtio_queue::Error>) -> io::Result<()> {
-    if let Err(error) = outcome {
-        tracing::warn!("the guest's queue of the {device} makes no sense: {error}");
-    }
-    Ok(())
 }

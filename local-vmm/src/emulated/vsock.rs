@@ -1,12 +1,11 @@
 //! The sockets over vhost-user. The third queue, for events, is QEMU's own.
 
 use super::EmulatedError;
-use super::vhost::{self, QUEUE, Served, SharedMemory};
-use crate::devices::vsock::Vsock;
-use crate::devices::vsock::packet::HEADER;
-use crate::{Chain, Memory, MemoryNow};
+use super::vhost::{self, QUEUE, SharedMemory};
+use crate::Memory;
+use crate::devices::vsock::{self, NAME, RECEIVE, TRANSMIT, Vsock};
 use ::vhost::vhost_user::message::VhostUserProtocolFeatures;
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,9 +13,6 @@ use vhost_user_backend::{VhostUserBackend, VringMutex};
 use vm_memory::GuestMemoryAtomic;
 use vmm_sys_util::epoll::EventSet;
 
-const NAME: &str = "socket device";
-const RECEIVE: usize = 0;
-const TRANSMIT: usize = 1;
 /// Number of the wake-up event; those of the queues and the one after them are taken.
 const WAKE: u64 = 3;
 
@@ -30,18 +26,6 @@ pub(super) fn serve(sockets: Arc<Vsock>, socket: &Path) -> Result<(), EmulatedEr
 struct Backend {
     sockets: Arc<Vsock>,
     memory: SharedMemory,
-}
-
-impl Backend {
-    /// Puts the next packet for the guest into a buffer of its, if there is a packet after all.
-    fn fill(&self, memory: &MemoryNow, chain: Chain, data: &mut Vec<u8>) -> Served {
-        // A buffer without room for a header is given back empty.
-        let Ok(mut writer) = chain.writer(memory) else { return Served::Used(0) };
-        let Some(room) = writer.available_bytes().checked_sub(HEADER) else { return Served::Used(0) };
-        let Some(header) = self.sockets.next(room, data) else { return Served::Back };
-        let done = writer.write_all(&header.bytes()).and_then(|()| writer.write_all(data));
-        Served::Used(if done.is_ok() { (HEADER + data.len()) as u32 } else { 0 })
-    }
 }
 
 impl VhostUserBackend for Backend {
@@ -75,7 +59,6 @@ impl VhostUserBackend for Backend {
         Ok(())
     }
 
-    /// Whatever happened, both directions are looked at: what one brings often has to do with the other.
     fn handle_event(
         &self,
         event: u16,
@@ -87,16 +70,7 @@ impl VhostUserBackend for Backend {
             // Empty when another event came first.
             let _ = self.sockets.waker().read();
         }
-        let memory = self.memory.now();
-        let mut data = Vec::new();
-        let take = |chain| {
-            self.sockets.receive(&memory, chain);
-            Served::Used(0)
-        };
-        let done = vhost::drain(&vrings[TRANSMIT], &memory, || true, take).and_then(|()| {
-            let give = |chain| self.fill(&memory, chain, &mut data);
-            vhost::drain(&vrings[RECEIVE], &memory, || self.sockets.has_next(), give)
-        });
-        vhost::forgive(NAME, done)
+        vsock::serve(&self.sockets, &vrings[RECEIVE], &vrings[TRANSMIT], &self.memory.now());
+        Ok(())
     }
 }

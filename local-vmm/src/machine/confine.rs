@@ -3,7 +3,7 @@
 //! A guest that took over a device would find: no new privileges, no core dumps, and of the file system only its own disk, its run folder, the
 //! kernel files, and what QEMU needs to start. The rest of the walls (namespaces, system call filters) is QEMU's own and `emulated::qemu`'s.
 
-use crate::MachineSpec;
+use crate::{Kind, MachineSpec};
 use landlock::{
     ABI, Access, AccessFs, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
     RulesetCreatedAttr, RulesetStatus,
@@ -27,6 +27,9 @@ const SYSTEM: [&str; 8] = [
 const FACTS: [&str; 2] = ["/proc", "/sys/devices/system"];
 /// Harmless devices.
 const DEVICES: [&str; 4] = ["/dev/null", "/dev/zero", "/dev/urandom", "/dev/random"];
+
+/// Runs guests, where we do.
+const KVM: &str = "/dev/kvm";
 
 /// Puts the calling thread and all it will start behind the walls. Call it before there are other threads.
 pub(super) fn confine(spec: &MachineSpec) -> Result<(), String> {
@@ -53,7 +56,8 @@ fn restrict(spec: &MachineSpec) -> Result<RulesetStatus, landlock::RulesetError>
     let files = [spec.kernel.as_path(), spec.modules.as_path()].map(|path| (path, AccessFs::ReadFile.into()));
     let own = [spec.volume.as_path(), spec.run_dir.as_path()].map(|path| (path, all));
     let system = SYSTEM.into_iter().chain(FACTS).map(|path| (Path::new(path), read));
-    let devices = DEVICES.map(|path| (Path::new(path), device));
+    let kvm = (spec.kind == Kind::Kvm).then_some(KVM);
+    let devices = DEVICES.into_iter().chain(kvm).map(|path| (Path::new(path), device));
     for (path, access) in files.into_iter().chain(own).chain(system).chain(devices) {
         // What does not exist needs no rule.
         if let Ok(fd) = PathFd::new(path) {

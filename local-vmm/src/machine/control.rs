@@ -1,35 +1,11 @@
 //! What is said over `control.sock`: one JSON object a line; each connection carries one call and its answer.
 
+use crate::monitor::Kind;
 use serde::{Deserialize, Serialize};
 use vmm_disk::Checkpoint;
 
 /// Longest line, in bytes; a checkpoint's comment is the longest thing said.
 pub(crate) const MAX_LINE: u64 = 64 << 10;
-
-/// How a machine is run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// By the host's hardware.
-    Kvm,
-    /// By QEMU's software CPU.
-    Emulated,
-}
-
-impl Kind {
-    /// How machines are run here.
-    pub fn of_this_host() -> Self {
-        Self::Emulated
-    }
-
-    /// Its name on the wire.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Kvm => "kvm",
-            Self::Emulated => "emulated",
-        }
-    }
-}
 
 /// What a machine is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

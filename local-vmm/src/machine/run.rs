@@ -9,8 +9,7 @@ use super::handle::Exit;
 use super::work::{Work, WorkError};
 use crate::devices::block::{Bell, Block};
 use crate::devices::vsock::Vsock;
-use crate::emulated::{Disk, Emulated, EmulatedError};
-use crate::{MachineSpec, SpecError, initramfs};
+use crate::{End, MachineSpec, Monitor, MonitorError, SpecError, initramfs};
 use nix::sys::signal::{SigSet, Signal};
 use serde_json::Value;
 use std::fs::{self, File};
@@ -46,7 +45,7 @@ pub enum MachineError {
     Disk(#[from] vmm_disk::Error),
     /// The monitor failed.
     #[error(transparent)]
-    Monitor(#[from] EmulatedError),
+    Monitor(#[from] MonitorError),
     /// The process cannot be confined.
     #[error("the machine is not started without its walls: {0}")]
     Walls(String),
@@ -123,9 +122,7 @@ fn live(spec: &MachineSpec, started: Instant) -> Result<(), MachineError> {
     let mut console = Console::new(&spec.run_dir);
     let bell = Arc::new(Bell::new(Arc::clone(&volume)));
     let block = Block::new(Arc::clone(&volume), Arc::clone(&bell), &spec.id);
-    let monitor = Emulated::start(spec, &archive, Disk::Ours(Box::new(block)), &sockets, move |bytes| {
-        console.add(bytes)
-    })?;
+    let monitor = Monitor::start(spec, &archive, block, &sockets, move |bytes| console.add(bytes))?;
     let agent = Agent::new(sockets).map_err(told(spec.run_dir.join(files::AGENT)))?;
     let work = Arc::new(Work::new(Arc::clone(&volume), bell, agent, monitor, started));
     let spawn = |name: &str, body: Body| {
@@ -153,11 +150,8 @@ fn live(spec: &MachineSpec, started: Instant) -> Result<(), MachineError> {
     volume.flush()?;
     match ended {
         _ if work.state() == super::control::State::Stopping => Ok(()),
-        Some(status) if status.success() => {
-            Err(MachineError::Down("it was turned off or restarted inside".into()))
-        }
-        Some(status) => Err(MachineError::Down(status.to_string())),
-        None => Err(MachineError::Down("for a reason nobody told".into())),
+        Some(end) => Err(MachineError::Down(end.to_string())),
+        None => Err(MachineError::Down(End::Failed("for a reason nobody told".into()).to_string())),
     }
 }
 

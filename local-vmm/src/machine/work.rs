@@ -1,9 +1,9 @@
 //! What the calls do.
 
 use super::agent::{Agent, AgentError};
-use super::control::{CheckpointDone, Kind, MachineStatus, State};
+use super::control::{CheckpointDone, MachineStatus, State};
 use crate::devices::block::Bell;
-use crate::emulated::{Emulated, EmulatedError};
+use crate::{Monitor, MonitorError};
 use std::fs;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -23,7 +23,7 @@ const LOOK: Duration = Duration::from_millis(20);
 pub(super) enum WorkError {
     /// The machine's monitor.
     #[error(transparent)]
-    Monitor(#[from] EmulatedError),
+    Monitor(#[from] MonitorError),
     /// The agent.
     #[error(transparent)]
     Agent(#[from] AgentError),
@@ -43,7 +43,7 @@ pub(super) struct Work {
     volume: Arc<Volume>,
     bell: Arc<Bell>,
     agent: Agent,
-    pub(super) monitor: Emulated,
+    pub(super) monitor: Monitor,
     state: Mutex<State>,
     changed: Condvar,
     /// One change of the machine at a time: a pause must not fall into a checkpoint.
@@ -58,7 +58,7 @@ impl Work {
         volume: Arc<Volume>,
         bell: Arc<Bell>,
         agent: Agent,
-        monitor: Emulated,
+        monitor: Monitor,
         started: Instant,
     ) -> Self {
         let started_at = jiff::Timestamp::now().as_microsecond();
@@ -120,7 +120,7 @@ impl Work {
     pub(super) fn status(&self) -> MachineStatus {
         MachineStatus {
             state: self.state(),
-            kind: Kind::of_this_host(),
+            kind: self.monitor.kind(),
             pid: std::process::id(),
             started_at: self.started_at,
             boot_ms: *locked(&self.boot_ms),

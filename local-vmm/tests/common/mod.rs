@@ -2,7 +2,7 @@
 
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Bytes;
-use local_vmm::{MachineHandle, MachineSpec};
+use local_vmm::{Kind, MachineHandle, MachineSpec};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use vmm_disk::Store;
@@ -38,6 +38,7 @@ impl Rig {
 
     pub fn spec(&self, name: &str) -> MachineSpec {
         MachineSpec {
+            kind: Kind::of_this_host(),
             id: format!("sprite-{name}"),
             name: name.into(),
             url: format!("http://{name}.localhost:1/"),

@@ -3,10 +3,12 @@
 mod bell;
 mod data;
 mod request;
+mod serve;
 #[cfg(test)]
 mod tests;
 
 pub use bell::Bell;
+pub use serve::{NAME, Server};
 
 use crate::{Chain, Memory};
 use std::sync::Arc;

@@ -10,6 +10,9 @@
 
 mod connection;
 pub mod packet;
+mod serve;
+
+pub use serve::{NAME, RECEIVE, TRANSMIT, serve};
 
 use crate::{Chain, Memory};
 use connection::{BUFFER, Connection, Phase};

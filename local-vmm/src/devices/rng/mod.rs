@@ -1,0 +1,36 @@
+//! Randomness, virtio device 4 (VIRTIO 1.2, section 5.4).
+
+use super::ring::{self, Ring, Served};
+use crate::{Chain, MemoryNow};
+use std::io::Write;
+
+/// What the log calls it.
+pub const NAME: &str = "random device";
+/// Most bytes for one request: descriptors may overlap, and must not turn a small request into much work.
+const MOST: usize = 64 << 10;
+
+/// Fills what the driver put into its queue.
+pub fn serve(ring: &impl Ring, memory: &MemoryNow) {
+    ring::forgive(NAME, ring::drain(ring, memory, || true, |chain| Served::Used(fill(memory, chain))));
+}
+
+/// Fills the buffers of one request; gives the number of bytes.
+fn fill(memory: &MemoryNow, chain: Chain) -> u32 {
+    let Ok(mut writer) = chain.writer(&**memory) else { return 0 };
+    let mut bytes = vec![0; writer.available_bytes().min(MOST)];
+    let mut filled = 0;
+    while filled < bytes.len() {
+        // SAFETY: the pointer and the length are those of the rest of `bytes`.
+        let got = unsafe { libc::getrandom(bytes[filled..].as_mut_ptr().cast(), bytes.len() - filled, 0) };
+        match usize::try_from(got) {
+            Ok(got @ 1..) => filled += got,
+            // Interrupted; anything else cannot happen with these arguments, and ends in fewer bytes.
+            _ if std::io::Error::last_os_error().kind() == std::io::ErrorKind::Interrupted => {}
+            _ => break,
+        }
+    }
+    if writer.write_all(&bytes[..filled]).is_err() {
+        return 0;
+    }
+    filled as u32
+}

@@ -1,0 +1,38 @@
+//! The sockets' queues at work.
+
+use super::Vsock;
+use super::packet::HEADER;
+use crate::devices::ring::{self, Ring, Served};
+use crate::{Chain, MemoryNow};
+use std::io::Write;
+
+/// What the log calls it.
+pub const NAME: &str = "socket device";
+/// Queue of packets for the guest.
+pub const RECEIVE: usize = 0;
+/// Queue of packets from the guest.
+pub const TRANSMIT: usize = 1;
+
+/// Serves both directions: what one brings often has to do with the other.
+pub fn serve(sockets: &Vsock, receive: &impl Ring, transmit: &impl Ring, memory: &MemoryNow) {
+    let mut data = Vec::new();
+    let take = |chain| {
+        sockets.receive(memory, chain);
+        Served::Used(0)
+    };
+    let done = ring::drain(transmit, memory, || true, take).and_then(|()| {
+        let give = |chain| fill(sockets, memory, chain, &mut data);
+        ring::drain(receive, memory, || sockets.has_next(), give)
+    });
+    ring::forgive(NAME, done);
+}
+
+/// Puts the next packet for the guest into a buffer of its, if there is a packet after all.
+fn fill(sockets: &Vsock, memory: &MemoryNow, chain: Chain, data: &mut Vec<u8>) -> Served {
+    // A buffer without room for a header is given back empty.
+    let Ok(mut writer) = chain.writer(&**memory) else { return Served::Used(0) };
+    let Some(room) = writer.available_bytes().checked_sub(HEADER) else { return Served::Used(0) };
+    let Some(header) = sockets.next(room, data) else { return Served::Back };
+    let done = writer.write_all(&header.bytes()).and_then(|()| writer.write_all(data));
+    Served::Used(if done.is_ok() { (HEADER + data.len()) as u32 } else { 0 })
+}

@@ -1,0 +1,202 @@
+//! virtio-mmio, the modern interface (VIRTIO 1.2, section 4.2): registers of one device.
+//!
+//! Everything here is written by the guest's driver, or by whatever took its place. No register reaches the host's memory: queues are
+//! checked by `virtio-queue` whenever they are used.
+
+use super::attach::Port;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use virtio_bindings::virtio_config::{
+    VIRTIO_CONFIG_S_ACKNOWLEDGE, VIRTIO_CONFIG_S_DRIVER, VIRTIO_CONFIG_S_DRIVER_OK, VIRTIO_CONFIG_S_FAILED,
+    VIRTIO_CONFIG_S_FEATURES_OK, VIRTIO_F_VERSION_1,
+};
+use virtio_bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC};
+use virtio_queue::{Queue, QueueT};
+use vmm_sys_util::eventfd::EventFd;
+
+/// Longest queue.
+pub(super) const QUEUE: u16 = 256;
+/// Where a driver writes the number of a queue that has something new.
+pub(super) const NOTIFY: u64 = 0x50;
+/// First byte of a device's own configuration.
+const CONFIG: u64 = 0x100;
+/// `virt` in little endian.
+const MAGIC: u32 = 0x7472_6976;
+const VERSION: u32 = 2;
+/// Nobody in particular.
+const VENDOR: u32 = 0x5350_5254;
+
+/// How the guest is told: an interrupt line, and why it was pulled.
+#[derive(Debug)]
+pub(super) struct Line {
+    reason: AtomicU32,
+    fd: EventFd,
+}
+
+impl Line {
+    pub(super) fn new(fd: EventFd) -> Self {
+        Self { reason: AtomicU32::new(0), fd }
+    }
+
+    /// What pulls the line.
+    pub(super) fn fd(&self) -> &EventFd {
+        &self.fd
+    }
+
+    /// Chains were used.
+    pub(super) fn used(&self) {
+        self.reason.fetch_or(1, Ordering::SeqCst);
+        // It only fails when the counter is full, and then the line is pulled already.
+        let _ = self.fd.write(1);
+    }
+}
+
+/// Registers of a device.
+#[derive(Debug)]
+pub(super) struct Registers {
+    kind: u32,
+    features: u64,
+    status: u32,
+    features_select: u32,
+    driver_select: u32,
+    driver_features: u64,
+    queue_select: u32,
+    queues: Vec<Arc<Mutex<Queue>>>,
+    line: Arc<Line>,
+}
+
+impl Registers {
+    /// Registers of a device of that kind, whose own feature bits are `features`.
+    pub(super) fn new(kind: u32, features: u64, queues: Vec<Arc<Mutex<Queue>>>, line: Arc<Line>) -> Self {
+        let common =
+            1 << VIRTIO_F_VERSION_1 | 1 << VIRTIO_RING_F_INDIRECT_DESC | 1 << VIRTIO_RING_F_EVENT_IDX;
+        Self {
+            kind,
+            features: features | common,
+            status: 0,
+            features_select: 0,
+            driver_select: 0,
+            driver_features: 0,
+            queue_select: 0,
+            queues,
+            line,
+        }
+    }
+
+    fn queue<T>(&self, work: impl FnOnce(&mut Queue) -> T) -> Option<T> {
+        let queue = self.queues.get(self.queue_select as usize)?;
+        Some(work(&mut queue.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    /// Reads `data.len()` bytes at `offset`.
+    pub(super) fn read(&self, offset: u64, data: &mut [u8], port: &Port) {
+        if let Some(at) = offset.checked_sub(CONFIG) {
+            let config = port.config();
+            for (to, at) in data.iter_mut().zip(at..) {
+                *to = usize::try_from(at).ok().and_then(|at| config.get(at)).copied().unwrap_or(0);
+            }
+            return;
+        }
+        let value = match offset {
+            0x00 => MAGIC,
+            0x04 => VERSION,
+            0x08 => self.kind,
+            0x0c => VENDOR,
+            0x10 => half(self.features, self.features_select),
+            0x34 => self.queue(|queue| u32::from(queue.max_size())).unwrap_or(0),
+            0x44 => self.queue(|queue| u32::from(queue.ready())).unwrap_or(0),
+            0x60 => self.line.reason.load(Ordering::SeqCst),
+            0x70 => self.status,
+            // The configuration never changes, so neither does its number.
+            _ => 0,
+        };
+        if let Ok(to) = <&mut [u8; 4]>::try_from(data) {
+            *to = value.to_le_bytes();
+        }
+    }
+
+    /// Writes `data` at `offset`.
+    pub(super) fn write(&mut self, offset: u64, data: &[u8], port: &Port) {
+        // No device here has a configuration that can be written, and registers are written whole.
+        let Ok(bytes) = <[u8; 4]>::try_from(data) else { return };
+        let value = u32::from_le_bytes(bytes);
+        let setting_up = self.status & VIRTIO_CONFIG_S_DRIVER_OK == 0;
+        match offset {
+            0x14 => self.features_select = value,
+            0x20 if self.status & VIRTIO_CONFIG_S_FEATURES_OK == 0 => {
+                set_half(&mut self.driver_features, self.driver_select, value);
+            }
+            0x24 => self.driver_select = value,
+            0x30 => self.queue_select = value,
+            // Without an event descriptor of the kernel's.
+            NOTIFY => port.kick(value),
+            0x64 => drop(self.line.reason.fetch_and(!value, Ordering::SeqCst)),
+            0x70 => self.set_status(value, port),
+            _ if !setting_up => {}
+            0x38 => drop(self.queue(|queue| queue.set_size(u16::try_from(value).unwrap_or(0)))),
+            0x44 => drop(self.queue(|queue| queue.set_ready(value == 1))),
+            0x80 => drop(self.queue(|queue| queue.set_desc_table_address(Some(value), None))),
+            0x84 => drop(self.queue(|queue| queue.set_desc_table_address(None, Some(value)))),
+            0x90 => drop(self.queue(|queue| queue.set_avail_ring_address(Some(value), None))),
+            0x94 => drop(self.queue(|queue| queue.set_avail_ring_address(None, Some(value)))),
+            0xa0 => drop(self.queue(|queue| queue.set_used_ring_address(Some(value), None))),
+            0xa4 => drop(self.queue(|queue| queue.set_used_ring_address(None, Some(value)))),
+            _ => {}
+        }
+    }
+
+    fn set_status(&mut self, value: u32, port: &Port) {
+        if value == 0 {
+            port.stop();
+            for queue in &self.queues {
+                queue.lock().unwrap_or_else(PoisonError::into_inner).reset();
+            }
+            (self.status, self.driver_features) = (0, 0);
+            (self.features_select, self.driver_select, self.queue_select) = (0, 0, 0);
+            self.line.reason.store(0, Ordering::SeqCst);
+            return;
+        }
+        let known = VIRTIO_CONFIG_S_ACKNOWLEDGE
+            | VIRTIO_CONFIG_S_DRIVER
+            | VIRTIO_CONFIG_S_DRIVER_OK
+            | VIRTIO_CONFIG_S_FEATURES_OK
+            | VIRTIO_CONFIG_S_FAILED;
+        let mut value = value & known;
+        let modern = self.driver_features & 1 << VIRTIO_F_VERSION_1 != 0;
+        if value & VIRTIO_CONFIG_S_FEATURES_OK != 0 && (self.driver_features & !self.features != 0 || !modern)
+        {
+            // The driver looks whether the bit stayed.
+            value &= !VIRTIO_CONFIG_S_FEATURES_OK;
+        }
+        let begins = value & !self.status & VIRTIO_CONFIG_S_DRIVER_OK != 0;
+        self.status = value;
+        if begins && value & VIRTIO_CONFIG_S_FEATURES_OK != 0 {
+            self.begin(port);
+        }
+    }
+
+    fn begin(&self, port: &Port) {
+        let event_idx = self.driver_features & 1 << VIRTIO_RING_F_EVENT_IDX != 0;
+        for queue in &self.queues {
+            queue.lock().unwrap_or_else(PoisonError::into_inner).set_event_idx(event_idx);
+        }
+        port.begin(self.driver_features);
+    }
+}
+
+/// One half of a set of bits, as the registers show them.
+fn half(bits: u64, select: u32) -> u32 {
+    match select {
+        0 => bits as u32,
+        1 => (bits >> 32) as u32,
+        _ => 0,
+    }
+}
+
+fn set_half(bits: &mut u64, select: u32, value: u32) {
+    match select {
+        0 => *bits = *bits & !0xffff_ffff | u64::from(value),
+        1 => *bits = *bits & 0xffff_ffff | u64::from(value) << 32,
+        _ => {}
+    }
+}

@@ -1,0 +1,157 @@
+//! What runs a machine: our own monitor where KVM is real, QEMU's software CPU elsewhere. Kernel, agent, disk and devices are the same.
+
+use crate::MachineSpec;
+use crate::devices::block::Block;
+use crate::devices::vsock::Vsock;
+use crate::emulated::{Disk, Emulated, EmulatedError};
+use crate::kvm::{KvmError, KvmMachine, KvmState, probe};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+/// How a machine is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// By the host's hardware.
+    Kvm,
+    /// By QEMU's software CPU.
+    Emulated,
+}
+
+impl Kind {
+    /// How machines are run here. The first call takes as long as the probe.
+    pub fn of_this_host() -> Self {
+        static KIND: OnceLock<Kind> = OnceLock::new();
+        *KIND.get_or_init(|| if probe() == KvmState::Usable { Self::Kvm } else { Self::Emulated })
+    }
+
+    /// Its name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Kvm => "kvm",
+            Self::Emulated => "emulated",
+        }
+    }
+}
+
+/// How a machine ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The guest turned it off.
+    Off,
+    /// The guest wanted to begin again, or lost its way so that only that was left.
+    Reset,
+    /// We were told to.
+    Killed,
+    /// It cannot go on.
+    Failed(String),
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off | Self::Reset => f.write_str("it was turned off or restarted inside"),
+            Self::Killed => f.write_str("it was killed"),
+            Self::Failed(why) => f.write_str(why),
+        }
+    }
+}
+
+/// Why a machine cannot be run.
+#[derive(Debug, thiserror::Error)]
+pub enum MonitorError {
+    /// Our own monitor.
+    #[error(transparent)]
+    Kvm(#[from] KvmError),
+    /// QEMU.
+    #[error(transparent)]
+    Emulated(#[from] EmulatedError),
+}
+
+/// A running machine.
+#[derive(Debug)]
+pub enum Monitor {
+    /// On KVM.
+    Kvm(KvmMachine),
+    /// On QEMU.
+    Emulated(Emulated),
+}
+
+impl Monitor {
+    /// Starts the machine of a specification. Its console goes to `console`.
+    ///
+    /// Must be called from a thread that lives as long as the machine should.
+    pub fn start(
+        spec: &MachineSpec,
+        initramfs: &Path,
+        disk: Block,
+        sockets: &Arc<Vsock>,
+        console: impl FnMut(&[u8]) + Send + 'static,
+    ) -> Result<Self, MonitorError> {
+        Ok(match spec.kind {
+            Kind::Kvm => Self::Kvm(KvmMachine::start(spec, initramfs, disk, sockets, console)?),
+            Kind::Emulated => Self::Emulated(Emulated::start(
+                spec,
+                initramfs,
+                Disk::Ours(Box::new(disk)),
+                sockets,
+                console,
+            )?),
+        })
+    }
+
+    /// How it is run.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Kvm(_) => Kind::Kvm,
+            Self::Emulated(_) => Kind::Emulated,
+        }
+    }
+
+    /// The process that holds the guest's memory.
+    pub fn pid(&self) -> u32 {
+        match self {
+            Self::Kvm(_) => std::process::id(),
+            Self::Emulated(machine) => machine.pid(),
+        }
+    }
+
+    /// Stops all virtual CPUs.
+    pub fn pause(&self) -> Result<(), MonitorError> {
+        match self {
+            Self::Kvm(machine) => machine.pause(),
+            Self::Emulated(machine) => machine.pause()?,
+        }
+        Ok(())
+    }
+
+    /// Lets them go on.
+    pub fn resume(&self) -> Result<(), MonitorError> {
+        match self {
+            Self::Kvm(machine) => machine.resume(),
+            Self::Emulated(machine) => machine.resume()?,
+        }
+        Ok(())
+    }
+
+    /// Ends the machine at once, as pulling the plug would; what the guest flushed is safe.
+    pub fn kill(&self) {
+        match self {
+            Self::Kvm(machine) => machine.kill(),
+            Self::Emulated(machine) => machine.kill(),
+        }
+    }
+
+    /// Waits until the machine has ended or the deadline has passed.
+    pub fn wait(&self, deadline: Option<Duration>) -> Option<End> {
+        match self {
+            Self::Kvm(machine) => machine.wait(deadline),
+            Self::Emulated(machine) => machine
+                .wait(deadline)
+                .map(|status| if status.success() { End::Off } else { End::Failed(status.to_string()) }),
+        }
+    }
+}
