@@ -15,6 +15,11 @@ const ALIGN: u64 = 4;
 
 /// Writes the initramfs of a machine whose modules are in the archive `modules`.
 pub fn write(modules: &Path, to: &Path) -> io::Result<()> {
+    write_with(modules, AGENT, to)
+}
+
+/// The same with another first program than the agent.
+pub fn write_with(modules: &Path, first: &[u8], to: &Path) -> io::Result<()> {
     let mut out = BufWriter::new(File::create(to)?);
     let copied = io::copy(&mut File::open(modules)?, &mut out)?;
     out.write_all(&[0; ALIGN as usize][..(copied.next_multiple_of(ALIGN) - copied) as usize])?;
@@ -26,13 +31,13 @@ pub fn write(modules: &Path, to: &Path) -> io::Result<()> {
             .write(&mut out, 0)
             .finish()?;
     }
-    let size = u32::try_from(AGENT.len()).map_err(io::Error::other)?;
+    let size = u32::try_from(first.len()).map_err(io::Error::other)?;
     let mut init = Builder::new("init")
         .mode(0o755)
         .set_mode_file_type(ModeFileType::Regular)
         .nlink(1)
         .write(&mut out, size);
-    init.write_all(AGENT)?;
+    init.write_all(first)?;
     init.finish()?;
     trailer(&mut out)?;
     out.into_inner().map_err(io::IntoInnerError::into_error)?;

@@ -1,7 +1,8 @@
-//! `cargo xtask run | test | bench | picture`: everything one does with a checkout, each complete in itself.
+//! `cargo xtask run | test | lab | bench | picture`: everything one does with a checkout, each complete in itself.
 
 mod bench;
 mod host;
+mod lab;
 mod leftovers;
 mod tasks;
 
@@ -35,6 +36,12 @@ enum Task {
         /// Only the suites whose name contains this
         filter: Option<String>,
     },
+    /// Our own monitor's tests on a real KVM, in a machine within this one
+    Lab {
+        /// Handed to the tests as they are
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Draw the README's picture anew from the running app
     Picture,
 }
@@ -44,6 +51,7 @@ fn main() -> ExitCode {
         Task::Run { args } => tasks::run(&args),
         Task::Test { args } => tasks::test(&args),
         Task::Bench { filter } => bench::bench(filter.as_deref()),
+        Task::Lab { args } => lab::lab(&args),
         Task::Picture => tasks::picture(),
     };
     match result {

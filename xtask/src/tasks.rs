@@ -85,7 +85,9 @@ pub fn test_images() -> Result<PathBuf> {
         return Ok(images);
     }
     println!("building the image for tests (once)");
-    must(cargo().args(["run", "-q", "-p", "vmm-image", "--example", "build", "--"]).arg(&images))?;
+    must(
+        cargo().args(["run", "-q", "-p", "vmm-image", "--example", "build", "--", "--nested"]).arg(&images),
+    )?;
     std::fs::write(&stamp, recipe)?;
     Ok(images)
 }

@@ -1,13 +1,15 @@
-//! Builds an image into a folder: `cargo run -p vmm-image --example build -- FOLDER`.
+//! Builds an image into a folder: `cargo run -p vmm-image --example build -- [--nested] FOLDER`.
 
 use std::io::Write;
 use vmm_image::{Cancel, Config, ImageStore};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let root = std::env::args_os().nth(1).ok_or("usage: build FOLDER")?;
+    let mut words: Vec<_> = std::env::args_os().skip(1).collect();
+    let nested = words.first().is_some_and(|word| word == "--nested");
+    let root = words.pop().ok_or("usage: build [--nested] FOLDER")?;
     let mut shown = String::new();
     let image = ImageStore::open(root)?.build(
-        &Config::default(),
+        &Config { nested, ..Config::default() },
         |progress| {
             let line = format!("{:3.0} % {}", progress.fraction * 100.0, progress.step);
             if line != shown {

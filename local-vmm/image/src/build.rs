@@ -14,6 +14,8 @@ use std::time::Duration;
 pub(crate) const ROOTFS: &str = "rootfs.ext4";
 pub(crate) const KERNEL: &str = "vmlinuz";
 pub(crate) const MODULES: &str = "modules.cpio";
+/// There only when asked for.
+pub(crate) const NESTED: &str = "nested.cpio";
 /// Carries the kernel's version to the description; not part of the finished image.
 pub(crate) const VERSION: &str = "version";
 
@@ -46,7 +48,10 @@ pub(crate) fn build(
     progress(Progress { fraction: 0.95, step: "Packing the kernel".into() });
     let unpacked = work.join("kernel");
     let kernel = Kernel::find(&unpacked)?;
-    archive::write(&work.join(MODULES), &kernel.modules()?)?;
+    archive::write(&work.join(MODULES), &kernel.modules(false)?)?;
+    if config.nested {
+        archive::write(&work.join(NESTED), &kernel.modules(true)?)?;
+    }
     fs::copy(kernel.image(), work.join(KERNEL)).map_err(Error::io("copy", work.join(KERNEL)))?;
     fs::write(work.join(VERSION), &kernel.version).map_err(Error::io("write", work.join(VERSION)))?;
     clean(&unpacked, cancel)?;

@@ -45,6 +45,8 @@ pub struct Config {
     pub packages: Vec<String>,
     /// Adds a C and C++ compiler, make and Python's headers.
     pub build_tools: bool,
+    /// Adds `nested.cpio`: the modules of a machine that runs machines itself. Tests of the monitor need it.
+    pub nested: bool,
     /// Size of the root file system in GiB; it is sparse.
     pub size_gib: u64,
     /// Files of package sources in one of apt's two formats. Empty: the host's own when it runs the same release, else
@@ -58,6 +60,7 @@ impl Default for Config {
             suite: "bookworm".into(),
             packages: Vec::new(),
             build_tools: false,
+            nested: false,
             size_gib: 100,
             sources: Vec::new(),
         }

@@ -19,6 +19,9 @@ const NEEDED: &[&str] = &[
     "virtio_net",
 ];
 
+/// What a machine that runs machines needs besides.
+const NESTED: &[&str] = &["kvm_amd"];
+
 /// An unpacked kernel package.
 pub(crate) struct Kernel {
     root: PathBuf,
@@ -43,8 +46,8 @@ impl Kernel {
         self.root.join("boot").join(format!("vmlinuz-{}", self.version))
     }
 
-    /// The needed modules, each after those it depends on.
-    pub(crate) fn modules(&self) -> Result<Vec<Module>> {
+    /// The needed modules, each after those it depends on; with `nested` those for machines within the machine too.
+    pub(crate) fn modules(&self, nested: bool) -> Result<Vec<Module>> {
         let dir = self.root.join("lib/modules").join(&self.version);
         let mut files = HashMap::new();
         collect(&dir.join("kernel"), &mut files)?;
@@ -56,7 +59,7 @@ impl Kernel {
             .collect();
         let mut order = Vec::new();
         let mut visited = HashSet::new();
-        for name in NEEDED {
+        for name in NEEDED.iter().chain(if nested { NESTED } else { &[] }) {
             visit(name, &files, &builtin, &mut visited, &mut order)?;
         }
         Ok(order)
@@ -173,7 +176,8 @@ mod tests {
         );
         let kernel = Kernel::find(dir.path()).unwrap();
         assert_eq!(kernel.version, "6.1-x");
-        let order: Vec<String> = kernel.modules().unwrap().into_iter().map(|module| module.file).collect();
+        let order: Vec<String> =
+            kernel.modules(false).unwrap().into_iter().map(|module| module.file).collect();
         let place = |name: &str| order.iter().position(|file| file == name).unwrap();
         assert!(
             place("virtio.ko") < place("virtio_ring.ko") && place("virtio_ring.ko") < place("virtio_mmio.ko")
@@ -185,7 +189,7 @@ mod tests {
     #[test]
     fn a_missing_module_is_named() {
         let dir = package(&[("virtio_mmio.ko", "")], "");
-        let error = Kernel::find(dir.path()).unwrap().modules().err().unwrap();
+        let error = Kernel::find(dir.path()).unwrap().modules(false).err().unwrap();
         assert!(error.to_string().contains("module virtio_blk"), "{error}");
     }
 }

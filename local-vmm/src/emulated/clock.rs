@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 const MEASURE: Duration = Duration::from_millis(20);
 
 /// Frequency of the counter, kHz. Measured once.
-pub(super) fn tsc_khz() -> u64 {
+pub fn tsc_khz() -> u64 {
     static KHZ: OnceLock<u64> = OnceLock::new();
     *KHZ.get_or_init(|| {
         let (start, first) = (Instant::now(), counter());

@@ -20,6 +20,7 @@ use std::process::{Child, ExitStatus};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+pub use clock::tsc_khz;
 pub use qemu::{Qemu, find};
 
 /// How long QEMU may take to answer a command.
