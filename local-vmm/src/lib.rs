@@ -11,7 +11,7 @@ pub mod machine;
 mod monitor;
 mod spec;
 
-pub use machine::control::{CheckpointDone, MachineStatus, State};
+pub use machine::control::{CheckpointDone, MachineStatus, State, Suspended};
 pub use machine::handle::{ExitReason, HandleError, MachineHandle};
 pub use monitor::{End, Kind, Monitor, MonitorError};
 pub use spec::{MachineSpec, SpecError};

@@ -4,10 +4,9 @@ use crate::MachineSpec;
 use crate::devices::block::Block;
 use crate::devices::vsock::Vsock;
 use crate::emulated::{Disk, Emulated, EmulatedError};
-use crate::kvm::{KvmError, KvmMachine, KvmState, probe};
+use crate::kvm::{Begin, KvmError, KvmMachine, KvmState, probe};
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -66,6 +65,9 @@ pub enum MonitorError {
     /// Our own monitor.
     #[error(transparent)]
     Kvm(#[from] KvmError),
+    /// Only our own can.
+    #[error("an emulated machine cannot be kept on disk; it sleeps in memory, or is stopped")]
+    Unable,
     /// QEMU.
     #[error(transparent)]
     Emulated(#[from] EmulatedError),
@@ -86,20 +88,21 @@ impl Monitor {
     /// Must be called from a thread that lives as long as the machine should.
     pub fn start(
         spec: &MachineSpec,
-        initramfs: &Path,
+        begin: Begin<'_>,
         disk: Block,
         sockets: &Arc<Vsock>,
         console: impl FnMut(&[u8]) + Send + 'static,
     ) -> Result<Self, MonitorError> {
-        Ok(match spec.kind {
-            Kind::Kvm => Self::Kvm(KvmMachine::start(spec, initramfs, disk, sockets, console)?),
-            Kind::Emulated => Self::Emulated(Emulated::start(
+        Ok(match (spec.kind, begin) {
+            (Kind::Kvm, begin) => Self::Kvm(KvmMachine::start(spec, begin, disk, sockets, console)?),
+            (Kind::Emulated, Begin::Boot(initramfs)) => Self::Emulated(Emulated::start(
                 spec,
                 initramfs,
                 Disk::Ours(Box::new(disk)),
                 sockets,
                 console,
             )?),
+            (Kind::Emulated, Begin::GoOn(_)) => return Err(MonitorError::Unable),
         })
     }
 
@@ -122,7 +125,7 @@ impl Monitor {
     /// Stops all virtual CPUs.
     pub fn pause(&self) -> Result<(), MonitorError> {
         match self {
-            Self::Kvm(machine) => machine.pause(),
+            Self::Kvm(machine) => machine.pause()?,
             Self::Emulated(machine) => machine.pause()?,
         }
         Ok(())
@@ -131,10 +134,18 @@ impl Monitor {
     /// Lets them go on.
     pub fn resume(&self) -> Result<(), MonitorError> {
         match self {
-            Self::Kvm(machine) => machine.resume(),
+            Self::Kvm(machine) => machine.resume()?,
             Self::Emulated(machine) => machine.resume()?,
         }
         Ok(())
+    }
+
+    /// Keeps a paused machine in its specification's folder; with `again` it came from there. Gives the number of bytes of memory written.
+    pub fn keep(&self, spec: &MachineSpec, again: bool) -> Result<u64, MonitorError> {
+        match self {
+            Self::Kvm(machine) => Ok(machine.keep(spec, &spec.memory, again)?),
+            Self::Emulated(_) => Err(MonitorError::Unable),
+        }
     }
 
     /// Ends the machine at once, as pulling the plug would; what the guest flushed is safe.

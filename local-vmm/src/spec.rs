@@ -39,6 +39,8 @@ pub struct MachineSpec {
     pub modules: PathBuf,
     /// Folder of the sprite's disk.
     pub volume: PathBuf,
+    /// Folder in which the machine is kept while it sleeps without a process; need not exist.
+    pub memory: PathBuf,
     /// Folder of the machine's sockets and logs.
     pub run_dir: PathBuf,
 }
@@ -126,7 +128,7 @@ impl MachineSpec {
         if self.id.is_empty() || !plain(&self.id, 100) {
             return refuse(format!("its id {:?} has characters that do not belong there", self.id));
         }
-        for path in [&self.kernel, &self.modules, &self.volume, &self.run_dir] {
+        for path in [&self.kernel, &self.modules, &self.volume, &self.memory, &self.run_dir] {
             // A comma separates QEMU's options.
             if !path.is_absolute()
                 || path.as_os_str().as_encoded_bytes().iter().any(|byte| matches!(byte, b',' | b'\n' | 0))
@@ -160,6 +162,7 @@ mod tests {
             kernel: "/k".into(),
             modules: "/m".into(),
             volume: "/v".into(),
+            memory: "/m".into(),
             run_dir: "/r".into(),
         }
     }

@@ -150,6 +150,7 @@ impl Plain {
             memory_mb: MEMORY,
             kernel: image.kernel(),
             modules: image.modules(),
+            memory: std::env::temp_dir().join("no-memory"),
             volume: dir.path().to_owned(),
             run_dir: dir.path().to_owned(),
         };

@@ -386,6 +386,7 @@ impl Life {
             kernel: dir.join("vmlinuz"),
             modules: dir.join("modules.cpio"),
             volume: dir.join("volume"),
+            memory: dir.join("memory"),
             run_dir: sprites.paths.machine(&record.id),
             id: record.id,
             name: record.name,

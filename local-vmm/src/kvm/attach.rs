@@ -36,6 +36,8 @@ pub(super) trait Device: Send + Sync {
     }
     /// Serves what is in its queues.
     fn serve(&self, rings: &[MmioRing], memory: &MemoryNow);
+    /// The machine was kept and is back: what the device had outside of the guest's memory is gone.
+    fn moved(&self, _rings: &[MmioRing], _memory: &MemoryNow) {}
     /// Waits until nothing that was taken from a queue is still on its way.
     fn settle(&self) {}
 }
@@ -141,11 +143,19 @@ impl Port {
         *live = false;
     }
 
-    /// Keeps the device at rest as long as the answer lives.
-    pub(super) fn rest(&self) -> Rest<'_> {
+    /// Waits until the device is at rest, which it is as long as no CPU runs and the host's side is quiet; tells whether its driver is ready.
+    pub(super) fn rest(&self) -> bool {
         let live = self.lock();
         self.device.settle();
-        Rest(live)
+        *live
+    }
+
+    /// Its driver has been there before: the device goes on where it stood.
+    pub(super) fn go_on(&self, live: bool) {
+        if live {
+            self.device.moved(&self.rings, &self.memory.memory());
+            self.begin(0);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, bool> {
@@ -185,9 +195,6 @@ impl Port {
         }
     }
 }
-
-/// A device at rest.
-pub(super) struct Rest<'p>(#[allow(dead_code, reason = "held, not read")] MutexGuard<'p, bool>);
 
 /// The disk.
 pub(super) struct Disk(pub(super) block::Server<MmioRing>);
@@ -245,6 +252,13 @@ impl Device for Sockets {
 
     fn waker(&self) -> Option<&EventFd> {
         Some(self.0.waker())
+    }
+
+    /// The guest learns that its connections are gone.
+    fn moved(&self, rings: &[MmioRing], memory: &MemoryNow) {
+        if let [.., events] = rings {
+            vsock::tell_reset(events, memory);
+        }
     }
 
     fn serve(&self, rings: &[MmioRing], memory: &MemoryNow) {

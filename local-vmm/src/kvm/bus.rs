@@ -4,6 +4,7 @@
 
 use super::attach::Port;
 use super::layout::{DEVICE_SIZE, DEVICES, KEYBOARD_PORT, SERIAL_PORT, SLEEP_OFF, SLEEP_PORT};
+use super::state::SerialState;
 use super::transport::Registers;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -63,8 +64,45 @@ pub(super) struct Bus {
 }
 
 impl Bus {
-    pub(super) fn new(wire: Wire, screen: Output, slots: Vec<Slot>) -> Self {
-        Self { serial: Mutex::new(Serial::new(wire, Screen(screen))), slots }
+    /// A bus whose serial port is as after a reset, or as it was.
+    pub(super) fn new(wire: Wire, screen: Output, slots: Vec<Slot>, kept: Option<&SerialState>) -> Self {
+        let state = kept.map_or_else(vm_superio::SerialState::default, |kept| {
+            let [low, high, enable, identification, line, status, modem, modem_status, scratch] = kept.0;
+            vm_superio::SerialState {
+                baud_divisor_low: low,
+                baud_divisor_high: high,
+                interrupt_enable: enable,
+                interrupt_identification: identification,
+                line_control: line,
+                line_status: status,
+                modem_control: modem,
+                modem_status,
+                scratch,
+                in_buffer: Vec::new(),
+            }
+        });
+        // Nothing waits in its buffer, which is the only thing that could be too much.
+        let serial = match Serial::from_state(&state, wire, NoEvents, Screen(screen)) {
+            Ok(serial) => serial,
+            Err(_) => unreachable!("an empty buffer fits"),
+        };
+        Self { serial: Mutex::new(serial), slots }
+    }
+
+    /// The serial port's registers.
+    pub(super) fn serial(&self) -> SerialState {
+        let state = lock(&self.serial).state();
+        SerialState([
+            state.baud_divisor_low,
+            state.baud_divisor_high,
+            state.interrupt_enable,
+            state.interrupt_identification,
+            state.line_control,
+            state.line_status,
+            state.modem_control,
+            state.modem_status,
+            state.scratch,
+        ])
     }
 
     /// The virtio devices.

@@ -3,6 +3,7 @@
 use super::attach::{Device, Disk, Port, Random, Sockets};
 use super::bus::{Bus, Slot, Wire};
 use super::layout::{DEVICE_SIZE, DEVICES, FIRST_LINE, SERIAL_LINE, TASK_SEGMENT};
+use super::state::{self, State};
 use super::transport::{Line, NOTIFY, Registers};
 use super::vcpu::{self, Gate};
 use super::{KvmError, acpi, boot, cpu, memory};
@@ -10,10 +11,11 @@ use crate::devices::block::{Block, Server};
 use crate::devices::vsock::Vsock;
 use crate::monitor::End;
 use crate::{MachineSpec, Memory};
-use kvm_bindings::{KVM_PIT_SPEAKER_DUMMY, kvm_pit_config};
-use kvm_ioctls::{Cap, IoEventAddress, Kvm, VmFd};
+use kvm_bindings::{KVM_PIT_SPEAKER_DUMMY, kvm_clock_data, kvm_pit_config};
+use kvm_ioctls::{Cap, IoEventAddress, Kvm, VcpuFd, VmFd};
+use std::fs;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use vmm_sys_util::eventfd::EventFd;
 
@@ -25,14 +27,29 @@ const NEEDED: [(Cap, &str); 5] = [
     (Cap::UserMemory, "memory from this program"),
     (Cap::ImmediateExit, "a way to interrupt a CPU"),
 ];
+/// Files of a kept machine.
+const STATE: &str = "state";
+const MEMORY: &str = "memory";
+
+/// How a machine begins.
+#[derive(Clone, Copy, Debug)]
+pub enum Begin<'p> {
+    /// Its kernel boots with this initramfs.
+    Boot(&'p Path),
+    /// It goes on where the one that was [kept](KvmMachine::keep) in this folder stood.
+    GoOn(&'p Path),
+}
 
 /// A running machine of our own.
 pub struct KvmMachine {
+    kvm: Kvm,
+    vm: VmFd,
+    vcpus: Vec<Arc<Mutex<VcpuFd>>>,
     gate: Arc<Gate>,
     bus: Arc<Bus>,
-    /// Keeps the guest's memory mapped.
-    _memory: Memory,
-    _vm: VmFd,
+    memory: Memory,
+    /// Nanoseconds that the guest's clock showed when it was stopped.
+    clock: Mutex<Option<u64>>,
 }
 
 impl std::fmt::Debug for KvmMachine {
@@ -45,7 +62,7 @@ impl KvmMachine {
     /// Starts a machine. Its console goes to `console`.
     pub fn start(
         spec: &MachineSpec,
-        initramfs: &Path,
+        begin: Begin<'_>,
         disk: Block,
         sockets: &Arc<Vsock>,
         console: impl FnMut(&[u8]) + Send + 'static,
@@ -54,15 +71,20 @@ impl KvmMachine {
         if let Some((_, what)) = NEEDED.iter().find(|(cap, _)| !kvm.check_extension(*cap)) {
             return Err(KvmError::Lacks(what));
         }
-        let vm = kvm.create_vm().map_err(KvmError::kvm("make a machine"))?;
-        vm.set_tss_address(TASK_SEGMENT).map_err(KvmError::kvm("place its own segment"))?;
-        vm.create_irq_chip().map_err(KvmError::kvm("make interrupt controllers"))?;
-        // Without the dummy the kernel waits for a speaker that never ticks.
-        let timer = kvm_pit_config { flags: KVM_PIT_SPEAKER_DUMMY, ..kvm_pit_config::default() };
-        vm.create_pit2(timer).map_err(KvmError::kvm("make a timer"))?;
-        let memory = memory::fresh(&vm, spec.memory_mb)?;
-        let entry = boot::load(&memory, spec, initramfs)?;
-
+        let kept = match begin {
+            Begin::Boot(_) => None,
+            Begin::GoOn(dir) => Some((read(&kvm, dir, spec)?, dir.join(MEMORY))),
+        };
+        let vm = make_vm(&kvm)?;
+        let memory = match &kept {
+            None => memory::fresh(&vm, spec.memory_mb)?,
+            Some((_, file)) => memory::from_file(&vm, spec.memory_mb, file)?,
+        };
+        let kept = kept.map(|(state, _)| state);
+        let entry = match begin {
+            Begin::Boot(initramfs) => Some(boot::load(&memory, spec, initramfs)?),
+            Begin::GoOn(_) => None,
+        };
         let disk = Server::start(disk).map_err(KvmError::host("start a thread for the disk"))?;
         let devices: Vec<Box<dyn Device>> =
             vec![Box::new(Disk(disk)), Box::new(Sockets(Arc::clone(sockets))), Box::new(Random)];
@@ -72,12 +94,13 @@ impl KvmMachine {
             .map(|(device, number)| attach(&vm, &memory, device, number))
             .collect::<Result<Vec<_>, _>>()?;
         let cpus = u8::try_from(spec.cpus).unwrap_or(1).max(1);
-        if !acpi::write(&memory, cpus, slots.len() as u32) {
+        if entry.is_some() && !acpi::write(&memory, cpus, slots.len() as u32) {
             return Err(KvmError::Lacks("room for the description of so many devices"));
         }
         let wire = event()?;
         vm.register_irqfd(&wire, SERIAL_LINE).map_err(KvmError::kvm("connect an interrupt"))?;
-        let bus = Arc::new(Bus::new(Wire(wire), Box::new(console), slots));
+        let serial = kept.as_ref().map(|state| &state.serial);
+        let bus = Arc::new(Bus::new(Wire(wire), Box::new(console), slots, serial));
 
         let features = cpu::features(&kvm)?;
         let mut vcpus = Vec::new();
@@ -85,28 +108,104 @@ impl KvmMachine {
             let vcpu = vm.create_vcpu(u64::from(id)).map_err(KvmError::kvm("make a CPU"))?;
             let its = cpu::features_of(&features, id, u32::from(cpus));
             vcpu.set_cpuid2(&its).map_err(KvmError::kvm("describe a CPU"))?;
-            cpu::prepare(&vcpu)?;
-            if id == 0 {
-                cpu::begin(&vcpu, &memory, entry)?;
+            match (&kept, entry) {
+                (Some(state), _) => state::restore_cpu(&vcpu, &state.cpus[id as usize])?,
+                (None, entry) => {
+                    cpu::prepare(&vcpu)?;
+                    if let Some(entry) = entry.filter(|_| id == 0) {
+                        cpu::begin(&vcpu, &memory, entry)?;
+                    }
+                }
             }
-            vcpus.push(vcpu);
+            vcpus.push(Arc::new(Mutex::new(vcpu)));
         }
-        let gate = vcpu::start(vcpus, &bus)?;
-        gate.open();
-        Ok(Self { gate, bus, _memory: memory, _vm: vm })
+        let clock = Mutex::new(kept.as_ref().map(|state| state.clock));
+        let gate = vcpu::start(&vcpus, &bus)?;
+        let machine = Self { kvm, vm, vcpus, gate, bus, memory, clock };
+        if let Some(state) = kept {
+            machine.go_on(&state)?;
+        }
+        if let Begin::GoOn(dir) = begin {
+            // From its first step on its disk moves away from what is kept.
+            forget(dir).map_err(KvmError::host("take the kept machine up"))?;
+        }
+        machine.resume()?;
+        Ok(machine)
     }
 
-    /// Stops all virtual CPUs and waits until no device touches the guest's memory.
-    pub fn pause(&self) {
+    /// Interrupt controllers and devices as they were.
+    fn go_on(&self, state: &State) -> Result<(), KvmError> {
+        state::restore_chips(&self.vm, &state.chips, &state.timer)?;
+        for (slot, kept) in self.bus.slots().iter().zip(&state.devices) {
+            if !lock(&slot.registers).restore(kept) {
+                return Err(KvmError::State("kept".into(), "it has other devices".into()));
+            }
+            slot.port.go_on(kept.live);
+        }
+        Ok(())
+    }
+
+    /// Stops all virtual CPUs and waits until no device touches the guest's memory. The guest's clock stands still from now on.
+    pub fn pause(&self) -> Result<(), KvmError> {
         self.gate.close();
         for slot in self.bus.slots() {
-            drop(slot.port.rest());
+            slot.port.rest();
         }
+        let clock = self.vm.get_clock().map_err(KvmError::kvm("read the machine's clock"))?;
+        lock(&self.clock).get_or_insert(clock.clock);
+        Ok(())
     }
 
     /// Lets them go on.
-    pub fn resume(&self) {
+    pub fn resume(&self) -> Result<(), KvmError> {
+        if let Some(clock) = lock(&self.clock).take() {
+            let clock = kvm_clock_data { clock, ..kvm_clock_data::default() };
+            self.vm.set_clock(&clock).map_err(KvmError::kvm("set the machine's clock"))?;
+            for vcpu in &self.vcpus {
+                // The guest's own watchdogs learn that it stood still; a guest that does not use this clock cannot be told.
+                let _ = lock(vcpu).kvmclock_ctrl();
+            }
+        }
         self.gate.open();
+        Ok(())
+    }
+
+    /// Keeps a paused machine in a folder, from which another can [go on](Begin::GoOn). With `again` the folder is the one that this machine
+    /// came from, and only what changed is written. Gives the number of bytes of memory written.
+    ///
+    /// Until it is done there is nothing in the folder that a machine could start from.
+    pub fn keep(&self, spec: &MachineSpec, dir: &Path, again: bool) -> Result<u64, KvmError> {
+        let failed = KvmError::host("keep the machine's memory");
+        let clock = lock(&self.clock).ok_or(KvmError::Lacks("a machine that stands still"))?;
+        fs::create_dir_all(dir).map_err(failed)?;
+        forget(dir).map_err(failed)?;
+        let wanted: Vec<u32> = self
+            .kvm
+            .get_msr_index_list()
+            .map_err(KvmError::kvm("name its CPUs' registers"))?
+            .as_slice()
+            .to_vec();
+        let (chips, timer) = state::save_chips(&self.vm)?;
+        let devices =
+            self.bus.slots().iter().map(|slot| lock(&slot.registers).state(slot.port.rest())).collect();
+        let cpus = self
+            .vcpus
+            .iter()
+            .map(|vcpu| state::save_cpu(&lock(vcpu), &wanted))
+            .collect::<Result<Vec<_>, _>>()?;
+        let state = State {
+            host: state::host(&self.kvm)?,
+            memory_mb: spec.memory_mb,
+            clock,
+            cpus,
+            chips,
+            timer,
+            devices,
+            serial: self.bus.serial(),
+        };
+        let written = memory::keep(&self.memory, &dir.join(MEMORY), again).map_err(failed)?;
+        state.write(&dir.join(STATE))?;
+        Ok(written)
     }
 
     /// Ends the machine at once, as pulling the plug would; what the guest flushed is safe.
@@ -118,6 +217,44 @@ impl KvmMachine {
     pub fn wait(&self, deadline: Option<Duration>) -> Option<End> {
         self.gate.ended(deadline)
     }
+}
+
+/// Whether a machine is kept in a folder.
+pub fn is_kept(dir: &Path) -> bool {
+    dir.join(STATE).is_file()
+}
+
+/// Makes a kept machine one that cannot be started from. To be called before one goes on, because its disk moves away from it then.
+pub fn forget(dir: &Path) -> std::io::Result<()> {
+    match fs::remove_file(dir.join(STATE)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => fs::File::open(dir)?.sync_all(),
+    }
+}
+
+/// A kept machine's state, if it fits host and specification.
+fn read(kvm: &Kvm, dir: &Path, spec: &MachineSpec) -> Result<State, KvmError> {
+    let path = dir.join(STATE);
+    let state = State::read(&path)?;
+    let refused = |why: &str| Err(KvmError::State(path.display().to_string(), why.to_owned()));
+    memory::read_ahead(&dir.join(MEMORY));
+    if state.host != state::host(kvm)? {
+        return refused("it comes from a host with other CPUs");
+    }
+    if state.memory_mb != spec.memory_mb || state.cpus.len() != spec.cpus as usize {
+        return refused("it has another size");
+    }
+    Ok(state)
+}
+
+fn make_vm(kvm: &Kvm) -> Result<VmFd, KvmError> {
+    let vm = kvm.create_vm().map_err(KvmError::kvm("make a machine"))?;
+    vm.set_tss_address(TASK_SEGMENT).map_err(KvmError::kvm("place its own segment"))?;
+    vm.create_irq_chip().map_err(KvmError::kvm("make interrupt controllers"))?;
+    // Without the dummy the kernel waits for a speaker that never ticks.
+    let timer = kvm_pit_config { flags: KVM_PIT_SPEAKER_DUMMY, ..kvm_pit_config::default() };
+    vm.create_pit2(timer).map_err(KvmError::kvm("make a timer"))?;
+    Ok(vm)
 }
 
 /// Puts a device onto the bus.
@@ -136,4 +273,9 @@ fn attach(vm: &VmFd, memory: &Memory, device: Box<dyn Device>, number: u32) -> R
 
 fn event() -> Result<EventFd, KvmError> {
     EventFd::new(libc::EFD_NONBLOCK | libc::EFD_CLOEXEC).map_err(KvmError::host("make an event"))
+}
+
+/// Each step leaves what these locks guard whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -5,7 +5,8 @@
 //! | `probe` | whether KVM is real here |
 //! | `layout` | where things lie in the guest's address space |
 //! | `machine` | the whole: start, pause, resume, end |
-//! | `memory` | the guest's memory |
+//! | `memory` | the guest's memory, fresh or from a file |
+//! | `state` | everything else of a machine, kept in a file |
 //! | `kernel` | a distribution's kernel, unpacked |
 //! | `boot` | kernel, initramfs and what the kernel is told, put into memory |
 //! | `acpi` | the tables that describe the machine |
@@ -25,10 +26,11 @@ mod layout;
 mod machine;
 mod memory;
 mod probe;
+mod state;
 mod transport;
 mod vcpu;
 
-pub use machine::KvmMachine;
+pub use machine::{Begin, KvmMachine, forget, is_kept};
 pub use probe::{KvmState, probe};
 
 use std::io;
@@ -53,6 +55,9 @@ pub enum KvmError {
     /// The kernel or the initramfs.
     #[error("the kernel {0} cannot be started: {1}; build the base image again")]
     Kernel(String, String),
+    /// A kept state or memory.
+    #[error("the sleeping state {0} cannot be used: {1}; the sprite starts without it")]
+    State(String, String),
     /// Something of the host's failed.
     #[error("cannot {doing}: {source}")]
     Host {
@@ -64,11 +69,11 @@ pub enum KvmError {
 }
 
 impl KvmError {
-    fn kvm(doing: &'static str) -> impl Fn(kvm_ioctls::Error) -> Self {
+    fn kvm(doing: &'static str) -> impl Fn(kvm_ioctls::Error) -> Self + Copy {
         move |errno| Self::Kvm { doing, source: io::Error::from_raw_os_error(errno.errno()) }
     }
 
-    fn host(doing: &'static str) -> impl Fn(io::Error) -> Self {
+    fn host(doing: &'static str) -> impl Fn(io::Error) -> Self + Copy {
         move |source| Self::Host { doing, source }
     }
 }

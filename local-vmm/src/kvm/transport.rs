@@ -4,6 +4,7 @@
 //! checked by `virtio-queue` whenever they are used.
 
 use super::attach::Port;
+use super::state::{DeviceState, RingState};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use virtio_bindings::virtio_config::{
@@ -81,6 +82,39 @@ impl Registers {
             queues,
             line,
         }
+    }
+
+    /// What they show and hide.
+    pub(super) fn state(&self, live: bool) -> DeviceState {
+        let ring =
+            |queue: &Arc<Mutex<Queue>>| RingState::of(&queue.lock().unwrap_or_else(PoisonError::into_inner));
+        DeviceState {
+            kind: self.kind,
+            status: self.status,
+            driver_features: self.driver_features,
+            selects: [self.features_select, self.driver_select, self.queue_select],
+            reason: self.line.reason.load(Ordering::SeqCst),
+            live,
+            queues: self.queues.iter().map(ring).collect(),
+        }
+    }
+
+    /// Takes that on again. False when it belongs to another device.
+    pub(super) fn restore(&mut self, state: &DeviceState) -> bool {
+        if state.kind != self.kind
+            || state.queues.len() != self.queues.len()
+            || state.driver_features & !self.features != 0
+        {
+            return false;
+        }
+        for (queue, kept) in self.queues.iter().zip(&state.queues) {
+            let Some(kept) = kept.queue(QUEUE) else { return false };
+            *queue.lock().unwrap_or_else(PoisonError::into_inner) = kept;
+        }
+        (self.status, self.driver_features) = (state.status, state.driver_features);
+        [self.features_select, self.driver_select, self.queue_select] = state.selects;
+        self.line.reason.store(state.reason, Ordering::SeqCst);
+        true
     }
 
     fn queue<T>(&self, work: impl FnOnce(&mut Queue) -> T) -> Option<T> {

@@ -49,6 +49,12 @@ impl Gate {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether threads should come to the gate.
+    fn is_closed(&self) -> bool {
+        let state = self.lock();
+        state.order == Order::Wait || state.end.is_some()
+    }
+
     /// Waits while that is ordered. False when the machine has ended.
     fn pass(&self) -> bool {
         let mut state = self.lock();
@@ -125,7 +131,7 @@ fn kick(state: &State) {
 extern "C" fn nothing(_: libc::c_int) {}
 
 /// Starts the threads; they wait at the gate, which is closed.
-pub(super) fn start(vcpus: Vec<VcpuFd>, bus: &Arc<Bus>) -> Result<Arc<Gate>, KvmError> {
+pub(super) fn start(vcpus: &[Arc<Mutex<VcpuFd>>], bus: &Arc<Bus>) -> Result<Arc<Gate>, KvmError> {
     let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::empty(), SigSet::empty());
     // SAFETY: the handler does nothing, so it may run anywhere.
     unsafe { sigaction(KICK, &action) }
@@ -135,15 +141,15 @@ pub(super) fn start(vcpus: Vec<VcpuFd>, bus: &Arc<Bus>) -> Result<Arc<Gate>, Kvm
         changed: Condvar::new(),
     });
     let count = vcpus.len();
-    for (number, mut vcpu) in vcpus.into_iter().enumerate() {
-        let (bus, at) = (Arc::clone(bus), Arc::clone(&gate));
+    for (number, vcpu) in vcpus.iter().enumerate() {
+        let (vcpu, bus, at) = (Arc::clone(vcpu), Arc::clone(bus), Arc::clone(&gate));
         thread::Builder::new()
             .name(format!("vcpu-{number}"))
             .spawn(move || {
                 let myself = pthread_self();
                 at.lock().alive.push(myself);
                 at.changed.notify_all();
-                let end = run(&mut vcpu, &bus, &at);
+                let end = run(&vcpu, &bus, &at);
                 let mut state = at.lock();
                 state.alive.retain(|thread| *thread != myself);
                 if let Some(end) = end {
@@ -160,11 +166,22 @@ pub(super) fn start(vcpus: Vec<VcpuFd>, bus: &Arc<Bus>) -> Result<Arc<Gate>, Kvm
 }
 
 /// Runs a CPU until its machine ends; tells why, when it is the reason.
-fn run(vcpu: &mut VcpuFd, bus: &Bus, gate: &Gate) -> Option<End> {
+///
+/// The CPU is locked while it runs; whoever closed the gate may lock it.
+fn run(vcpu: &Mutex<VcpuFd>, bus: &Bus, gate: &Gate) -> Option<End> {
     loop {
-        if !gate.pass() {
-            return None;
+        if gate.is_closed() {
+            // What the guest read from a device reaches its registers with the next entry, and that must not wait for the gate.
+            let mut vcpu = vcpu.lock().unwrap_or_else(PoisonError::into_inner);
+            vcpu.set_kvm_immediate_exit(1);
+            let _ = vcpu.run();
+            vcpu.set_kvm_immediate_exit(0);
+            drop(vcpu);
+            if !gate.pass() {
+                return None;
+            }
         }
+        let mut vcpu = vcpu.lock().unwrap_or_else(PoisonError::into_inner);
         let wish = match vcpu.run() {
             Ok(VcpuExit::IoOut(port, data)) => bus.port_write(port, data),
             Ok(VcpuExit::IoIn(port, data)) => {

@@ -54,7 +54,7 @@ fn restrict(spec: &MachineSpec) -> Result<RulesetStatus, landlock::RulesetError>
     let mut rules =
         Ruleset::default().set_compatibility(CompatLevel::BestEffort).handle_access(all)?.create()?;
     let files = [spec.kernel.as_path(), spec.modules.as_path()].map(|path| (path, AccessFs::ReadFile.into()));
-    let own = [spec.volume.as_path(), spec.run_dir.as_path()].map(|path| (path, all));
+    let own = [spec.volume.as_path(), spec.memory.as_path(), spec.run_dir.as_path()].map(|path| (path, all));
     let system = SYSTEM.into_iter().chain(FACTS).map(|path| (Path::new(path), read));
     let kvm = (spec.kind == Kind::Kvm).then_some(KVM);
     let devices = DEVICES.into_iter().chain(kvm).map(|path| (Path::new(path), device));

@@ -54,6 +54,15 @@ pub struct CheckpointDone {
     pub froze: bool,
 }
 
+/// What came of a suspension.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suspended {
+    /// Bytes of memory that were written; what was zero or unchanged cost nothing.
+    pub written_bytes: u64,
+    /// The whole call, microseconds.
+    pub call_us: u64,
+}
+
 /// A call.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "call", rename_all = "snake_case", deny_unknown_fields)]
@@ -66,6 +75,8 @@ pub(crate) enum Call {
     },
     Pause,
     Resume,
+    /// Keeps the machine in its folder and ends the process. Answered by a [`Suspended`] before it does.
+    Suspend,
     /// Answered by a [`CheckpointDone`].
     Checkpoint {
         comment: Option<String>,

@@ -1,6 +1,6 @@
 //! How a server starts, finds and drives a machine process.
 
-use super::control::{Answer, Call, CheckpointDone, MAX_LINE, MachineStatus};
+use super::control::{Answer, Call, CheckpointDone, MAX_LINE, MachineStatus, Suspended};
 use super::files;
 use crate::{MachineSpec, SpecError};
 use nix::sys::signal::{Signal, kill};
@@ -202,6 +202,13 @@ impl MachineHandle {
         self.call("resume", &Call::Resume, ANSWER).await
     }
 
+    /// Keeps the machine on disk and ends its process; the next start goes on where it stood. Only machines on KVM can.
+    pub async fn suspend(&self) -> Result<Suspended, HandleError> {
+        let done = self.call("suspend", &Call::Suspend, CHECKPOINT).await?;
+        self.await_end().await;
+        Ok(done)
+    }
+
     /// Makes a checkpoint of the live disk. `auto` marks it as the system's own.
     pub async fn checkpoint(
         &self,
@@ -228,11 +235,16 @@ impl MachineHandle {
                 self.kill();
             }
         }
+        self.await_end().await;
+        Ok(())
+    }
+
+    /// Waits for the end of a process that was told to end, and helps it when it does not.
+    async fn await_end(&self) {
         if timeout(ANSWER, self.wait_exit()).await.is_err() {
             self.kill();
             let _ = timeout(ANSWER, self.wait_exit()).await;
         }
-        Ok(())
     }
 
     /// Ends the machine at once, as pulling the plug would. What the guest had flushed is safe.

@@ -9,15 +9,17 @@ use super::handle::Exit;
 use super::work::{Work, WorkError};
 use crate::devices::block::{Bell, Block};
 use crate::devices::vsock::Vsock;
-use crate::{End, MachineSpec, Monitor, MonitorError, SpecError, initramfs};
+use crate::kvm::{self, Begin, KvmError};
+use crate::{End, Kind as Runs, MachineSpec, Monitor, MonitorError, SpecError, initramfs};
 use nix::sys::signal::{SigSet, Signal};
 use serde_json::Value;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 use vmm_disk::{Kind, NewCheckpoint, Volume};
@@ -104,6 +106,14 @@ pub fn run(spec: &Path) -> Result<(), MachineError> {
 
 fn live(spec: &MachineSpec, started: Instant) -> Result<(), MachineError> {
     vmm_disk::raise_file_limit();
+    if spec.kind == Runs::Kvm {
+        // Behind the walls it could not be made.
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&spec.memory)
+            .map_err(|source| MachineError::Io { doing: "make", path: spec.memory.clone(), source })?;
+    }
     confine::confine(spec).map_err(MachineError::Walls)?;
     // Signals are taken by a thread that ends the machine in order; all threads inherit the mask.
     let signals: SigSet = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP].into_iter().collect();
@@ -119,12 +129,29 @@ fn live(spec: &MachineSpec, started: Instant) -> Result<(), MachineError> {
     let control = listen(&spec.run_dir.join(files::CONTROL))?;
     let told = |path: PathBuf| move |source| MachineError::Io { doing: "serve", path, source };
     let sockets = Vsock::start(agent).map_err(told(spec.run_dir.join(files::AGENT)))?;
-    let mut console = Console::new(&spec.run_dir);
+    let console = Arc::new(Mutex::new(Console::new(&spec.run_dir)));
     let bell = Arc::new(Bell::new(Arc::clone(&volume)));
-    let block = Block::new(Arc::clone(&volume), Arc::clone(&bell), &spec.id);
-    let monitor = Monitor::start(spec, &archive, block, &sockets, move |bytes| console.add(bytes))?;
+    let start = |begin| {
+        let block = Block::new(Arc::clone(&volume), Arc::clone(&bell), &spec.id);
+        let console = Arc::clone(&console);
+        Monitor::start(spec, begin, block, &sockets, move |bytes| {
+            console.lock().unwrap_or_else(PoisonError::into_inner).add(bytes);
+        })
+    };
+    let mut went_on = spec.kind == Runs::Kvm && kvm::is_kept(&spec.memory);
+    let monitor = match went_on.then(|| start(Begin::GoOn(&spec.memory))) {
+        Some(Ok(monitor)) => monitor,
+        // What it had in memory is lost, as after a power cut; its disk is not.
+        Some(Err(error @ MonitorError::Kvm(KvmError::State(..)))) => {
+            tracing::warn!("{error}");
+            went_on = false;
+            start(Begin::Boot(&archive))?
+        }
+        Some(Err(error)) => return Err(error.into()),
+        None => start(Begin::Boot(&archive))?,
+    };
     let agent = Agent::new(sockets).map_err(told(spec.run_dir.join(files::AGENT)))?;
-    let work = Arc::new(Work::new(Arc::clone(&volume), bell, agent, monitor, started));
+    let work = Arc::new(Work::new(Arc::clone(&volume), bell, agent, monitor, spec.clone(), went_on, started));
     let spawn = |name: &str, body: Body| {
         let work = Arc::clone(&work);
         thread::Builder::new()
@@ -192,6 +219,7 @@ fn converse(stream: &UnixStream, work: &Work) -> io::Result<()> {
     stream.set_write_timeout(Some(SPEAK))?;
     let mut line = Vec::new();
     BufReader::new(stream).take(MAX_LINE).read_until(b'\n', &mut line)?;
+    let mut ends = false;
     let answer = match serde_json::from_slice::<Call>(&line) {
         Ok(Call::Watch) => {
             stream.set_read_timeout(None)?;
@@ -199,13 +227,21 @@ fn converse(stream: &UnixStream, work: &Work) -> io::Result<()> {
             io::copy(&mut stream.take(MAX_LINE), &mut io::sink())?;
             return Ok(());
         }
-        Ok(call) => perform(call, work).map_or_else(|error| Answer::Error(error.to_string()), Answer::Ok),
+        Ok(call) => {
+            ends = matches!(call, Call::Suspend);
+            perform(call, work).map_or_else(|error| Answer::Error(error.to_string()), Answer::Ok)
+        }
         Err(error) => Answer::Error(format!("this call cannot be understood: {error}")),
     };
     let mut text = serde_json::to_vec(&answer)?;
     text.push(b'\n');
     let mut stream = stream;
-    stream.write_all(&text)
+    let told = stream.write_all(&text);
+    if ends && matches!(answer, Answer::Ok(_)) {
+        // Its memory is on disk; the process has nothing left to do.
+        work.monitor.kill();
+    }
+    told
 }
 
 fn perform(call: Call, work: &Work) -> Result<Value, WorkError> {
@@ -216,6 +252,7 @@ fn perform(call: Call, work: &Work) -> Result<Value, WorkError> {
         }
         Call::Pause => work.pause().map(|()| Value::Null),
         Call::Resume => work.resume().map(|()| Value::Null),
+        Call::Suspend => work.suspend().map(|done| json(&done)),
         Call::Checkpoint { comment, auto } => {
             let kind = if auto { Kind::Automatic } else { Kind::Manual };
             work.checkpoint(NewCheckpoint { comment, kind }).map(|done| json(&done))

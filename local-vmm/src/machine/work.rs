@@ -1,9 +1,9 @@
 //! What the calls do.
 
 use super::agent::{Agent, AgentError};
-use super::control::{CheckpointDone, MachineStatus, State};
+use super::control::{CheckpointDone, MachineStatus, State, Suspended};
 use crate::devices::block::Bell;
-use crate::{Monitor, MonitorError};
+use crate::{MachineSpec, Monitor, MonitorError};
 use std::fs;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -48,6 +48,9 @@ pub(super) struct Work {
     changed: Condvar,
     /// One change of the machine at a time: a pause must not fall into a checkpoint.
     turn: Mutex<()>,
+    spec: MachineSpec,
+    /// Whether it goes on from its folder.
+    went_on: bool,
     started: Instant,
     started_at: i64,
     boot_ms: Mutex<Option<u64>>,
@@ -59,6 +62,8 @@ impl Work {
         bell: Arc<Bell>,
         agent: Agent,
         monitor: Monitor,
+        spec: MachineSpec,
+        went_on: bool,
         started: Instant,
     ) -> Self {
         let started_at = jiff::Timestamp::now().as_microsecond();
@@ -70,6 +75,8 @@ impl Work {
             state: Mutex::new(State::Booting),
             changed: Condvar::new(),
             turn: Mutex::new(()),
+            spec,
+            went_on,
             started,
             started_at,
             boot_ms: Mutex::new(None),
@@ -81,6 +88,9 @@ impl Work {
         while self.state() == State::Booting && self.started.elapsed() < BOOT {
             match self.agent.health(BOOT.saturating_sub(self.started.elapsed())) {
                 Ok(_) => {
+                    if self.went_on {
+                        self.set_clock();
+                    }
                     *locked(&self.boot_ms) = u64::try_from(self.started.elapsed().as_millis()).ok();
                     let mut state = locked(&self.state);
                     if *state == State::Booting {
@@ -151,11 +161,46 @@ impl Work {
             State::Paused => {
                 self.monitor.resume()?;
                 self.enter(State::Running);
-                // The guest's clock stood still. That it cannot be set is no reason not to wake.
-                if let Err(error) = self.agent.clock(ANSWER) {
-                    tracing::warn!("the clock inside is late: {error}");
-                }
+                self.set_clock();
                 Ok(())
+            }
+        }
+    }
+
+    /// The guest's clock stood still. That it cannot be set is no reason not to wake.
+    fn set_clock(&self) {
+        if let Err(error) = self.agent.clock(ANSWER) {
+            tracing::warn!("the clock inside is late: {error}");
+        }
+    }
+
+    /// Keeps the machine in its folder. It stands still afterwards and is only good for its end; when it cannot be kept it is as before.
+    pub(super) fn suspend(&self) -> Result<Suspended, WorkError> {
+        let _turn = locked(&self.turn);
+        let start = Instant::now();
+        let before = self.state();
+        match before {
+            State::Stopping => return Err(WorkError::Stopping),
+            State::Booting => return Err(WorkError::NotReady(self.started.elapsed())),
+            State::Running => self.monitor.pause()?,
+            State::Paused => {}
+        }
+        let kept = self
+            .volume
+            .flush()
+            .map_err(WorkError::from)
+            .and_then(|()| self.monitor.keep(&self.spec, self.went_on).map_err(WorkError::from));
+        match kept {
+            Ok(written_bytes) => {
+                self.enter(State::Stopping);
+                Ok(Suspended { written_bytes, call_us: micros(start.elapsed()) })
+            }
+            Err(error) => {
+                if before == State::Running {
+                    self.monitor.resume()?;
+                    self.set_clock();
+                }
+                Err(error)
             }
         }
     }

@@ -47,6 +47,7 @@ impl Rig {
             kernel: self.image.kernel(),
             modules: self.image.modules(),
             volume: self.volume(name),
+            memory: self.dir.path().join("sprites").join(name).join("memory"),
             run_dir: self.dir.path().join("run").join(name),
         }
     }

@@ -13,6 +13,10 @@ pub const RECEIVE: usize = 0;
 /// Queue of packets from the guest.
 pub const TRANSMIT: usize = 1;
 
+/// Number of that event, and its length.
+const RESET: u32 = 0;
+const RESET_LEN: u32 = 4;
+
 /// Serves both directions: what one brings often has to do with the other.
 pub fn serve(sockets: &Vsock, receive: &impl Ring, transmit: &impl Ring, memory: &MemoryNow) {
     let mut data = Vec::new();
@@ -24,6 +28,20 @@ pub fn serve(sockets: &Vsock, receive: &impl Ring, transmit: &impl Ring, memory:
         let give = |chain| fill(sockets, memory, chain, &mut data);
         ring::drain(receive, memory, || sockets.has_next(), give)
     });
+    ring::forgive(NAME, done);
+}
+
+/// Tells the guest that all its connections are gone (VIRTIO 1.2, section 5.10.6.7): it comes from a state that was kept.
+pub fn tell_reset(events: &impl Ring, memory: &MemoryNow) {
+    let done = ring::drain(
+        events,
+        memory,
+        || true,
+        |chain| match chain.writer(&**memory).map(|mut writer| writer.write_all(&RESET.to_le_bytes())) {
+            Ok(Ok(())) => Served::Used(RESET_LEN),
+            _ => Served::Used(0),
+        },
+    );
     ring::forgive(NAME, done);
 }
 
