@@ -53,9 +53,9 @@ impl IntoResponse for ApiError {
 pub(super) fn json<T: DeserializeOwned>(
     body: Result<Bytes, axum::extract::rejection::BytesRejection>,
 ) -> Result<T, ApiError> {
-    let body = body.map_err(|rejection| {
-        let status = rejection.status().as_u16();
-        ApiError::new(status, if status == 413 { "too_large" } else { "invalid" }, rejection.body_text())
+    let body = body.map_err(|rejection| match rejection.status().as_u16() {
+        413 => ApiError::new(413, "too_large", "the body is longer than this call can need"),
+        status => ApiError::new(status, "invalid", rejection.body_text()),
     })?;
     let text: &[u8] = if body.iter().all(u8::is_ascii_whitespace) { b"{}" } else { &body };
     serde_json::from_slice(text).map_err(|error| {

@@ -120,11 +120,12 @@ impl MachineHandle {
                 return Ok(handle);
             }
             if let Ok(Some(status)) = child.try_wait() {
-                let why = match handle.exit() {
-                    Some(Exit { error: Some(error) }) => error,
-                    _ => format!("its process ended with {status}"),
-                };
-                return Err(HandleError::Start(format!("{why}; {}", tail(&log))));
+                return Err(HandleError::Start(match handle.exit() {
+                    // The whole reason, unless it points to the log.
+                    Some(Exit { error: Some(error) }) if !error.contains("its log") => error,
+                    Some(Exit { error: Some(error) }) => format!("{error}; {}", tail(&log)),
+                    _ => format!("its process ended with {status}; {}", tail(&log)),
+                }));
             }
             if Instant::now() >= give_up {
                 let _ = child.kill().await;

@@ -71,8 +71,22 @@ enum Command {
 }
 
 impl Arguments {
+    /// Whether this process serves others, and must outlive each of them.
+    #[cfg(feature = "local")]
+    fn serves(&self) -> bool {
+        matches!(self.command, Some(Command::Serve(_) | Command::Machine(_)))
+    }
+
+    #[cfg(not(feature = "local"))]
+    fn serves(&self) -> bool {
+        false
+    }
+
     /// Does what was asked for.
     pub fn run(self) -> ExitCode {
+        if !matches!(self.command, None | Some(Command::TerminalGuard)) && !self.serves() {
+            end_with_the_pipe();
+        }
         let outcome = match self.command {
             #[cfg(feature = "local")]
             Some(Command::Serve(serve)) => serve.run(),
@@ -101,6 +115,13 @@ impl Arguments {
             }
         }
     }
+}
+
+/// A program whose output nobody reads any more ends quietly, as others do.
+fn end_with_the_pipe() {
+    use nix::sys::signal::{SigHandler, Signal, signal};
+    // SAFETY: the default action runs no code of this program.
+    let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
 }
 
 type Outcome = Result<ExitCode, Box<dyn std::error::Error + Send + Sync>>;
