@@ -287,3 +287,64 @@ pub(super) fn restore_chips(
     }
     vm.set_pit2(timer).map_err(&failed)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn plain() -> State {
+        let cpu = Cpu {
+            tsc_khz: 1,
+            mode: kvm_mp_state::default(),
+            regs: kvm_regs { rip: 7, ..kvm_regs::default() },
+            sregs: kvm_sregs::default(),
+            xsave: kvm_xsave::default(),
+            xcrs: kvm_xcrs::default(),
+            debug: kvm_debugregs::default(),
+            lapic: kvm_lapic_state::default(),
+            msrs: vec![(0x10, 9)],
+            events: kvm_vcpu_events::default(),
+        };
+        State {
+            host: "here".into(),
+            memory_mb: 256,
+            clock: 5,
+            cpus: vec![cpu],
+            chips: Vec::new(),
+            timer: kvm_pit_state2::default(),
+            devices: Vec::new(),
+            serial: SerialState::default(),
+        }
+    }
+
+    #[test]
+    fn what_was_written_is_read_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state");
+        plain().write(&path).unwrap();
+        let read = State::read(&path).unwrap();
+        assert_eq!((read.clock, read.cpus[0].regs.rip, tsc(&read.cpus[0])), (5, 7, 9));
+        let bytes = fs::read(&path).unwrap();
+        for cut in [0, 5, HEAD.len(), HEAD.len() + 8, bytes.len() / 2, bytes.len() - 1] {
+            assert!(State::decode(&bytes[..cut]).is_err(), "{cut}");
+        }
+        for at in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 0x10;
+            assert!(State::decode(&damaged).is_err(), "{at}");
+        }
+        fs::remove_file(&path).unwrap();
+        assert!(matches!(State::read(&path), Err(KvmError::State(..))));
+    }
+
+    proptest! {
+        /// Even with a sum that fits.
+        #[test]
+        fn anything_is_taken_without_harm(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
+            let mut file = [HEAD, &bytes].concat();
+            file.extend(checksum(&file).to_le_bytes());
+            let _ = State::decode(&file);
+        }
+    }
+}

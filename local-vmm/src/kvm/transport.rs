@@ -234,3 +234,103 @@ fn set_half(bits: &mut u64, select: u32, value: u32) {
         _ => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::attach::{Random, Sockets};
+    use super::*;
+    use crate::Memory;
+    use crate::devices::vsock::Vsock;
+    use proptest::prelude::*;
+    use vm_memory::GuestAddress;
+
+    const MEMORY: usize = 1 << 20;
+
+    fn slot(sockets: bool) -> (Registers, Arc<Port>) {
+        let memory = Memory::from_ranges(&[(GuestAddress(0), MEMORY)]).unwrap();
+        let line = Arc::new(Line::new(EventFd::new(libc::EFD_NONBLOCK).unwrap()));
+        let dir = tempfile::tempdir().unwrap();
+        let device: Box<dyn super::super::attach::Device> = if sockets {
+            let listener = std::os::unix::net::UnixListener::bind(dir.path().join("s")).unwrap();
+            Box::new(Sockets(Vsock::start(listener).unwrap()))
+        } else {
+            Box::new(Random)
+        };
+        let port = Port::open(device, &memory, &line).unwrap();
+        let registers = Registers::new(port.device().kind(), port.device().features(), port.queues(), line);
+        (registers, port)
+    }
+
+    fn read(registers: &Registers, port: &Port, offset: u64) -> u32 {
+        let mut bytes = [0; 4];
+        registers.read(offset, &mut bytes, port);
+        u32::from_le_bytes(bytes)
+    }
+
+    #[test]
+    fn a_driver_that_keeps_the_rules() {
+        let (mut registers, port) = slot(true);
+        assert_eq!([0, 4, 8].map(|at| read(&registers, &port, at)), [MAGIC, VERSION, 19]);
+        // The guest's context id, in pieces of any size.
+        let mut id = [0; 8];
+        registers.read(CONFIG, &mut id, &port);
+        assert_eq!(u64::from_le_bytes(id), 3);
+        let mut write = |offset, value: u32| registers.write(offset, &value.to_le_bytes(), &port);
+        [0, 1, 3].into_iter().for_each(|status| write(0x70, status));
+        write(0x24, 1);
+        write(0x20, 1);
+        write(0x70, 0b1011);
+        for queue in 0..3 {
+            write(0x30, queue);
+            write(0x38, 64);
+            write(0x80, 0x1000 * (queue + 1));
+            write(0x90, 0x1000 * (queue + 1) + 0x400);
+            write(0xa0, 0x1000 * (queue + 1) + 0x800);
+            write(0x44, 1);
+        }
+        write(0x70, 0b1111);
+        assert_eq!(read(&registers, &port, 0x70), 0b1111);
+        assert!(port.rest());
+        // Kept and put back into another device of the kind, but not into one of another.
+        let kept = registers.state(true);
+        let (mut other, _port) = slot(true);
+        assert!(other.restore(&kept));
+        assert_eq!(other.state(true), kept);
+        assert!(!slot(false).0.restore(&kept));
+        registers.write(0x70, &[0; 4], &port);
+        assert!(!port.rest());
+    }
+
+    #[test]
+    fn features_that_were_not_offered_are_refused() {
+        let (mut registers, port) = slot(false);
+        let mut write = |offset, value: u32| registers.write(offset, &value.to_le_bytes(), &port);
+        write(0x70, 3);
+        write(0x20, u32::MAX);
+        write(0x24, 1);
+        write(0x20, u32::MAX);
+        write(0x70, 0b1011);
+        assert_eq!(read(&registers, &port, 0x70), 3);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn any_writes_do_no_harm(
+            steps in prop::collection::vec((0u64..0x140, any::<u32>(), 0usize..9), 1..200),
+            sockets in any::<bool>(),
+        ) {
+            let (mut registers, port) = slot(sockets);
+            for (offset, value, len) in steps {
+                let value = if offset == 0x70 { value & 0xff } else { value };
+                // Aligned offsets are where registers are.
+                let offset = if value & 1 == 0 { offset & !3 } else { offset };
+                let mut bytes = [value.to_le_bytes(), value.to_le_bytes()].concat();
+                registers.write(offset, &bytes[..len.min(8)], &port);
+                registers.read(offset, &mut bytes[..len.min(8)], &port);
+            }
+            registers.write(0x70, &[0; 4], &port);
+            prop_assert!(!port.rest());
+        }
+    }
+}
