@@ -49,14 +49,29 @@ pub enum For {
     Test,
 }
 
+/// Times that missing packages are installed: one package may push another out, which is then missing.
+const ROUNDS: usize = 3;
+
 /// Installs what is missing when that is possible, and says exactly what it runs; else says what to install.
 pub fn prepare(purpose: For) -> Result<(), Box<dyn Error>> {
-    let all = RUN.iter().chain(if purpose == For::Test { TEST } else { &[] });
-    let missing: Vec<&Need> = all.filter(|need| !is_there(need)).collect();
-    if missing.is_empty() {
-        return Ok(());
+    let missing = || -> Vec<&Need> {
+        let all = RUN.iter().chain(if purpose == For::Test { TEST } else { &[] });
+        all.filter(|need| !is_there(need)).collect()
+    };
+    for _ in 0..ROUNDS {
+        match missing() {
+            none if none.is_empty() => return Ok(()),
+            some => install(&some)?,
+        }
     }
-    for need in &missing {
+    match missing().first() {
+        Some(need) => Err(format!("{} was installed, but {} is not there", need.package, need.proof).into()),
+        None => Ok(()),
+    }
+}
+
+fn install(missing: &[&Need]) -> Result<(), Box<dyn Error>> {
+    for need in missing {
         println!("missing: {} ({})", need.package, need.why);
     }
     let mut packages: Vec<&str> = missing.iter().map(|need| need.package).collect();
