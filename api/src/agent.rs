@@ -5,7 +5,7 @@
 //! | `GET /v1/agent/health` | | 200 [`Health`] |
 //! | `GET /v1/agent/usage` | | 200 [`Counters`] |
 //! | `POST /v1/agent/quiesce` | [`Quiesce`] | 200 [`Quiesced`]: the file system was at rest, and the disk's bell rung meanwhile |
-//! | `POST /v1/agent/clock` | [`Clock`] | 204 |
+//! | `POST /v1/agent/wake` | [`Wake`] | 204: the machine knows that it was away |
 //! | `POST /v1/agent/shutdown` | | 202, then sessions end, file systems are flushed, the machine powers off |
 
 use crate::Time;
@@ -22,6 +22,8 @@ pub const API_SOCKET: &str = "/.sprite/api.sock";
 pub const CMDLINE_NAME: &str = "sprite.name";
 /// Kernel command line key that carries the sprite's URL to the agent.
 pub const CMDLINE_URL: &str = "sprite.url";
+/// Kernel command line key that carries the machine id to the agent.
+pub const CMDLINE_MACHINE: &str = "sprite.machine";
 
 /// The agent is up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,9 +70,46 @@ pub struct Quiesced {
     pub rung: bool,
 }
 
-/// Body of clock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Clock {
+/// Bytes of a [`Wake::seed`].
+pub const SEED: usize = 32;
+
+/// Body of wake: what a machine that stood still could not notice by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wake {
     /// Host's wall clock; the guest's is stepped to it.
     pub now: Time,
+    /// Fresh randomness, [`SEED`] bytes as hexadecimal digits. Without it two machines that came from one memory would draw the same
+    /// random numbers.
+    pub seed: String,
+    /// Who the machine is, when it may have been another before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Identity>,
+}
+
+/// Who a machine is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The sprite's name, which is its host name.
+    pub name: Option<String>,
+    /// The sprite's URL.
+    pub url: Option<String>,
+    /// 32 lower-case hexadecimal digits for `/etc/machine-id` (`man 5 machine-id`).
+    pub machine_id: Option<String>,
+}
+
+impl Identity {
+    /// Longest URL, bytes.
+    const URL_LIMIT: usize = 512;
+
+    /// Without the values that break the rules.
+    pub fn checked(self) -> Self {
+        let digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        Self {
+            name: self.name.filter(|name| crate::name::check(name).is_ok()),
+            url: self.url.filter(|url| {
+                (1..=Self::URL_LIMIT).contains(&url.len()) && url.bytes().all(|byte| byte.is_ascii_graphic())
+            }),
+            machine_id: self.machine_id.filter(|id| id.len() == 32 && id.bytes().all(digit)),
+        }
+    }
 }

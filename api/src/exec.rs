@@ -3,6 +3,12 @@
 use crate::Time;
 use serde::{Deserialize, Serialize};
 
+/// Header by which the host asks that each frame of `POST exec` is preceded by its length, four bytes, big end first; the answer repeats it.
+/// Towards clients frames have no length: each is one HTTP chunk, sent alone.
+pub const FRAME_LENGTHS: &str = "sprite-frame-lengths";
+/// Longest frame of `POST exec`, bytes.
+pub const MAX_FRAME: usize = 64 << 10;
+
 /// First byte of a binary frame when there is no TTY.
 pub mod stream {
     /// Client to server: input bytes.

@@ -1,6 +1,6 @@
 //! How an agent is set up: its role, and every bound it keeps.
 
-use sprites_api::agent::BELL;
+use sprites_api::agent::{BELL, Identity};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use std::time::Duration;
 pub struct Config {
     /// Sessions run as this user of `/etc/passwd`; `None`, or a name that does not exist, means the agent's own user.
     pub user: Option<String>,
-    /// Environment given to every session beside the standard one.
-    pub env: Vec<(String, String)>,
+    /// Who the machine is; every session is told.
+    pub identity: Identity,
     /// A cgroup v2 directory below which each session gets its own group; `None` counts usage from `/proc` instead.
     pub cgroup: Option<PathBuf>,
     /// Reap every child of the process, not only sessions. Right for PID 1 and child subreapers; wrong in a process
@@ -18,8 +18,8 @@ pub struct Config {
     pub adopt_orphans: bool,
     /// The disk that quiesce calls bring to rest; without one they are refused.
     pub disk: Option<Disk>,
-    /// Whether the host may step the clock.
-    pub sets_clock: bool,
+    /// Whether it is a machine: the host may set its clock, its randomness and its identity.
+    pub is_machine: bool,
     /// Bounds.
     pub limits: Limits,
 }
@@ -83,11 +83,11 @@ impl Config {
     pub fn process() -> Self {
         Self {
             user: None,
-            env: Vec::new(),
+            identity: Identity::default(),
             cgroup: None,
             adopt_orphans: false,
             disk: None,
-            sets_clock: false,
+            is_machine: false,
             limits: Limits::default(),
         }
     }
@@ -96,11 +96,11 @@ impl Config {
     pub fn machine() -> Self {
         Self {
             user: Some("sprite".into()),
-            env: Vec::new(),
+            identity: Identity::default(),
             cgroup: Some("/sys/fs/cgroup/sprite".into()),
             adopt_orphans: true,
             disk: Some(Disk { mount: "/".into(), bell: BELL.into() }),
-            sets_clock: true,
+            is_machine: true,
             limits: Limits::default(),
         }
     }

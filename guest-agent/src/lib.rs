@@ -23,6 +23,7 @@ mod cgroup;
 mod config;
 mod exec;
 mod host;
+mod identity;
 mod listen;
 mod process;
 mod reply;
@@ -35,7 +36,8 @@ pub use listen::Listener;
 use host::quiesce::Quiescer;
 use process::reaper::Reaper;
 use session::registry::Sessions;
-use std::sync::Arc;
+use sprites_api::agent::Identity;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio_util::sync::CancellationToken;
 
 /// Version of the agent, sent with every answer as `Sprite-Version`.
@@ -57,7 +59,21 @@ pub(crate) struct Agent {
     pub(crate) config: Config,
     pub(crate) sessions: Sessions,
     pub(crate) quiescer: Arc<Quiescer>,
+    /// Changes when the machine wakes as another.
+    pub(crate) identity: Mutex<Identity>,
     pub(crate) stop: CancellationToken,
+}
+
+impl Agent {
+    /// Who the machine is now.
+    pub(crate) fn identity(&self) -> Identity {
+        self.identity.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// From now on sessions are told another.
+    pub(crate) fn become_known_as(&self, identity: Identity) {
+        *self.identity.lock().unwrap_or_else(PoisonError::into_inner) = identity;
+    }
 }
 
 /// Serves on `listeners` until `stop` is cancelled or the host asks for a shutdown; then ends all sessions and returns.
@@ -77,6 +93,7 @@ pub async fn serve(
     let agent = Arc::new(Agent {
         sessions: Sessions::new(reaper, group, &config),
         quiescer: Arc::new(Quiescer::new(config.disk.clone())),
+        identity: Mutex::new(config.identity.clone()),
         stop: stop.clone(),
         config,
     });

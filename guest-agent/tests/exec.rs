@@ -249,6 +249,12 @@ async fn plain_http() {
     assert_eq!(answer.headers["content-type"], "application/octet-stream");
     assert_eq!(&answer.body[..], b"\x01hi\n\x03\x00");
 
+    // As the host asks for them.
+    let path = format!("/v1/exec{}", cmd(&["echo", "hi"]));
+    let lengths = (sprites_api::exec::FRAME_LENGTHS, "1");
+    let answer =
+        common::request_with(&agent.path("host.sock"), Method::POST, &path, lengths, "".into()).await;
+    assert_eq!(answer.body, b"\0\0\0\x04\x01hi\n\0\0\0\x02\x03\0"[..]);
     let answer = agent.post(&format!("/v1/exec{}&stdin=true", cmd(&["cat"])), "some input").await;
     assert_eq!(&answer.body[..], b"\x01some input\x03\x00");
 

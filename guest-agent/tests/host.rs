@@ -10,7 +10,7 @@ const CALLS: [(Method, &str); 5] = [
     (Method::GET, "/v1/agent/health"),
     (Method::GET, "/v1/agent/usage"),
     (Method::POST, "/v1/agent/quiesce"),
-    (Method::POST, "/v1/agent/clock"),
+    (Method::POST, "/v1/agent/wake"),
     (Method::POST, "/v1/agent/shutdown"),
 ];
 
@@ -59,9 +59,11 @@ async fn an_ordinary_process_touches_nothing_of_the_machine() {
     for bad in ["{", r#"{"word":""}"#, r#"{"word":"longer than any name of a disk"}"#] {
         assert_eq!(agent.post("/v1/agent/quiesce", bad).await.status, StatusCode::BAD_REQUEST, "{bad}");
     }
-    let answer = agent.post("/v1/agent/clock", r#"{"now":"2026-03-14T21:31:57Z"}"#).await;
-    assert_eq!(answer.status, StatusCode::FORBIDDEN);
-    assert_eq!(agent.post("/v1/agent/clock", r#"{"now":"noon"}"#).await.status, StatusCode::BAD_REQUEST);
+    let wake = format!(r#"{{"now":"2026-03-14T21:31:57Z","seed":"{}"}}"#, "0".repeat(64));
+    assert_eq!(agent.post("/v1/agent/wake", wake).await.status, StatusCode::FORBIDDEN);
+    for bad in [r#"{"now":"noon","seed":"00"}"#, r#"{"now":"2026-03-14T21:31:57Z","seed":"00"}"#] {
+        assert_eq!(agent.post("/v1/agent/wake", bad).await.status, StatusCode::BAD_REQUEST, "{bad}");
+    }
     assert_eq!(agent.exec(&cmd(&["true"])).await.rest().await.code(), 0);
     agent.finish().await;
 }

@@ -9,6 +9,7 @@ pub mod initramfs;
 pub mod kvm;
 pub mod machine;
 mod monitor;
+mod random;
 mod spec;
 
 pub use machine::control::{CheckpointDone, MachineStatus, State, Suspended};

@@ -7,6 +7,7 @@ use crate::emulated::{Disk, Emulated, EmulatedError};
 use crate::kvm::{Begin, KvmError, KvmMachine, KvmState, probe};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -140,10 +141,10 @@ impl Monitor {
         Ok(())
     }
 
-    /// Keeps a paused machine in its specification's folder; with `again` it came from there. Gives the number of bytes of memory written.
-    pub fn keep(&self, spec: &MachineSpec, again: bool) -> Result<u64, MonitorError> {
+    /// Keeps a paused machine in a folder, from which one like it can go on. Gives the number of bytes of memory written.
+    pub fn keep(&self, spec: &MachineSpec, dir: &Path) -> Result<u64, MonitorError> {
         match self {
-            Self::Kvm(machine) => Ok(machine.keep(spec, &spec.memory, again)?),
+            Self::Kvm(machine) => Ok(machine.keep(spec, dir)?),
             Self::Emulated(_) => Err(MonitorError::Unable),
         }
     }

@@ -2,10 +2,14 @@
 
 use crate::Kind;
 use serde::{Deserialize, Serialize};
+use sprites_api::agent::{CMDLINE_MACHINE, CMDLINE_NAME, CMDLINE_URL, Identity};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use uuid::{Uuid, uuid};
 
+/// Name space of the machine ids that are made of sprites' ids.
+const MACHINE_IDS: Uuid = uuid!("6f2a61ce-3f6d-4ac4-8e8a-5f25c9d1b0a7");
 /// Largest specification that is read, in bytes.
 const MAX_BYTES: u64 = 64 << 10;
 /// Most virtual CPUs.
@@ -72,6 +76,28 @@ pub enum SpecError {
 }
 
 impl MachineSpec {
+    /// Folder of the memory that belongs to a checkpoint.
+    pub fn memory_of(memory: &Path, checkpoint: &str) -> PathBuf {
+        memory.join(checkpoint)
+    }
+
+    /// Who the machine is, for the agent inside.
+    pub fn identity(&self) -> Identity {
+        // Stable as long as the sprite is, and told to nobody else (`man 5 machine-id`).
+        let machine_id = Uuid::new_v5(&MACHINE_IDS, self.id.as_bytes()).simple().to_string();
+        Identity { name: Some(self.name.clone()), url: Some(self.url.clone()), machine_id: Some(machine_id) }
+    }
+
+    /// What the kernel's command line says to the agent.
+    pub(crate) fn command_line(&self) -> String {
+        let identity = self.identity();
+        [(CMDLINE_NAME, identity.name), (CMDLINE_URL, identity.url), (CMDLINE_MACHINE, identity.machine_id)]
+            .into_iter()
+            .filter_map(|(key, value)| value.map(|value| format!("{key}={value}")))
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+
     /// Place of the specification within a run folder.
     pub fn path(run_dir: &Path) -> PathBuf {
         run_dir.join("spec.json")

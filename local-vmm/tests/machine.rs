@@ -44,7 +44,7 @@ async fn a_life() {
             .1,
         0
     );
-    let done = handle.checkpoint(Some("with the file".into()), false).await.unwrap();
+    let done = handle.checkpoint(Some("with the file".into()), false, false).await.unwrap();
     println!("checkpoint: pause {} us, call {} us", done.pause_us, done.call_us);
     assert!(done.froze, "the layers were not switched while the file system was at rest");
     assert_eq!(
@@ -56,7 +56,7 @@ async fn a_life() {
     // Somebody inside rings the disk's bell all the time: the checkpoint is made, and tells that it was not at rest.
     let thief = "(while :; do read name < /sys/block/vda/serial; done) 2>/dev/null >/dev/null & echo $!";
     let (pid, _) = sh(&handle, thief).await;
-    assert!(!handle.checkpoint(None, true).await.unwrap().froze);
+    assert!(!handle.checkpoint(None, true, false).await.unwrap().froze);
     let pid = pid.trim();
     assert_eq!(sh(&handle, &format!("kill {pid}; while [ -e /proc/{pid} ]; do sleep 0.01; done")).await.1, 0);
 
@@ -69,7 +69,7 @@ async fn a_life() {
     // Paused it does not answer; resumed it knows the time.
     handle.pause().await.unwrap();
     assert_eq!(handle.status().await.unwrap().state, State::Paused);
-    let paused = handle.checkpoint(None, true).await.unwrap();
+    let paused = handle.checkpoint(None, true, false).await.unwrap();
     assert!(paused.froze && paused.checkpoint.is_auto);
     assert_eq!(handle.status().await.unwrap().state, State::Paused);
     handle.resume().await.unwrap();
@@ -135,7 +135,7 @@ async fn a_killed_machine_leaves_nothing_but_its_flushed_disk() {
     let rig = Rig::new();
     let handle = rig.start("box").await;
     assert_eq!(sh(&handle, "echo kept > /root/kept; sync").await.1, 0);
-    let done = handle.checkpoint(None, false).await.unwrap();
+    let done = handle.checkpoint(None, false, false).await.unwrap();
     handle.kill();
     assert_eq!(handle.wait_exit().await, ExitReason::Killed);
     gone(&rig).await;

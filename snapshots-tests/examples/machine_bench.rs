@@ -239,7 +239,8 @@ impl Bench {
             self.exec("pauses", &["dd", "if=/dev/zero", "of=big", "bs=1M", "count=1024", "status=none"], "");
             let machine = self.machine("pauses");
             let [full, idle] = [(), ()].map(|()| {
-                let done = self.runtime.block_on(machine.checkpoint(None, true)).expect("it can be made");
+                let done =
+                    self.runtime.block_on(machine.checkpoint(None, true, false)).expect("it can be made");
                 assert!(done.froze, "the file system was not at rest");
                 done
             });

@@ -3,6 +3,7 @@
 
 use super::App;
 use super::answer::ApiError;
+use super::frames;
 use crate::sprites::Guard;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
@@ -11,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use sprites_api::exec::FRAME_LENGTHS;
 use sprites_api::sprite::Status;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -94,6 +96,8 @@ async fn forward(app: &App, name: &str, path: &str, mut request: Request) -> Res
     *inner.headers_mut() = parts.headers;
     strip(inner.headers_mut(), upgrading);
     inner.headers_mut().insert(header::HOST, HeaderValue::from_static("sprite"));
+    // Only answers that have frames take notice.
+    inner.headers_mut().insert(FRAME_LENGTHS, HeaderValue::from_static("1"));
     let answer = match timeout(HEAD, sender.send_request(inner)).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(_)) => return Err(broken("broke the connection")),
@@ -111,14 +115,17 @@ async fn forward(app: &App, name: &str, path: &str, mut request: Request) -> Res
     }
     let (mut parts, body) = answer.into_parts();
     strip(&mut parts.headers, false);
-    // The sprite stays awake until the last byte has gone through.
-    let body = Body::from_stream(futures::stream::unfold(
-        (Body::new(body).into_data_stream(), guard),
-        |(mut pieces, guard)| async {
-            let piece = pieces.next().await?;
-            Some((piece, (pieces, guard)))
-        },
-    ));
+    let body = match parts.headers.remove(FRAME_LENGTHS) {
+        Some(_) => frames::paced(Body::new(body), guard),
+        // The sprite stays awake until the last byte has gone through.
+        None => Body::from_stream(futures::stream::unfold(
+            (Body::new(body).into_data_stream(), guard),
+            |(mut pieces, guard)| async {
+                let piece = pieces.next().await?;
+                Some((piece, (pieces, guard)))
+            },
+        )),
+    };
     let mut response = Response::new(body);
     *response.status_mut() = parts.status;
     *response.headers_mut() = parts.headers;

@@ -8,6 +8,7 @@
 //! | `sprites` | `/v1/sprites…` |
 //! | `checkpoints` | `/v1/sprites/{name}/checkpoint…` |
 //! | `forward` | everything that the agent inside answers |
+//! | `frames` | the answer of `POST exec`, paced for a client that needs it |
 //! | `local` | `/v1/local/…`, our extensions |
 //! | `images` | building base images, one at a time for all callers |
 
@@ -15,6 +16,7 @@ mod access;
 mod answer;
 mod checkpoints;
 mod forward;
+mod frames;
 mod images;
 mod local;
 mod sprites;

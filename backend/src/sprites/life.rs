@@ -492,7 +492,7 @@ impl Life {
         }
         match &self.machine {
             Some(machine) => {
-                let done = machine.checkpoint(comment, auto).await?;
+                let done = machine.checkpoint(comment, auto, false).await?;
                 if !done.froze {
                     tracing::warn!(
                         "checkpoint {} was made while the agent inside did not answer",

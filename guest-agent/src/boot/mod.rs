@@ -16,7 +16,7 @@ mod power;
 
 use crate::host::clock::uptime_ms;
 use crate::session::screen;
-use crate::{Config, Listener, serve};
+use crate::{Config, Listener, identity, serve};
 use nix::errno::Errno;
 use std::fs;
 use std::io;
@@ -27,8 +27,6 @@ use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_vsock::{VMADDR_CID_ANY, VsockAddr, VsockListener};
-
-pub use cmdline::CommandLine;
 
 /// Why a machine did not come up.
 #[derive(Debug, thiserror::Error)]
@@ -97,7 +95,7 @@ pub fn run() -> ! {
 fn life() -> Result<(), BootError> {
     mounts::early()?;
     say("first mounts");
-    let command_line = CommandLine::read();
+    let identity = cmdline::read();
     let loaded = modules::load_all(Path::new("/modules"))?;
     say(&format!("{loaded} modules"));
     disk::mount(Path::new("/dev/vda"), Path::new("/newroot"))?;
@@ -105,12 +103,18 @@ fn life() -> Result<(), BootError> {
     mounts::switch_root(Path::new("/newroot"))?;
     mounts::late()?;
     say("root");
-    network::settle(command_line.name.as_deref());
+    // Neither is worth stopping a sprite for.
+    if let Err(error) = identity::take(&identity) {
+        say(&error.to_string());
+    }
+    if let Err(error) = network::loopback_up() {
+        say(&format!("the loopback device did not come up: {error}"));
+    }
     shield();
     say("name and loopback");
 
     let mut config = Config::machine();
-    config.env = command_line.environment();
+    config.identity = identity;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(64)

@@ -10,7 +10,7 @@ use crate::reply::Refusal;
 use crate::session::registry::{Found, describe};
 use crate::session::start::{Request as Start, StartError};
 use crate::session::{Attachment, TooManyClients};
-use crate::{Agent, VERSION};
+use crate::{Agent, VERSION, identity};
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
@@ -140,11 +140,16 @@ async fn attach(
 }
 
 /// Starts a session. The inner error is a program that is not there or may not run: the request itself was in order.
-async fn start(agent: &Arc<Agent>, request: Start) -> Result<Result<Attachment, Stillborn>, Refusal> {
+async fn start(agent: &Arc<Agent>, mut request: Start) -> Result<Result<Attachment, Stillborn>, Refusal> {
     let task = {
         let agent = agent.clone();
         // A task of its own: a client that leaves in this moment must not leave a process behind that nobody knows.
-        tokio::spawn(async move { agent.sessions.start(request, &agent.config).await })
+        tokio::spawn(async move {
+            // What the client gives goes over it.
+            let told = agent.identity();
+            request.env.splice(..0, identity::environment(&told));
+            agent.sessions.start(request, &agent.config).await
+        })
     };
     let result = task.await.map_err(|_| {
         Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the agent failed to start the session")

@@ -1,7 +1,8 @@
 //! A command over plain HTTP: `POST /v1/exec`. The answer's body is a row of frames like those of the WebSocket.
 //!
 //! Frames have no length. One client takes each piece that its HTTP library hands it for one frame, so each frame is one
-//! chunk, and the next one follows only after a pause in which the first has surely been read by itself.
+//! chunk, and the next one follows only after a pause in which the first has surely been read by itself. Pauses do not survive the way out of
+//! the machine, so the host asks for lengths instead and paces by itself.
 
 use super::query::{self, Pairs};
 use super::{Shared, start};
@@ -10,11 +11,11 @@ use crate::session::log::Next;
 use crate::session::{Attachment, Session};
 use axum::body::{Body, BodyDataStream};
 use axum::extract::{Query, State};
-use axum::http::header;
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures::StreamExt;
-use sprites_api::exec::stream;
+use sprites_api::exec::{FRAME_LENGTHS, stream};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,9 +30,11 @@ const PAUSE: Duration = Duration::from_millis(10);
 pub(super) async fn run(
     State(agent): Shared,
     Query(pairs): Query<Pairs>,
+    headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
     let mut request = query::start(&pairs)?;
+    let lengths = headers.contains_key(FRAME_LENGTHS);
     // There is no way back to such a session, so it must not outlive its client.
     request.tty = false;
     request.linger = Some(Duration::ZERO);
@@ -41,7 +44,7 @@ pub(super) async fn run(
             let upload = wants_body.then(|| {
                 tokio::spawn(upload(attachment.session.clone(), body.into_data_stream())).abort_handle()
             });
-            Frames { source: Source::Live(Box::new(attachment)), upload, not_before: Instant::now() }
+            Frames { source: Source::Live(Box::new(attachment)), upload, lengths, not_before: Instant::now() }
         }
         Err(stillborn) => {
             let mut message = vec![stream::STDERR];
@@ -50,6 +53,7 @@ pub(super) async fn run(
             Frames {
                 source: Source::Message(message, stillborn.code),
                 upload: None,
+                lengths,
                 not_before: Instant::now(),
             }
         }
@@ -58,7 +62,11 @@ pub(super) async fn run(
         let frame = frames.next().await?;
         Some((Ok::<_, Infallible>(frame), frames))
     }));
-    Ok(([(header::CONTENT_TYPE, "application/octet-stream")], body).into_response())
+    let mut answer = ([(header::CONTENT_TYPE, "application/octet-stream")], body).into_response();
+    if lengths {
+        answer.headers_mut().insert(FRAME_LENGTHS, HeaderValue::from_static("1"));
+    }
+    Ok(answer)
 }
 
 /// Request body to standard input.
@@ -72,6 +80,8 @@ async fn upload(session: Arc<Session>, mut body: BodyDataStream) {
 struct Frames {
     source: Source,
     upload: Option<AbortHandle>,
+    /// Frames are told apart by their lengths, and need no pause.
+    lengths: bool,
     not_before: Instant,
 }
 
@@ -100,6 +110,11 @@ impl Frames {
         };
         if let Some(then) = then {
             self.source = then;
+        }
+        if self.lengths {
+            let mut whole = u32::try_from(frame.len()).unwrap_or(0).to_be_bytes().to_vec();
+            whole.extend(frame);
+            return Some(whole.into());
         }
         self.not_before = Instant::now() + PAUSE;
         Some(frame.into())

@@ -2,17 +2,18 @@
 
 pub(crate) mod clock;
 pub(crate) mod quiesce;
+mod seed;
 pub(crate) mod usage;
 
 use crate::reply::Refusal;
-use crate::{Agent, VERSION};
+use crate::{Agent, VERSION, identity};
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use quiesce::{MAX_WORD, QuiesceError};
-use sprites_api::agent::{Clock, Counters, Health, Quiesce, Quiesced};
+use sprites_api::agent::{Counters, Health, Identity, Quiesce, Quiesced, Wake};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ pub(crate) fn router() -> Router<Arc<Agent>> {
         .route("/v1/agent/health", get(health))
         .route("/v1/agent/usage", get(read_usage))
         .route("/v1/agent/quiesce", post(do_quiesce))
-        .route("/v1/agent/clock", post(set_clock))
+        .route("/v1/agent/wake", post(wake))
         .route("/v1/agent/shutdown", post(shutdown))
 }
 
@@ -51,16 +52,28 @@ async fn do_quiesce(State(agent): Shared, body: Bytes) -> Result<Json<Quiesced>,
     Ok(Json(Quiesced { journal_us: micros(rest.journal), held_us: micros(rest.held), rung: rest.rung }))
 }
 
-async fn set_clock(State(agent): Shared, body: Bytes) -> Result<StatusCode, Refusal> {
-    let Clock { now } = parse(&body)?;
-    if !agent.config.sets_clock {
+async fn wake(State(agent): Shared, body: Bytes) -> Result<StatusCode, Refusal> {
+    let Wake { now, seed, identity } = parse(&body)?;
+    let seed = seed::parse(&seed).ok_or_else(|| {
+        Refusal::bad(format!("`seed` must have {} hexadecimal digits", 2 * sprites_api::agent::SEED))
+    })?;
+    if !agent.config.is_machine {
         return Err(Refusal::new(
             StatusCode::FORBIDDEN,
             "not_a_machine",
-            "this agent runs as an ordinary process and does not set the clock",
+            "this agent runs as an ordinary process and changes neither clock nor randomness nor names",
         ));
     }
-    clock::set(now)?;
+    // Nothing that is drawn from now on should be what another machine draws.
+    let sown = seed::sow(&seed);
+    let set = clock::set(now);
+    if let Some(identity) = identity.map(Identity::checked) {
+        let taken = identity.clone();
+        blocking(move || identity::take(&taken)).await??;
+        agent.become_known_as(identity);
+    }
+    sown?;
+    set?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -92,6 +105,18 @@ impl From<QuiesceError> for Refusal {
             QuiesceError::Refused | QuiesceError::Already => StatusCode::CONFLICT,
         };
         Refusal::new(status, error.code(), error.to_string())
+    }
+}
+
+impl From<seed::SeedError> for Refusal {
+    fn from(error: seed::SeedError) -> Self {
+        Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "seed_failed", error.to_string())
+    }
+}
+
+impl From<identity::IdentityError> for Refusal {
+    fn from(error: identity::IdentityError) -> Self {
+        Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "identity_failed", error.to_string())
     }
 }
 

@@ -100,7 +100,7 @@ pub(super) async fn start(
         }
         None => home,
     };
-    let env = environment(&request, &user, config);
+    let env = environment(&request, &user);
     let streams = streams(&request, &user)?;
     let group = cgroup.map(|cgroup| cgroup.session()).transpose()?;
     let program = Program {
@@ -335,8 +335,8 @@ fn own(file: impl AsFd, user: &User, group: Option<u32>) {
     }
 }
 
-/// The session's environment: the standard one, the agent's additions, and over both what the client gives.
-fn environment(request: &Request, user: &User, config: &Config) -> BTreeMap<String, String> {
+/// The session's environment: the standard one, and over it what was asked for.
+fn environment(request: &Request, user: &User) -> BTreeMap<String, String> {
     let path = if user.is_other() { None } else { std::env::var("PATH").ok() };
     let standard = [
         ("PATH", path.unwrap_or_else(|| PATH.to_owned())),
@@ -349,7 +349,6 @@ fn environment(request: &Request, user: &User, config: &Config) -> BTreeMap<Stri
     ];
     let mut env: BTreeMap<String, String> =
         standard.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
-    env.extend(config.env.iter().cloned());
     env.extend(request.env.iter().cloned());
     env
 }

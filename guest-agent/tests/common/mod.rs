@@ -125,6 +125,16 @@ pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
 }
 
 pub async fn request(socket: &Path, method: Method, path: &str, body: Bytes) -> Answer {
+    request_with(socket, method, path, ("x-nothing", ""), body).await
+}
+
+pub async fn request_with(
+    socket: &Path,
+    method: Method,
+    path: &str,
+    header: (&str, &str),
+    body: Bytes,
+) -> Answer {
     let work = async {
         let stream = UnixStream::connect(socket).await.unwrap();
         let (mut sender, connection) =
@@ -135,6 +145,7 @@ pub async fn request(socket: &Path, method: Method, path: &str, body: Bytes) -> 
             .uri(path)
             .header("host", "sprite")
             .header("content-type", "application/json")
+            .header(header.0, header.1)
             .body(Full::new(body))
             .unwrap();
         let (head, body) = sender.send_request(request).await.unwrap().into_parts();

@@ -8,7 +8,6 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
-use sprites_api::agent::{CMDLINE_NAME, CMDLINE_URL};
 use std::ffi::OsString;
 use std::io::{self, Read};
 use std::os::fd::AsRawFd;
@@ -43,10 +42,9 @@ pub fn find() -> Option<Qemu> {
 fn command_line(spec: &MachineSpec) -> String {
     format!(
         "console=ttyS0 quiet loglevel=3 panic=-1 reboot=t mitigations=off tsc=reliable tsc_early_khz={} \
-         {CMDLINE_NAME}={} {CMDLINE_URL}={}",
+         {}",
         tsc_khz(),
-        spec.name,
-        spec.url
+        spec.command_line()
     )
 }
 

@@ -11,7 +11,6 @@ use linux_loader::configurator::{BootConfigurator, BootParams};
 use linux_loader::loader::KernelLoader;
 use linux_loader::loader::bootparam::{boot_e820_entry, boot_params};
 use linux_loader::loader::elf::Elf;
-use sprites_api::agent::{CMDLINE_NAME, CMDLINE_URL};
 use std::fs::File;
 use std::io::Cursor;
 use std::path::Path;
@@ -33,8 +32,8 @@ const PAGE: u64 = 4096;
 fn command_line(spec: &MachineSpec) -> String {
     format!(
         "console=ttyS0 quiet loglevel=3 panic=-1 reboot=k mitigations=off tsc=reliable no_timer_check i8042.noaux i8042.nomux \
-         i8042.nopnp i8042.dumbkbd random.trust_cpu=on {CMDLINE_NAME}={} {CMDLINE_URL}={}",
-        spec.name, spec.url
+         i8042.nopnp i8042.dumbkbd random.trust_cpu=on {}",
+        spec.command_line()
     )
 }
 

@@ -2,18 +2,19 @@
 
 use super::attach::{Device, Disk, Port, Random, Sockets};
 use super::bus::{Bus, Slot, Wire};
+use super::kept::{MEMORY, STATE};
 use super::layout::{DEVICE_SIZE, DEVICES, FIRST_LINE, SERIAL_LINE, TASK_SEGMENT};
 use super::state::{self, State};
 use super::transport::{Line, NOTIFY, Registers};
 use super::vcpu::{self, Gate};
-use super::{KvmError, acpi, boot, cpu, memory};
+use super::{KvmError, acpi, boot, cpu, kept, memory};
 use crate::devices::block::{Block, Server};
 use crate::devices::vsock::Vsock;
 use crate::monitor::End;
 use crate::{MachineSpec, Memory};
 use kvm_bindings::{KVM_PIT_SPEAKER_DUMMY, kvm_clock_data, kvm_pit_config};
 use kvm_ioctls::{Cap, IoEventAddress, Kvm, VcpuFd, VmFd};
-use std::fs;
+use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -27,10 +28,6 @@ const NEEDED: [(Cap, &str); 5] = [
     (Cap::UserMemory, "memory from this program"),
     (Cap::ImmediateExit, "a way to interrupt a CPU"),
 ];
-/// Files of a kept machine.
-const STATE: &str = "state";
-const MEMORY: &str = "memory";
-
 /// How a machine begins.
 #[derive(Clone, Copy, Debug)]
 pub enum Begin<'p> {
@@ -48,6 +45,8 @@ pub struct KvmMachine {
     gate: Arc<Gate>,
     bus: Arc<Bus>,
     memory: Memory,
+    /// The file that the memory came from.
+    base: Option<File>,
     /// Nanoseconds that the guest's clock showed when it was stopped.
     clock: Mutex<Option<u64>>,
 }
@@ -76,9 +75,12 @@ impl KvmMachine {
             Begin::GoOn(dir) => Some((read(&kvm, dir, spec)?, dir.join(MEMORY))),
         };
         let vm = make_vm(&kvm)?;
-        let memory = match &kept {
-            None => memory::fresh(&vm, spec.memory_mb)?,
-            Some((_, file)) => memory::from_file(&vm, spec.memory_mb, file)?,
+        let (memory, base) = match &kept {
+            None => (memory::fresh(&vm, spec.memory_mb)?, None),
+            Some((_, file)) => {
+                let (memory, base) = memory::from_file(&vm, spec.memory_mb, file)?;
+                (memory, Some(base))
+            }
         };
         let kept = kept.map(|(state, _)| state);
         let entry = match begin {
@@ -121,13 +123,13 @@ impl KvmMachine {
         }
         let clock = Mutex::new(kept.as_ref().map(|state| state.clock));
         let gate = vcpu::start(&vcpus, &bus)?;
-        let machine = Self { kvm, vm, vcpus, gate, bus, memory, clock };
+        let machine = Self { kvm, vm, vcpus, gate, bus, memory, base, clock };
         if let Some(state) = kept {
             machine.go_on(&state)?;
         }
         if let Begin::GoOn(dir) = begin {
             // From its first step on its disk moves away from what is kept.
-            forget(dir).map_err(KvmError::host("take the kept machine up"))?;
+            kept::forget(dir).map_err(KvmError::host("take the kept machine up"))?;
         }
         machine.resume()?;
         Ok(machine)
@@ -170,15 +172,15 @@ impl KvmMachine {
         Ok(())
     }
 
-    /// Keeps a paused machine in a folder, from which another can [go on](Begin::GoOn). With `again` the folder is the one that this machine
-    /// came from, and only what changed is written. Gives the number of bytes of memory written.
+    /// Keeps a paused machine in a folder, from which another can [go on](Begin::GoOn). Where it is the folder that this one came from only what
+    /// changed is written. Gives the number of bytes of memory written. The machine can go on afterwards; its disk moves away then.
     ///
     /// Until it is done there is nothing in the folder that a machine could start from.
-    pub fn keep(&self, spec: &MachineSpec, dir: &Path, again: bool) -> Result<u64, KvmError> {
+    pub fn keep(&self, spec: &MachineSpec, dir: &Path) -> Result<u64, KvmError> {
         let failed = KvmError::host("keep the machine's memory");
         let clock = lock(&self.clock).ok_or(KvmError::Lacks("a machine that stands still"))?;
-        fs::create_dir_all(dir).map_err(failed)?;
-        forget(dir).map_err(failed)?;
+        kept::make(dir).map_err(failed)?;
+        kept::forget(dir).map_err(failed)?;
         let wanted: Vec<u32> = self
             .kvm
             .get_msr_index_list()
@@ -203,7 +205,7 @@ impl KvmMachine {
             devices,
             serial: self.bus.serial(),
         };
-        let written = memory::keep(&self.memory, &dir.join(MEMORY), again).map_err(failed)?;
+        let written = memory::keep(&self.memory, self.base.as_ref(), dir).map_err(failed)?;
         state.write(&dir.join(STATE))?;
         Ok(written)
     }
@@ -219,25 +221,11 @@ impl KvmMachine {
     }
 }
 
-/// Whether a machine is kept in a folder.
-pub fn is_kept(dir: &Path) -> bool {
-    dir.join(STATE).is_file()
-}
-
-/// Makes a kept machine one that cannot be started from. To be called before one goes on, because its disk moves away from it then.
-pub fn forget(dir: &Path) -> std::io::Result<()> {
-    match fs::remove_file(dir.join(STATE)) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-        _ => fs::File::open(dir)?.sync_all(),
-    }
-}
-
 /// A kept machine's state, if it fits host and specification.
 fn read(kvm: &Kvm, dir: &Path, spec: &MachineSpec) -> Result<State, KvmError> {
     let path = dir.join(STATE);
     let state = State::read(&path)?;
-    let refused = |why: &str| Err(KvmError::State(path.display().to_string(), why.to_owned()));
-    memory::read_ahead(&dir.join(MEMORY));
+    let refused = |why: &str| Err(kept::refused(&path, why));
     if state.host != state::host(kvm)? {
         return refused("it comes from a host with other CPUs");
     }

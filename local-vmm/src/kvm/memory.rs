@@ -4,14 +4,15 @@
 //! and what a guest changes stays in its process. So the kernel knows which pages differ from the file, and only those are written when
 //! the memory is kept again (`Documentation/admin-guide/mm/pagemap.rst` of Linux).
 
+use super::kept::{Target, refused};
 use super::{KvmError, layout};
 use crate::Memory;
 use kvm_bindings::kvm_userspace_memory_region;
 use kvm_ioctls::VmFd;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use vm_memory::mmap::MmapRegionBuilder;
 use vm_memory::{Address, FileOffset, GuestAddress, GuestMemoryBackend, GuestMemoryRegion, GuestRegionMmap};
@@ -31,14 +32,14 @@ pub(super) fn fresh(vm: &VmFd, mib: u32) -> Result<Memory, KvmError> {
 }
 
 /// Memory of that many MiB with the contents of a file, which must not change as long as the memory lives, except by [`keep`].
-pub(super) fn from_file(vm: &VmFd, mib: u32, path: &Path) -> Result<Memory, KvmError> {
-    let refused = |why: String| KvmError::State(path.display().to_string(), why);
-    let file = File::open(path).map_err(|error| refused(error.to_string()))?;
-    let size = file.metadata().map_err(|error| refused(error.to_string()))?.len();
+pub(super) fn from_file(vm: &VmFd, mib: u32, path: &Path) -> Result<(Memory, File), KvmError> {
+    let file = File::open(path).map_err(|error| refused(path, error))?;
+    let size = file.metadata().map_err(|error| refused(path, error))?.len();
     if size != u64::from(mib) << 20 {
-        return Err(refused(format!("it has {size} bytes, and the machine's memory {mib} MiB")));
+        return Err(refused(path, format!("it has {size} bytes, and the machine's memory {mib} MiB")));
     }
-    make(vm, mib, Some(&file))
+    read_ahead(&file);
+    Ok((make(vm, mib, Some(&file))?, file))
 }
 
 fn make(vm: &VmFd, mib: u32, file: Option<&File>) -> Result<Memory, KvmError> {
@@ -85,10 +86,11 @@ fn give(vm: &VmFd, memory: &Memory) -> Result<(), kvm_ioctls::Error> {
     Ok(())
 }
 
-/// Writes the memory of a machine that stands still to a file: all that is not zero into a new one, what has changed into the one that it was
-/// mapped from (`again`). Gives the number of bytes written.
-pub(super) fn keep(memory: &Memory, path: &Path, again: bool) -> io::Result<u64> {
-    let file = OpenOptions::new().write(true).create(!again).truncate(!again).mode(0o600).open(path)?;
+/// Writes the memory of a machine that stands still into a folder: all that is not zero, or what has changed when `base` is the file that it was
+/// mapped from. Gives the number of bytes written.
+pub(super) fn keep(memory: &Memory, base: Option<&File>, dir: &Path) -> io::Result<u64> {
+    let target = Target::of(base, dir)?;
+    let (file, again) = (target.file(), target.has_the_rest());
     let pages = File::open("/proc/self/pagemap")?;
     let total: u64 = memory.iter().map(GuestMemoryRegion::len).sum();
     file.set_len(total)?;
@@ -109,13 +111,13 @@ pub(super) fn keep(memory: &Memory, path: &Path, again: bool) -> io::Result<u64>
                 // SAFETY: these pages lie within the region, which is mapped as long as `memory` lives. Nobody writes there now: the CPUs
                 // stand at the gate and the devices are at rest.
                 let bytes = unsafe { std::slice::from_raw_parts(place as *const u8, len) };
-                written += put(&file, bytes, offset + from * PAGE as u64, again)?;
+                written += put(file, bytes, offset + from * PAGE as u64, again)?;
             }
             page += batch;
         }
         offset += region.len();
     }
-    file.sync_data()?;
+    target.finish(dir)?;
     Ok(written)
 }
 
@@ -161,11 +163,9 @@ fn put(file: &File, bytes: &[u8], at: u64, again: bool) -> io::Result<u64> {
 }
 
 /// Tells the kernel that a file's pages are wanted soon.
-pub(super) fn read_ahead(path: &Path) {
-    if let Ok(file) = File::open(path) {
-        // SAFETY: a call without pointers. It is advice: that it fails changes nothing.
-        let _ = unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_WILLNEED) };
-    }
+fn read_ahead(file: &File) {
+    // SAFETY: a call without pointers. It is advice: that it fails changes nothing.
+    let _ = unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_WILLNEED) };
 }
 
 #[cfg(test)]

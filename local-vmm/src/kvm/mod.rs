@@ -6,6 +6,7 @@
 //! | `layout` | where things lie in the guest's address space |
 //! | `machine` | the whole: start, pause, resume, end |
 //! | `memory` | the guest's memory, fresh or from a file |
+//! | `kept` | a machine in a folder, and folders that share one memory |
 //! | `state` | everything else of a machine, kept in a file |
 //! | `kernel` | a distribution's kernel, unpacked |
 //! | `boot` | kernel, initramfs and what the kernel is told, put into memory |
@@ -21,6 +22,7 @@ mod attach;
 mod boot;
 mod bus;
 mod cpu;
+mod kept;
 mod kernel;
 mod layout;
 mod machine;
@@ -30,7 +32,8 @@ mod state;
 mod transport;
 mod vcpu;
 
-pub use machine::{Begin, KvmMachine, forget, is_kept};
+pub use kept::{forget, is_kept, kept_bytes, share};
+pub use machine::{Begin, KvmMachine};
 pub use probe::{KvmState, probe};
 
 use std::io;

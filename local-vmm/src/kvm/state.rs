@@ -136,7 +136,7 @@ impl State {
 
     /// Reads it back.
     pub(super) fn read(path: &Path) -> Result<Self, KvmError> {
-        let refused = |why: &str| KvmError::State(path.display().to_string(), why.to_owned());
+        let refused = |why: &str| super::kept::refused(path, why);
         let mut bytes = Vec::new();
         File::open(path)
             .and_then(|file| file.take(MAX + 1).read_to_end(&mut bytes))

@@ -8,7 +8,7 @@ use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sprites_api::agent::{Clock, Health, Quiesce, Quiesced};
+use sprites_api::agent::{Health, Identity, Quiesce, Quiesced, SEED, Wake};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -71,9 +71,13 @@ impl Agent {
         self.json("quiesce", Method::POST, encode(&Quiesce { word }), deadline)
     }
 
-    /// Sets the guest's clock to the host's.
-    pub(super) fn clock(&self, deadline: Duration) -> Result<(), AgentError> {
-        self.call("clock", Method::POST, encode(&Clock { now: sprites_api::Time::now() }), deadline).map(drop)
+    /// Tells a machine that stood still the time, gives it fresh randomness, and tells it who it is when it may have been another.
+    pub(super) fn wake(&self, identity: Option<Identity>, deadline: Duration) -> Result<(), AgentError> {
+        let mut seed = [0; SEED];
+        crate::random::fill(&mut seed);
+        let seed = seed.iter().map(|byte| format!("{byte:02x}")).collect();
+        let body = encode(&Wake { now: sprites_api::Time::now(), seed, identity });
+        self.call("wake", Method::POST, body, deadline).map(drop)
     }
 
     pub(super) fn shutdown(&self, deadline: Duration) -> Result<(), AgentError> {

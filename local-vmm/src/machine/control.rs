@@ -52,6 +52,8 @@ pub struct CheckpointDone {
     /// Whether the guest's file system was at rest. When it was not, because the agent did not answer, the checkpoint is what a power
     /// cut would have left: consistent, but without what was not flushed.
     pub froze: bool,
+    /// Bytes of memory that were written; none when memory was not asked for.
+    pub memory_bytes: Option<u64>,
 }
 
 /// What came of a suspension.
@@ -81,6 +83,8 @@ pub(crate) enum Call {
     Checkpoint {
         comment: Option<String>,
         auto: bool,
+        /// Keep the memory as well.
+        memory: bool,
     },
     Forget {
         checkpoint: String,

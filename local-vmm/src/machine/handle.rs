@@ -210,13 +210,15 @@ impl MachineHandle {
         Ok(done)
     }
 
-    /// Makes a checkpoint of the live disk. `auto` marks it as the system's own.
+    /// Makes a checkpoint of the live disk, with `memory` also of all that runs, into [`MachineSpec::memory_of`]. `auto` marks it as the
+    /// system's own.
     pub async fn checkpoint(
         &self,
         comment: Option<String>,
         auto: bool,
+        memory: bool,
     ) -> Result<CheckpointDone, HandleError> {
-        self.call("checkpoint", &Call::Checkpoint { comment, auto }, CHECKPOINT).await
+        self.call("checkpoint", &Call::Checkpoint { comment, auto, memory }, CHECKPOINT).await
     }
 
     /// Takes a checkpoint out of the list; its bytes come back when the store reclaims.

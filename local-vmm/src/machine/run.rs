@@ -253,9 +253,9 @@ fn perform(call: Call, work: &Work) -> Result<Value, WorkError> {
         Call::Pause => work.pause().map(|()| Value::Null),
         Call::Resume => work.resume().map(|()| Value::Null),
         Call::Suspend => work.suspend().map(|done| json(&done)),
-        Call::Checkpoint { comment, auto } => {
+        Call::Checkpoint { comment, auto, memory } => {
             let kind = if auto { Kind::Automatic } else { Kind::Manual };
-            work.checkpoint(NewCheckpoint { comment, kind }).map(|done| json(&done))
+            work.checkpoint(NewCheckpoint { comment, kind }, memory).map(|done| json(&done))
         }
         Call::Forget { checkpoint } => work.forget(&checkpoint).map(|()| Value::Null),
         Call::Stop { deadline_ms } => {

@@ -4,6 +4,7 @@ use super::agent::{Agent, AgentError};
 use super::control::{CheckpointDone, MachineStatus, State, Suspended};
 use crate::devices::block::Bell;
 use crate::{MachineSpec, Monitor, MonitorError};
+use sprites_api::agent::Identity;
 use std::fs;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,6 +16,9 @@ const REST: Duration = Duration::from_secs(60);
 const ANSWER: Duration = Duration::from_secs(5);
 /// The first answer of a machine that boots.
 const BOOT: Duration = Duration::from_secs(180);
+/// Where a checkpoint's memory is written before the checkpoint has a name, and the word that nobody's bell answers.
+const UNFINISHED: &str = ".new";
+const FLUSH: &str = "flush";
 /// Between two looks at a machine that boots.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -89,7 +93,7 @@ impl Work {
             match self.agent.health(BOOT.saturating_sub(self.started.elapsed())) {
                 Ok(_) => {
                     if self.went_on {
-                        self.set_clock();
+                        self.tell(Some(self.spec.identity()));
                     }
                     *locked(&self.boot_ms) = u64::try_from(self.started.elapsed().as_millis()).ok();
                     let mut state = locked(&self.state);
@@ -161,16 +165,16 @@ impl Work {
             State::Paused => {
                 self.monitor.resume()?;
                 self.enter(State::Running);
-                self.set_clock();
+                self.tell(None);
                 Ok(())
             }
         }
     }
 
-    /// The guest's clock stood still. That it cannot be set is no reason not to wake.
-    fn set_clock(&self) {
-        if let Err(error) = self.agent.clock(ANSWER) {
-            tracing::warn!("the clock inside is late: {error}");
+    /// Tells the guest that it stood still, and who it is when it may have been another. That it cannot be told is no reason not to wake.
+    fn tell(&self, identity: Option<Identity>) {
+        if let Err(error) = self.agent.wake(identity, ANSWER) {
+            tracing::warn!("the guest does not know that it stood still: {error}");
         }
     }
 
@@ -189,7 +193,7 @@ impl Work {
             .volume
             .flush()
             .map_err(WorkError::from)
-            .and_then(|()| self.monitor.keep(&self.spec, self.went_on).map_err(WorkError::from));
+            .and_then(|()| self.monitor.keep(&self.spec, &self.spec.memory).map_err(WorkError::from));
         match kept {
             Ok(written_bytes) => {
                 self.enter(State::Stopping);
@@ -198,15 +202,16 @@ impl Work {
             Err(error) => {
                 if before == State::Running {
                     self.monitor.resume()?;
-                    self.set_clock();
+                    self.tell(None);
                 }
                 Err(error)
             }
         }
     }
 
-    /// A checkpoint of the live machine. A paused one runs for the moment that its file system needs to come to rest.
-    pub(super) fn checkpoint(&self, new: NewCheckpoint) -> Result<CheckpointDone, WorkError> {
+    /// A checkpoint of the live machine, with or without its memory. Without, a paused one runs for the moment that its file system needs to
+    /// come to rest.
+    pub(super) fn checkpoint(&self, new: NewCheckpoint, memory: bool) -> Result<CheckpointDone, WorkError> {
         let _turn = locked(&self.turn);
         let start = Instant::now();
         let state = self.state();
@@ -217,6 +222,9 @@ impl Work {
             return Err(vmm_disk::Error::CommentTooLong(comment.len()).into());
         }
         self.volume.prepare_seal()?;
+        if memory {
+            return self.checkpoint_all(new, state, start);
+        }
         if state == State::Paused
             && let Err(error) = self.monitor.resume()
         {
@@ -238,7 +246,65 @@ impl Work {
             pause_us: switched.pause_us,
             call_us: micros(start.elapsed()),
             froze: switched.at_rest,
+            memory_bytes: None,
         })
+    }
+
+    /// A checkpoint of disk and memory, which belong to the same instant. The file system need not be at rest, because what it holds in memory
+    /// is kept too; it is flushed all the same, for the day when the disk is used alone.
+    fn checkpoint_all(
+        &self,
+        new: NewCheckpoint,
+        state: State,
+        start: Instant,
+    ) -> Result<CheckpointDone, WorkError> {
+        let fresh = MachineSpec::memory_of(&self.spec.memory, UNFINISHED);
+        let flushed = state == State::Running && self.agent.quiesce(FLUSH.into(), REST).is_ok();
+        let held = Instant::now();
+        let kept = self.still(state, || {
+            self.volume.flip()?;
+            Ok(self.monitor.keep(&self.spec, &fresh)?)
+        });
+        let pause_us = micros(held.elapsed());
+        let bytes = match kept {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                self.volume.abort_seal()?;
+                let _ = fs::remove_dir_all(&fresh);
+                return Err(error);
+            }
+        };
+        let checkpoint = self.volume.finish_seal(new)?;
+        let place = MachineSpec::memory_of(&self.spec.memory, &checkpoint.id);
+        // The checkpoint stands; without its memory it is one of the disk alone.
+        let placed = fs::rename(&fresh, &place);
+        if let Err(error) = &placed {
+            tracing::error!(
+                "the memory of {} cannot be put into {}: {error}",
+                checkpoint.id,
+                place.display()
+            );
+        }
+        Ok(CheckpointDone {
+            checkpoint,
+            journal_us: 0,
+            pause_us,
+            call_us: micros(start.elapsed()),
+            froze: flushed,
+            memory_bytes: placed.is_ok().then_some(bytes),
+        })
+    }
+
+    /// Does something while the machine stands still, and has it as it was afterwards.
+    fn still<T>(&self, before: State, work: impl FnOnce() -> Result<T, WorkError>) -> Result<T, WorkError> {
+        if before == State::Paused {
+            return work();
+        }
+        self.monitor.pause()?;
+        let done = work();
+        self.monitor.resume()?;
+        self.tell(None);
+        done
     }
 
     /// Switches the disk's layers: when the agent inside rings, or without it when it does not answer.

@@ -1,7 +1,7 @@
 //! Randomness, virtio device 4 (VIRTIO 1.2, section 5.4).
 
 use super::ring::{self, Ring, Served};
-use crate::{Chain, MemoryNow};
+use crate::{Chain, MemoryNow, random};
 use std::io::Write;
 
 /// What the log calls it.
@@ -18,17 +18,7 @@ pub fn serve(ring: &impl Ring, memory: &MemoryNow) {
 fn fill(memory: &MemoryNow, chain: Chain) -> u32 {
     let Ok(mut writer) = chain.writer(&**memory) else { return 0 };
     let mut bytes = vec![0; writer.available_bytes().min(MOST)];
-    let mut filled = 0;
-    while filled < bytes.len() {
-        // SAFETY: the pointer and the length are those of the rest of `bytes`.
-        let got = unsafe { libc::getrandom(bytes[filled..].as_mut_ptr().cast(), bytes.len() - filled, 0) };
-        match usize::try_from(got) {
-            Ok(got @ 1..) => filled += got,
-            // Interrupted; anything else cannot happen with these arguments, and ends in fewer bytes.
-            _ if std::io::Error::last_os_error().kind() == std::io::ErrorKind::Interrupted => {}
-            _ => break,
-        }
-    }
+    let filled = random::fill(&mut bytes);
     if writer.write_all(&bytes[..filled]).is_err() {
         return 0;
     }
