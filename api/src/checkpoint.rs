@@ -36,6 +36,9 @@ pub struct CreateCheckpoint {
     /// What to say about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
+    /// With all that runs; local servers only.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub memory: bool,
 }
 
 /// One NDJSON line of create and restore (and of our image build).

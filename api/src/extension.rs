@@ -11,6 +11,9 @@
 //! | `GET /v1/local/images` | [`Images`] |
 //! | `POST /v1/local/images/build` | NDJSON of [`BuildLine`], joins a build that is under way |
 //!
+//! Two calls of the vendor's API take one word more: `POST …/checkpoint` the body's `memory: true`, and `POST …/restore` the query
+//! `memory=true`. The checkpoint then holds, or the restore brings back, all that runs. Machines must run on KVM for it.
+//!
 //! None of these wakes a sprite or keeps it awake.
 
 use crate::Time;
@@ -110,6 +113,9 @@ pub struct TreeNode {
     pub exclusive_bytes: u64,
     /// Bytes it shares with others.
     pub shared_bytes: u64,
+    /// Bytes of the memory that it has beside its disk: it can be restored and forked with all that ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
 }
 
 /// Answer of tree.
@@ -127,6 +133,9 @@ pub struct Fork {
     /// Checkpoint to start from; absent means the present state, which makes an automatic checkpoint first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<String>,
+    /// All that ran then runs on in the new sprite; the checkpoint must have memory.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub memory: bool,
 }
 
 /// A base image.

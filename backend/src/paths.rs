@@ -125,6 +125,11 @@ impl Paths {
         self.sprite(id).join("volume")
     }
 
+    /// The memory of one sprite while it sleeps on disk, and of its checkpoints that have any.
+    pub fn memory(&self, id: &str) -> PathBuf {
+        self.sprite(id).join("memory")
+    }
+
     /// The run folder of one sprite's machine.
     pub fn machine(&self, id: &str) -> PathBuf {
         let digits: String =

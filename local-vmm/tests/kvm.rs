@@ -2,9 +2,10 @@
 
 mod common;
 
-use common::{Rig, sh};
-use local_vmm::{ExitReason, Kind, MachineHandle, State};
+use common::{Rig, sh, words};
+use local_vmm::{ExitReason, Kind, MachineHandle, MachineSpec, State, kvm};
 use std::time::Duration;
+use vmm_disk::Volume;
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -57,9 +58,12 @@ async fn two_cpus_a_thousand_pauses_and_a_clock_that_sleeps() {
     handle.resume().await.unwrap();
     let slept = uptime().await - before;
     assert!(slept < 4.0, "the guest's clock went on for {slept} s while it slept");
-    for _ in 0..1000 {
-        handle.pause().await.unwrap();
-        handle.resume().await.unwrap();
+    for round in 0..1000 {
+        for done in [handle.pause().await, handle.resume().await] {
+            if let Err(error) = done {
+                panic!("{error} in round {round}{}", words(&handle));
+            }
+        }
     }
     let at = count(&handle).await;
     counts_on(&handle, at).await;
@@ -115,4 +119,77 @@ async fn a_machine_sleeps_on_disk_and_goes_on() {
     let handle = rig.start("box").await;
     assert_eq!(sh(&handle, "cat /root/file").await.0, "on disk\n");
     handle.stop(LONG).await.unwrap();
+}
+
+/// Another sprite that goes on from a checkpoint's memory.
+fn twin(rig: &Rig, name: &str) {
+    rig.store.fork(&rig.volume("box"), "v1", &rig.volume(name)).unwrap();
+    let from = MachineSpec::memory_of(&rig.spec("box").memory, "v1");
+    kvm::share(&from, &rig.spec(name).memory).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_with_memory_is_restored_and_forked() {
+    if !real() {
+        return;
+    }
+    let rig = Rig::new();
+    let handle = rig.start("box").await;
+    let boot = sh(&handle, COUNTER).await.0;
+    sh(&handle, "echo before > /root/file; sync; echo unflushed > /root/late").await;
+    let done = handle.checkpoint(None, false, true).await.unwrap();
+    println!("memory: {} MiB, {} ms", done.memory_bytes.unwrap() >> 20, done.call_us / 1000);
+    assert_eq!(done.checkpoint.id, "v1");
+    let at = count(&handle).await;
+    counts_on(&handle, at).await;
+    sh(&handle, "echo after > /root/file").await;
+    // Back to it, with all that ran.
+    handle.stop(LONG).await.unwrap();
+    let spec = rig.spec("box");
+    Volume::open(&spec.volume).unwrap().restore("v1").unwrap();
+    kvm::share(&MachineSpec::memory_of(&spec.memory, "v1"), &spec.memory).unwrap();
+    let handle = rig.start("box").await;
+    assert_eq!(sh(&handle, "cat /proc/sys/kernel/random/boot_id").await.0, boot);
+    assert_eq!(sh(&handle, "cat /root/file /root/late").await.0, "before\nunflushed\n");
+    let back = count(&handle).await;
+    counts_on(&handle, back).await;
+    // A fork of it beside it: the same programs, another machine.
+    twin(&rig, "twin");
+    let other = rig.start("twin").await;
+    assert_eq!(sh(&other, "cat /proc/sys/kernel/random/boot_id").await.0, boot);
+    assert_eq!(sh(&other, "hostname; cat /etc/hostname; grep -c twin /etc/hosts").await.0, "twin\ntwin\n1\n");
+    let both = |command: &'static str| async { (sh(&handle, command).await.0, sh(&other, command).await.0) };
+    for different in ["cat /etc/machine-id", "od -An -N16 -tx1 /dev/urandom"] {
+        let (one, two) = both(different).await;
+        assert!(one != two && one.trim().len() >= 32, "{different}: {one} {two}");
+    }
+    for one in [&handle, &other] {
+        let at = count(one).await;
+        counts_on(one, at).await;
+    }
+    sh(&other, "echo other > /root/file").await;
+    assert_eq!(sh(&handle, "cat /root/file").await.0, "before\n");
+    // What the fork keeps is its own, and leaves the checkpoint as it is.
+    let at = count(&other).await;
+    other.suspend().await.unwrap();
+    let other = rig.start("twin").await;
+    counts_on(&other, at).await;
+    assert_eq!(sh(&other, "cat /root/file; hostname").await.0, "other\ntwin\n");
+    twin(&rig, "third");
+    let third = rig.start("third").await;
+    assert_eq!(sh(&third, "cat /root/file; hostname").await.0, "before\nthird\n");
+    for one in [handle, other, third] {
+        one.stop(LONG).await.unwrap();
+    }
+    // Twenty at once, from one memory.
+    let names: Vec<String> = (0..20).map(|number| format!("many-{number}")).collect();
+    names.iter().for_each(|name| twin(&rig, name));
+    let begun = std::time::Instant::now();
+    let all = futures::future::join_all(names.iter().map(|name| rig.start(name))).await;
+    println!("twenty machines run after {} ms", begun.elapsed().as_millis());
+    let told = futures::future::join_all(all.iter().map(|one| sh(one, "hostname"))).await;
+    let told: Vec<String> = told.into_iter().map(|(text, _)| text.trim().to_owned()).collect();
+    assert_eq!(told, names);
+    all.iter().for_each(MachineHandle::kill);
+    futures::future::join_all(all.iter().map(MachineHandle::wait_exit)).await;
 }

@@ -6,6 +6,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use snapshots_tests::harness::Home;
 use snapshots_tests::pty::Pty;
+use sprites_api::checkpoint::CreateCheckpoint;
 use sprites_api::sprite::{CreateSprite, Status};
 use sprites_backend::client::{Client, ExecEvent, ExecRequest};
 use std::time::{Duration, Instant};
@@ -41,7 +42,8 @@ async fn sh(client: &Client, command: &str) -> Option<i32> {
 
 /// Makes a checkpoint; true when it was acknowledged.
 async fn checkpoint(client: &Client, comment: &str) -> bool {
-    let mut lines = client.checkpoint(NAME, Some(comment.into()));
+    let mut lines =
+        client.checkpoint(NAME, &CreateCheckpoint { comment: Some(comment.into()), memory: false });
     while let Some(Ok(line)) = lines.next().await {
         if line.kind == "complete" {
             return true;

@@ -132,6 +132,7 @@ fn a_sprite_with_its_checkpoints() {
         is_auto: id.starts_with("pre"),
         exclusive_bytes: bytes,
         shared_bytes: 0,
+        memory_bytes: (id == "v1").then_some(71 << 20),
     };
     let nodes = vec![
         node("v0", None, Some("first"), 4096),

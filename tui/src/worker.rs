@@ -3,7 +3,7 @@
 use crate::context::Context;
 use crate::update::{Effect, Event};
 use futures::StreamExt;
-use sprites_api::checkpoint::ProgressLine;
+use sprites_api::checkpoint::{CreateCheckpoint, ProgressLine};
 use sprites_api::extension::Fork;
 use sprites_api::sprite::CreateSprite;
 use sprites_backend::client::{Client, Error, ExecRequest, ExecSender, Lines};
@@ -182,12 +182,12 @@ impl Worker {
                 let outcome = client.delete(&name).await.map(|()| format!("{name} is destroyed."));
                 self.done(job, outcome.map_err(|error| error.to_string()), None).await;
             }
-            Effect::Checkpoint { job, name, comment } => {
-                let outcome = last(client.checkpoint(&name, comment)).await;
+            Effect::Checkpoint { job, name, comment, memory } => {
+                let outcome = last(client.checkpoint(&name, &CreateCheckpoint { comment, memory })).await;
                 self.done(job, outcome, Some(name)).await;
             }
-            Effect::Restore { job, name, id, undo } => {
-                let mut outcome = last(client.restore(&name, &id)).await;
+            Effect::Restore { job, name, id, undo, memory } => {
+                let mut outcome = last(client.restore(&name, &id, memory)).await;
                 if undo {
                     outcome = outcome.map(|_| format!("The last restore of {name} is undone."));
                 }
@@ -211,8 +211,8 @@ impl Worker {
                     .map(|()| format!("Checkpoint {id} is deleted."));
                 self.done(job, outcome.map_err(|error| error.to_string()), Some(name)).await;
             }
-            Effect::Fork { job, name, to, checkpoint } => {
-                let wish = Fork { name: to.clone(), checkpoint };
+            Effect::Fork { job, name, to, checkpoint, memory } => {
+                let wish = Fork { name: to.clone(), checkpoint, memory };
                 let outcome = client.fork(&name, &wish).await.map(|_| format!("{to} is made from {name}."));
                 self.done(job, outcome.map_err(|error| error.to_string()), Some(name)).await;
             }

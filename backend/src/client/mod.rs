@@ -114,14 +114,19 @@ impl Client {
     }
 
     /// Makes a checkpoint; the stream ends with a line of type `complete` or `error`.
-    pub fn checkpoint(&self, name: &str, comment: Option<String>) -> Lines<ProgressLine> {
-        let call = self.post(&["v1", "sprites", name, "checkpoint"], &CreateCheckpoint { comment });
+    pub fn checkpoint(&self, name: &str, wish: &CreateCheckpoint) -> Lines<ProgressLine> {
+        let call = self.post(&["v1", "sprites", name, "checkpoint"], wish);
         self.transport.lines(call.map(|call| self.long(call)), WORK, lines::End::Line(is_last))
     }
 
-    /// Goes back to a checkpoint; the stream ends with a line of type `complete` or `error`.
-    pub fn restore(&self, name: &str, id: &str) -> Lines<ProgressLine> {
-        let call = self.transport.call(Method::POST, &["v1", "sprites", name, "checkpoints", id, "restore"]);
+    /// Goes back to a checkpoint, with `memory` to all that ran as well, which local servers can do; the stream ends with a line of type
+    /// `complete` or `error`.
+    pub fn restore(&self, name: &str, id: &str, memory: bool) -> Lines<ProgressLine> {
+        let mut call =
+            self.transport.call(Method::POST, &["v1", "sprites", name, "checkpoints", id, "restore"]);
+        if let (true, Ok(call)) = (memory, &mut call) {
+            call.url.query_pairs_mut().append_pair("memory", "true");
+        }
         self.transport.lines(call.map(|call| self.long(call)), WORK, lines::End::Line(is_last))
     }
 

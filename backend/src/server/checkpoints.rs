@@ -2,7 +2,7 @@
 
 use super::App;
 use super::answer::{ApiError, json, lines};
-use crate::sprites::{Sprite, blocking};
+use crate::sprites::{NewCheckpoint, Sprite, blocking};
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
@@ -28,7 +28,8 @@ pub(super) async fn create(
     let sprite = app.sprites.get(&name)?;
     Ok(work(move |tell| async move {
         tell.send(ProgressLine::info("Creating checkpoint...")).await.ok();
-        let made = match sprite.checkpoint(wish.comment, false).await {
+        let new = NewCheckpoint { comment: wish.comment, auto: false, memory: wish.memory };
+        let made = match sprite.checkpoint(new).await {
             Ok(made) => made,
             Err(error) => return ProgressLine::error(ApiError::from(error).text()),
         };
@@ -50,8 +51,10 @@ pub(super) async fn create(
 pub(super) async fn restore(
     State(app): State<App>,
     Path((name, id)): Path<(String, String)>,
+    Query(query): Query<HashMap<String, String>>,
 ) -> Result<Response, ApiError> {
     let sprite = app.sprites.get(&name)?;
+    let memory = query.get("memory").is_some_and(|value| value == "true" || value == "1");
     find(&app, &sprite, &id).await?;
     if id == CURRENT {
         return Err(ApiError::new(
@@ -62,7 +65,7 @@ pub(super) async fn restore(
     }
     Ok(work(move |tell| async move {
         tell.send(ProgressLine::info(format!("Restoring checkpoint {id}..."))).await.ok();
-        match sprite.restore(&id).await {
+        match sprite.restore(&id, memory).await {
             Ok(restored) => {
                 if let Some(undo) = restored.undo {
                     tell.send(ProgressLine::info(format!("What was replaced is kept as {undo}"))).await.ok();

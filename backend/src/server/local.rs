@@ -72,8 +72,13 @@ pub(super) async fn history(
 pub(super) async fn tree(State(app): State<App>, Path(name): Path<String>) -> Result<Json<Tree>, ApiError> {
     let sprite = app.sprites.get(&name)?;
     let (sprites, id) = (Arc::clone(&app.sprites), sprite.id().to_owned());
-    let tree = blocking(move || sprites.disks.tree(&id)).await?;
-    let nodes = tree.nodes.into_iter().map(|node| TreeNode {
+    let nodes = blocking(move || {
+        let nodes = sprites.disks.tree(&id)?.nodes.into_iter();
+        Ok(nodes.map(|node| (sprites.disks.memory_bytes(&id, &node.id), node)).collect::<Vec<_>>())
+    })
+    .await?;
+    let nodes = nodes.into_iter().map(|(memory, node)| TreeNode {
+        memory_bytes: (memory > 0).then_some(memory),
         id: node.id,
         parent: node.parent,
         create_time: Time::from_micros(node.create_time),
@@ -91,7 +96,7 @@ pub(super) async fn fork(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, ApiError> {
     let wish: Fork = json(body)?;
-    let sprite = app.sprites.fork(&name, wish.name, wish.checkpoint).await?;
+    let sprite = app.sprites.fork(&name, wish).await?;
     Ok((StatusCode::CREATED, Json(sprite.view())).into_response())
 }
 

@@ -6,6 +6,7 @@
 use super::SpriteError;
 use crate::paths::Paths;
 use crate::store::{Record, Store};
+use local_vmm::{MachineSpec, kvm};
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::{self, Write};
@@ -104,10 +105,19 @@ impl Disks {
         })
     }
 
-    /// Fills the folder of a new sprite from a checkpoint of another.
-    pub(super) fn fork(&self, from: &str, checkpoint: &str, record: &Record) -> Result<(), SpriteError> {
+    /// Fills the folder of a new sprite from a checkpoint of another, with `memory` so that it goes on from all that ran there.
+    pub(super) fn fork(
+        &self,
+        from: &str,
+        checkpoint: &str,
+        memory: bool,
+        record: &Record,
+    ) -> Result<(), SpriteError> {
         let origin = self.paths.sprite(from);
         self.fill(record, |dir| {
+            if memory {
+                self.take_memory(from, checkpoint, &record.id)?;
+            }
             share(&origin.join("vmlinuz"), &dir.join("vmlinuz"))?;
             share(&origin.join("modules.cpio"), &dir.join("modules.cpio"))?;
             Ok(self.store.fork(&origin.join("volume"), checkpoint, &dir.join("volume"))?)
@@ -178,9 +188,28 @@ impl Disks {
         Ok(Volume::open(&self.paths.volume(id))?.checkpoint(new)?)
     }
 
-    /// Puts a disk that no machine runs on back to a checkpoint.
-    pub(super) fn restore(&self, id: &str, checkpoint: &str) -> Result<Restored, SpriteError> {
-        Ok(Volume::open(&self.paths.volume(id))?.restore(checkpoint)?)
+    /// Puts a disk that no machine runs on back to a checkpoint, with `memory` so that the machine goes on from all that ran then.
+    pub(super) fn restore(&self, id: &str, checkpoint: &str, memory: bool) -> Result<Restored, SpriteError> {
+        let restored = Volume::open(&self.paths.volume(id))?.restore(checkpoint)?;
+        if memory {
+            self.take_memory(id, checkpoint, id)?;
+        }
+        Ok(restored)
+    }
+
+    /// Gives a sprite the memory of a checkpoint, of its own or another's.
+    fn take_memory(&self, from: &str, checkpoint: &str, to: &str) -> Result<(), SpriteError> {
+        let source = MachineSpec::memory_of(&self.paths.memory(from), checkpoint);
+        if !kvm::is_kept(&source) {
+            return Err(SpriteError::WithoutMemory(checkpoint.to_owned()));
+        }
+        let target = self.paths.memory(to);
+        kvm::share(&source, &target).map_err(SpriteError::memory(&target))
+    }
+
+    /// Bytes of the memory that a checkpoint has; 0 when it has none.
+    pub(crate) fn memory_bytes(&self, id: &str, checkpoint: &str) -> u64 {
+        kvm::kept_bytes(&MachineSpec::memory_of(&self.paths.memory(id), checkpoint))
     }
 
     /// Takes a checkpoint of a disk that no machine runs on out of its list.
@@ -188,9 +217,24 @@ impl Disks {
         Ok(Volume::open(&self.paths.volume(id))?.forget(checkpoint)?)
     }
 
-    /// Gives back the bytes that nothing reaches.
+    /// Gives back the bytes that nothing reaches, on disks and in memories.
     pub(super) fn reclaim(&self, id: &str) -> Result<u64, SpriteError> {
+        self.sweep_memories(id)?;
         Ok(self.store.reclaim(&self.paths.volume(id))?)
+    }
+
+    /// Removes memories whose checkpoint is gone or never came to be.
+    fn sweep_memories(&self, id: &str) -> Result<(), SpriteError> {
+        let memory = self.paths.memory(id);
+        let Ok(entries) = fs::read_dir(&memory) else { return Ok(()) };
+        let known: HashSet<String> =
+            self.checkpoints(id)?.into_iter().map(|checkpoint| checkpoint.id).collect();
+        for entry in entries.flatten().filter(|entry| entry.path().is_dir()) {
+            if !known.contains(entry.file_name().to_string_lossy().as_ref()) {
+                fs::remove_dir_all(entry.path()).map_err(io("remove", &entry.path()))?;
+            }
+        }
+        Ok(())
     }
 
     /// The checkpoints of a disk, oldest first.

@@ -2,6 +2,8 @@
 
 use local_vmm::HandleError;
 use sprites_api::name::NameError;
+use std::io;
+use std::path::{Path, PathBuf};
 
 /// Each one plain sentence.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +30,12 @@ pub(crate) enum SpriteError {
     Machine(#[from] HandleError),
     #[error("checkpoint {0} is the one the sprite stands on; restore or make another before deleting it")]
     InUse(String),
+    #[error("checkpoint {0} has no memory, only a disk; restore or fork it without memory")]
+    WithoutMemory(String),
+    #[error(
+        "machines here are emulated, and their memory cannot be kept; make the checkpoint without memory"
+    )]
+    NoMemory,
     #[error("the sprite is being destroyed")]
     Ending,
     #[error(
@@ -35,7 +43,7 @@ pub(crate) enum SpriteError {
     )]
     Late(u64),
     #[error("cannot {doing} {path}: {source}")]
-    Io { doing: &'static str, path: std::path::PathBuf, source: std::io::Error },
+    Io { doing: &'static str, path: PathBuf, source: io::Error },
     #[error("the server has a fault: {0}; please report it")]
     Inner(String),
 }
@@ -48,11 +56,18 @@ impl SpriteError {
         }
     }
 
+    /// A file of a machine's memory.
+    pub(crate) fn memory(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { doing: "keep memory in", path, source }
+    }
+
     /// HTTP status.
     pub(crate) fn status(&self) -> u16 {
         match self {
             Self::Unknown(_) | Self::Disk(vmm_disk::Error::NoCheckpoint(_)) => 404,
             Self::Exists(_) | Self::InUse(_) | Self::Ending | Self::NoImage => 409,
+            Self::WithoutMemory(_) | Self::NoMemory => 409,
             Self::Disk(vmm_disk::Error::IsCurrent | vmm_disk::Error::Order(_)) => 409,
             Self::Name(_) | Self::Value(_) | Self::Disk(vmm_disk::Error::CommentTooLong(_)) => 400,
             Self::Disk(error) if error.is_no_space() => 507,

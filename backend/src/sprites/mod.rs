@@ -3,23 +3,28 @@
 //! | file | what it is |
 //! |---|---|
 //! | `mod` | the table of sprites: making, forking, finding, destroying |
-//! | `life` | the task of one sprite, which owns its state |
+//! | `sprite` | one sprite, as everybody sees it |
+//! | `life` | the task of one sprite, which owns its machine |
+//! | `pressure` | whether the host is short of memory |
 //! | `disk` | a sprite's folder and disk |
 //! | `error` | what can go wrong |
 
 mod disk;
 mod error;
 mod life;
+mod pressure;
+mod sprite;
 
 pub use disk::{StoredDisk, stored_disks};
 pub(crate) use error::SpriteError;
-pub(crate) use life::{Guard, Sprite};
+pub(crate) use sprite::{Guard, NewCheckpoint, Sprite};
 
 use crate::paths::Paths;
 use crate::store::{Record, Store};
 use disk::Disks;
 use local_vmm::MachineHandle;
 use sprites_api::Time;
+use sprites_api::extension::Fork;
 use sprites_api::sprite::{CreateSprite, OrgCounts, Status, UpdateSprite, WatchLine};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -178,18 +183,17 @@ impl Sprites {
     }
 
     /// Makes a sprite that begins as a checkpoint of another; without one, as that one's present state, of which an automatic checkpoint is
-    /// made first.
-    pub(crate) async fn fork(
-        self: &Arc<Self>,
-        from: &str,
-        name: String,
-        checkpoint: Option<String>,
-    ) -> Result<Arc<Sprite>, SpriteError> {
+    /// made first. With `memory` all that ran there runs on in it.
+    pub(crate) async fn fork(self: &Arc<Self>, from: &str, wish: Fork) -> Result<Arc<Sprite>, SpriteError> {
+        let Fork { name, checkpoint, memory } = wish;
         let origin = self.get(from)?;
         let place = self.reserve(&name)?;
         let checkpoint = match checkpoint {
             Some(id) => id,
-            None => origin.checkpoint(Some(format!("Before forking {name}")), true).await?.id,
+            None => {
+                let comment = Some(format!("Before forking {name}"));
+                origin.checkpoint(NewCheckpoint { comment, auto: true, memory }).await?.id
+            }
         };
         let parent = origin.record();
         let record = Record {
@@ -202,7 +206,7 @@ impl Sprites {
             ..parent.clone()
         };
         let disks = self.disks.clone();
-        self.admit(place, record, move |record| disks.fork(&parent.id, &checkpoint, record)).await
+        self.admit(place, record, move |record| disks.fork(&parent.id, &checkpoint, memory, record)).await
     }
 
     /// Takes a name; it is free again when the answer is dropped.

@@ -55,11 +55,17 @@ impl Rig {
     pub async fn start(&self, name: &str) -> MachineHandle {
         let handle = MachineHandle::spawn(exe(), &self.spec(name)).await.unwrap();
         if let Err(error) = handle.wait_ready(BOOT).await {
-            let read = |file: &str| std::fs::read_to_string(handle.run_dir().join(file)).unwrap_or_default();
-            panic!("{error}\n--- console\n{}\n--- log\n{}", read("console.log"), read("machine.log"));
+            panic!("{error}{}", words(&handle));
         }
         handle
     }
+}
+
+/// What a machine has to say about its end.
+pub fn words(handle: &MachineHandle) -> String {
+    let read = |file: &str| std::fs::read_to_string(handle.run_dir().join(file)).unwrap_or_default();
+    let (exit, console, log) = (read("exit.json"), read("console.log"), read("machine.log"));
+    format!("\n--- exit\n{exit}\n--- console\n{console}\n--- log\n{log}")
 }
 
 impl Drop for Rig {

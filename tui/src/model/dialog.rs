@@ -35,6 +35,8 @@ pub struct Dialog {
     pub ask: Ask,
     /// What was typed.
     pub input: Input,
+    /// Whether all that runs is part of it; none where that is not to be had.
+    pub memory: Option<bool>,
     /// Why the last try was refused.
     pub error: Option<String>,
 }
@@ -42,7 +44,7 @@ pub struct Dialog {
 impl Dialog {
     /// A dialog with a first text.
     pub fn new(ask: Ask, text: &str) -> Self {
-        Self { ask, input: Input::new(text.to_owned()), error: None }
+        Self { ask, input: Input::new(text.to_owned()), memory: None, error: None }
     }
 
     /// Whether a text is typed.
@@ -79,6 +81,17 @@ impl Dialog {
 
     /// What it says above the text.
     pub fn text(&self) -> String {
+        let words = self.words();
+        match self.memory {
+            Some(on) => {
+                let mark = if on { "x" } else { " " };
+                format!("{words}\n[{mark}] with memory: programs run on from that moment (tab)")
+            }
+            None => words,
+        }
+    }
+
+    fn words(&self) -> String {
         match &self.ask {
             Ask::New => "Its name: lower-case letters, digits, hyphens.".into(),
             Ask::Checkpoint(_) => "A comment, if you like. Programs go on meanwhile.".into(),
@@ -98,6 +111,10 @@ impl Dialog {
                 lines.collect::<Vec<_>>().join("\n")
             }
             Ask::Filter => "Show sprites whose name or label holds this text; empty shows all.".into(),
+            Ask::Restore(name, id) if self.memory == Some(true) => format!(
+                "The disk of {name} becomes that of {id}, and the programs that ran then run on; those of now end. What is on the disk now is \
+                 kept as a checkpoint, so that u undoes it. Press R to restore."
+            ),
             Ask::Restore(name, id) => format!(
                 "The disk of {name} becomes that of {id}; running programs end. What is there now is kept as a checkpoint, so that u \
                  undoes it. Press R to restore."

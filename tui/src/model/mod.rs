@@ -108,6 +108,8 @@ pub struct Model {
     pub stale_order: bool,
     /// Whether sprites are emulated here.
     pub emulated: bool,
+    /// Whether checkpoints can hold all that runs here.
+    pub keeps_memory: bool,
     /// All sprites by name.
     pub sprites: Load<BTreeMap<String, Row>>,
     /// Names in the order they are shown; kept by [`arrange`](Self::arrange).
@@ -172,6 +174,7 @@ impl Model {
             contexts: Vec::new(),
             stale_order: false,
             emulated: false,
+            keeps_memory: false,
             sprites: Load::Waiting,
             order: Vec::new(),
             selected: None,

@@ -26,6 +26,10 @@ pub(super) fn key(model: &mut Model, key: KeyEvent) -> Vec<Effect> {
         begin(model, text);
         return vec![Effect::Enter(index)];
     }
+    if let (KeyCode::Tab, Some(on)) = (key.code, &mut dialog.memory) {
+        *on = !*on;
+        return Vec::new();
+    }
     if let Some(wanted) = dialog.key() {
         // Any other key is no.
         let sure = key.code == KeyCode::Char(wanted)
@@ -76,6 +80,7 @@ fn confirm(model: &mut Model) -> Vec<Effect> {
         return refuse(model, format!("type {name} to destroy it, or press esc"));
     }
     model.dialog = None;
+    let memory = dialog.memory.unwrap_or(false);
     let comment = Some(typed.clone()).filter(|text| !text.is_empty());
     match dialog.ask {
         Ask::Filter | Ask::Context(_) => Vec::new(),
@@ -86,11 +91,11 @@ fn confirm(model: &mut Model) -> Vec<Effect> {
         }
         Ask::Checkpoint(name) => {
             let job = begin(model, format!("Checkpoint of {name}"));
-            vec![Effect::Checkpoint { job, name, comment }]
+            vec![Effect::Checkpoint { job, name, comment, memory }]
         }
         Ask::Fork(name, checkpoint) => {
             let job = begin(model, format!("Forking {name} as {typed}"));
-            vec![Effect::Fork { job, name, to: typed, checkpoint }]
+            vec![Effect::Fork { job, name, to: typed, checkpoint, memory }]
         }
         Ask::Destroy(name) => {
             let job = begin(model, format!("Destroying {name}"));
@@ -102,11 +107,11 @@ fn confirm(model: &mut Model) -> Vec<Effect> {
         }
         Ask::Restore(name, id) => {
             let job = begin(model, format!("Restoring {name} to {id}"));
-            vec![Effect::Restore { job, name, id, undo: false }]
+            vec![Effect::Restore { job, name, id, undo: false, memory }]
         }
         Ask::Undo(name, id, _) => {
             let job = begin(model, format!("Undoing the last restore of {name}"));
-            vec![Effect::Restore { job, name, id, undo: true }]
+            vec![Effect::Restore { job, name, id, undo: true, memory }]
         }
         Ask::Stop(name) => {
             let job = begin(model, format!("Stopping {name}"));

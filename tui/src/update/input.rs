@@ -70,10 +70,11 @@ fn pressed(model: &mut Model, key: KeyEvent) -> Vec<Effect> {
 /// Does what a person wants.
 pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
     let name = model.selected.clone().filter(|_| model.current().is_some());
-    let ask = |model: &mut Model, ask: Ask, text: &str| {
-        model.dialog = Some(Dialog::new(ask, text));
+    let ask_of = |model: &mut Model, dialog: Dialog| {
+        model.dialog = Some(dialog);
         Vec::new()
     };
+    let ask = |model: &mut Model, ask: Ask, text: &str| ask_of(model, Dialog::new(ask, text));
     match (action, name) {
         (Action::Quit, _) => {
             model.quit = true;
@@ -152,7 +153,10 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         (Action::Console, Some(name)) => console::open(model, &name, false),
         (Action::NewConsole, Some(name)) => console::open(model, &name, true),
         (Action::Detach, Some(name)) => console::detach(model, &name),
-        (Action::Checkpoint, Some(name)) => ask(model, Ask::Checkpoint(name), ""),
+        (Action::Checkpoint, Some(name)) => {
+            let switch = model.keeps_memory.then_some(false);
+            ask_of(model, Dialog { memory: switch, ..Dialog::new(Ask::Checkpoint(name), "") })
+        }
         (Action::Destroy, Some(name)) => ask(model, Ask::Destroy(name), ""),
         (Action::Stop, Some(name)) => {
             if model.current().is_some_and(|row| row.sprite.status == Status::Cold) {
@@ -162,11 +166,18 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
             ask(model, Ask::Stop(name), "")
         }
         (Action::Fork, Some(name)) => {
-            let from = chosen(model).map(|node| node.id.clone());
-            ask(model, Ask::Fork(name, from), "")
+            // The present state can be had with memory, a checkpoint when it was made so.
+            let from = chosen(model).map(|node| (node.id.clone(), node.memory_bytes.is_some()));
+            let switch = from.as_ref().map_or(model.keeps_memory, |(_, has)| *has).then_some(false);
+            let from = from.map(|(id, _)| id);
+            ask_of(model, Dialog { memory: switch, ..Dialog::new(Ask::Fork(name, from), "") })
         }
-        (Action::Restore, Some(name)) => match chosen(model).map(|node| node.id.clone()) {
-            Some(id) => ask(model, Ask::Restore(name, id), ""),
+        (Action::Restore, Some(name)) => match chosen(model).map(|node| (node.id.clone(), node.memory_bytes))
+        {
+            Some((id, memory)) => {
+                let switch = memory.map(|_| true);
+                ask_of(model, Dialog { memory: switch, ..Dialog::new(Ask::Restore(name, id), "") })
+            }
             None => pick_first(model),
         },
         (Action::Undo, Some(name)) => match undo(model) {

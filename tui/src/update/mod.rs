@@ -80,12 +80,14 @@ pub enum Effect {
         job: u64,
         name: String,
         comment: Option<String>,
+        memory: bool,
     },
     Restore {
         job: u64,
         name: String,
         id: String,
         undo: bool,
+        memory: bool,
     },
     Stop {
         job: u64,
@@ -101,6 +103,7 @@ pub enum Effect {
         name: String,
         to: String,
         checkpoint: Option<String>,
+        memory: bool,
     },
     OpenConsole {
         id: u64,
@@ -189,6 +192,7 @@ pub fn update(model: &mut Model, event: Event) -> Vec<Effect> {
         }
         Event::Version(version) => {
             model.emulated = version.machine == "emulated";
+            model.keeps_memory = version.machine == "kvm";
             Vec::new()
         }
         Event::Images(images) => {

@@ -241,10 +241,14 @@ fn line(
         Style::new()
     };
     let comment = node.comment.as_deref().map(clean).unwrap_or_default();
-    let words = match &node.parent {
+    let words = match (&node.parent, node.memory_bytes) {
+        (_, Some(bytes)) if !current => {
+            let label = format!("with memory, {}", number::bytes(bytes));
+            if comment.is_empty() { label } else { format!("{comment} · {label}") }
+        }
         _ if !current => comment,
-        Some(parent) => format!("the live disk, from {}", clean(parent)),
-        None => "the live disk".to_owned(),
+        (Some(parent), _) => format!("the live disk, from {}", clean(parent)),
+        (None, _) => "the live disk".to_owned(),
     };
     let name = number::cut(&clean(&node.id), width.saturating_sub(branch.width() + mark.width()));
     let age = if current { "now".to_owned() } else { number::age(node.create_time, now) };

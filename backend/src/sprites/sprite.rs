@@ -1,0 +1,267 @@
+//! A sprite as everybody but its task sees it: what is known of it, and asking its task for changes.
+
+use super::life::{self, Command};
+use super::{ORGANIZATION, SpriteError, Sprites, blocking};
+use crate::store::Record;
+use local_vmm::{MachineHandle, kvm};
+use sprites_api::Time;
+use sprites_api::sprite::{Sprite as ApiSprite, Status, WatchLine};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::net::UnixStream;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, timeout};
+use vmm_disk::{Checkpoint, Restored};
+
+/// Commands that may wait.
+const QUEUE: usize = 256;
+/// How long any command may take, waiting in the queue included.
+const COMMAND: Duration = Duration::from_secs(240);
+
+/// How a sprite is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct State {
+    pub status: Status,
+    /// Why the last start or the machine failed.
+    pub failure: Option<String>,
+}
+
+/// A checkpoint that is wanted.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct NewCheckpoint {
+    pub comment: Option<String>,
+    /// Made by the system.
+    pub auto: bool,
+    /// With all that runs.
+    pub memory: bool,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Sprite {
+    id: String,
+    record: Mutex<Record>,
+    pub(super) state: watch::Sender<State>,
+    pub(super) commands: mpsc::Sender<Command>,
+    pub(super) usage: Arc<Usage>,
+    /// The machine, for those who only look at it.
+    machine: Mutex<Option<MachineHandle>>,
+    pub(super) url: String,
+}
+
+/// Who uses a sprite.
+#[derive(Debug)]
+pub(super) struct Usage {
+    users: AtomicUsize,
+    last: Mutex<Instant>,
+    /// Something was done to its disk since the meter last looked.
+    pub(super) changed: AtomicBool,
+}
+
+impl Usage {
+    pub(super) fn touch(&self) {
+        *locked(&self.last) = Instant::now();
+    }
+
+    /// How long nobody has used it; none while somebody does.
+    pub(super) fn idle(&self) -> Option<Duration> {
+        let idle = locked(&self.last).elapsed();
+        (self.users.load(Ordering::SeqCst) == 0).then_some(idle)
+    }
+}
+
+/// Keeps a sprite awake.
+#[derive(Debug)]
+pub(crate) struct Guard(Arc<Usage>);
+
+impl Guard {
+    pub(super) fn new(usage: &Arc<Usage>) -> Self {
+        usage.users.fetch_add(1, Ordering::SeqCst);
+        usage.touch();
+        Self(Arc::clone(usage))
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.touch();
+        self.0.users.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Sprite {
+    /// Starts the task of a sprite. `machine` is one that already runs.
+    pub(super) async fn spawn(
+        sprites: &Arc<Sprites>,
+        record: Record,
+        machine: Option<MachineHandle>,
+    ) -> Arc<Self> {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let status = match &machine {
+            Some(machine) => match machine.status().await.map(|status| status.state) {
+                Ok(local_vmm::State::Paused) => Status::Warm,
+                Ok(_) => Status::Running,
+                Err(_) => Status::Cold,
+            },
+            None if kvm::is_kept(&sprites.paths.memory(&record.id)) => Status::Warm,
+            None => Status::Cold,
+        };
+        let sprite = Arc::new(Self {
+            id: record.id.clone(),
+            url: format!("http://{}.localhost:{}", record.name, sprites.settings.port),
+            record: Mutex::new(record),
+            state: watch::Sender::new(State { status, failure: None }),
+            commands: sender,
+            usage: Arc::new(Usage {
+                users: AtomicUsize::new(0),
+                last: Mutex::new(Instant::now()),
+                changed: AtomicBool::new(false),
+            }),
+            machine: Mutex::new(machine.clone()),
+        });
+        life::begin(&sprite, sprites, machine, receiver);
+        sprite
+    }
+
+    /// Its id.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// How it is.
+    pub(crate) fn state(&self) -> State {
+        self.state.borrow().clone()
+    }
+
+    /// What is known about it.
+    pub(crate) fn record(&self) -> Record {
+        locked(&self.record).clone()
+    }
+
+    /// Its machine, while it runs and is awake.
+    pub(crate) fn running_machine(&self) -> Option<MachineHandle> {
+        let running = self.state.borrow().status == Status::Running;
+        locked(&self.machine).clone().filter(|_| running)
+    }
+
+    /// Something happened inside that keeps it awake for a while.
+    pub(crate) fn touch(&self) {
+        self.usage.touch();
+    }
+
+    /// Whether something was done to its disk since the last call.
+    pub(crate) fn take_changed(&self) -> bool {
+        self.usage.changed.swap(false, Ordering::Relaxed)
+    }
+
+    /// As the API shows it.
+    pub(crate) fn view(&self) -> ApiSprite {
+        let (record, state) = (self.record(), self.state());
+        ApiSprite {
+            id: record.id,
+            name: record.name,
+            organization: Some(ORGANIZATION.into()),
+            org_slug: Some(ORGANIZATION.into()),
+            status: state.status,
+            url: Some(self.url.clone()),
+            url_settings: Some(record.url_settings),
+            labels: record.labels,
+            version: Some(env!("CARGO_PKG_VERSION").into()),
+            environment_version: record.image,
+            created_at: Some(record.created_at),
+            updated_at: Some(record.updated_at),
+            last_running_at: record.last_running_at,
+            last_warming_at: record.last_warming_at,
+            config: Some(record.config).filter(|config| *config != sprites_api::sprite::Config::default()),
+            environment: Some(record.environment).filter(|environment| !environment.is_empty()),
+            failure: state.failure,
+        }
+    }
+
+    /// As a watcher is told of it.
+    pub(crate) fn watch_line(&self) -> WatchLine {
+        let record = self.record();
+        WatchLine {
+            kind: "sprite".into(),
+            name: Some(record.name),
+            status: Some(self.state().status),
+            running_version: Some(env!("CARGO_PKG_VERSION").into()),
+            last_running_at: record.last_running_at,
+            last_warming_at: record.last_warming_at,
+            timestamp: Some(Time::now()),
+            org: None,
+        }
+    }
+
+    /// Changes the record, in memory, database and folder.
+    pub(super) async fn change(
+        &self,
+        sprites: &Sprites,
+        change: impl FnOnce(&mut Record),
+    ) -> Result<(), SpriteError> {
+        let record = {
+            let mut record = locked(&self.record);
+            change(&mut record);
+            record.clone()
+        };
+        let (store, disks) = (Arc::clone(&sprites.store), sprites.disks.clone());
+        blocking(move || {
+            store.put(&record)?;
+            disks.write(&record)
+        })
+        .await
+    }
+
+    /// A connection to the agent inside, waking the sprite if needed. It stays awake at least as long as the guard lives.
+    pub(crate) async fn connect(&self) -> Result<(UnixStream, Guard), SpriteError> {
+        self.ask(Command::Connect).await
+    }
+
+    /// Makes a checkpoint; a running sprite hardly notices, a cold one stays cold.
+    pub(crate) async fn checkpoint(&self, new: NewCheckpoint) -> Result<Checkpoint, SpriteError> {
+        self.ask(|reply| Command::Checkpoint(new, reply)).await
+    }
+
+    /// Goes back to a checkpoint; with `memory` to all that ran as well. A sprite that ran starts again from it.
+    pub(crate) async fn restore(&self, id: &str, memory: bool) -> Result<Restored, SpriteError> {
+        self.ask(|reply| Command::Restore(id.to_owned(), memory, reply)).await
+    }
+
+    /// Deletes a checkpoint and gives its bytes back.
+    pub(crate) async fn forget(&self, id: &str) -> Result<(), SpriteError> {
+        self.ask(|reply| Command::Forget(id.to_owned(), reply)).await
+    }
+
+    /// Takes the machine down in order; programs end, the disk is at rest afterwards. The next use starts it again.
+    pub(crate) async fn stop(&self) -> Result<(), SpriteError> {
+        self.ask(Command::Stop).await
+    }
+
+    /// Takes the machine down at once and ends the task.
+    pub(super) async fn end(&self) -> Result<(), SpriteError> {
+        self.ask(Command::End).await
+    }
+
+    /// Shows the machine to those who only look at it.
+    pub(super) fn publish(&self, machine: Option<MachineHandle>) {
+        *locked(&self.machine) = machine;
+    }
+
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<T, SpriteError>>) -> Command,
+    ) -> Result<T, SpriteError> {
+        let (sender, receiver) = oneshot::channel();
+        let work = async {
+            self.commands.send(command(sender)).await.map_err(|_| SpriteError::Ending)?;
+            receiver.await.map_err(|_| SpriteError::Ending)?
+        };
+        timeout(COMMAND, work).await.unwrap_or(Err(SpriteError::Late(COMMAND.as_secs())))
+    }
+}
+
+/// What these locks guard is whole at every moment.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
