@@ -42,8 +42,10 @@ impl Kind {
 pub enum End {
     /// The guest turned it off.
     Off,
-    /// The guest wanted to begin again, or lost its way so that only that was left.
+    /// The guest wanted to begin again.
     Reset,
+    /// One of its CPUs lost its way so that only a reset was left.
+    Fault,
     /// We were told to.
     Killed,
     /// It cannot go on.
@@ -54,6 +56,7 @@ impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Off | Self::Reset => f.write_str("it was turned off or restarted inside"),
+            Self::Fault => f.write_str("one of its CPUs faulted in its own fault handler"),
             Self::Killed => f.write_str("it was killed"),
             Self::Failed(why) => f.write_str(why),
         }

@@ -122,9 +122,9 @@ async fn a_machine_sleeps_on_disk_and_goes_on() {
 }
 
 /// Another sprite that goes on from a checkpoint's memory.
-fn twin(rig: &Rig, name: &str) {
-    rig.store.fork(&rig.volume("box"), "v1", &rig.volume(name)).unwrap();
-    let from = MachineSpec::memory_of(&rig.spec("box").memory, "v1");
+fn twin(rig: &Rig, id: &str, name: &str) {
+    rig.store.fork(&rig.volume("box"), id, &rig.volume(name)).unwrap();
+    let from = MachineSpec::memory_of(&rig.spec("box").memory, id);
     kvm::share(&from, &rig.spec(name).memory).unwrap();
 }
 
@@ -139,22 +139,22 @@ async fn a_checkpoint_with_memory_is_restored_and_forked() {
     sh(&handle, "echo before > /root/file; sync; echo unflushed > /root/late").await;
     let done = handle.checkpoint(None, false, true).await.unwrap();
     println!("memory: {} MiB, {} ms", done.memory_bytes.unwrap() >> 20, done.call_us / 1000);
-    assert_eq!(done.checkpoint.id, "v1");
+    let id = done.checkpoint.id;
     let at = count(&handle).await;
     counts_on(&handle, at).await;
     sh(&handle, "echo after > /root/file").await;
     // Back to it, with all that ran.
     handle.stop(LONG).await.unwrap();
     let spec = rig.spec("box");
-    Volume::open(&spec.volume).unwrap().restore("v1").unwrap();
-    kvm::share(&MachineSpec::memory_of(&spec.memory, "v1"), &spec.memory).unwrap();
+    Volume::open(&spec.volume).unwrap().restore(&id).unwrap();
+    kvm::share(&MachineSpec::memory_of(&spec.memory, &id), &spec.memory).unwrap();
     let handle = rig.start("box").await;
     assert_eq!(sh(&handle, "cat /proc/sys/kernel/random/boot_id").await.0, boot);
     assert_eq!(sh(&handle, "cat /root/file /root/late").await.0, "before\nunflushed\n");
     let back = count(&handle).await;
     counts_on(&handle, back).await;
     // A fork of it beside it: the same programs, another machine.
-    twin(&rig, "twin");
+    twin(&rig, &id, "twin");
     let other = rig.start("twin").await;
     assert_eq!(sh(&other, "cat /proc/sys/kernel/random/boot_id").await.0, boot);
     assert_eq!(sh(&other, "hostname; cat /etc/hostname; grep -c twin /etc/hosts").await.0, "twin\ntwin\n1\n");
@@ -175,7 +175,7 @@ async fn a_checkpoint_with_memory_is_restored_and_forked() {
     let other = rig.start("twin").await;
     counts_on(&other, at).await;
     assert_eq!(sh(&other, "cat /root/file; hostname").await.0, "other\ntwin\n");
-    twin(&rig, "third");
+    twin(&rig, &id, "third");
     let third = rig.start("third").await;
     assert_eq!(sh(&third, "cat /root/file; hostname").await.0, "before\nthird\n");
     for one in [handle, other, third] {
@@ -183,7 +183,7 @@ async fn a_checkpoint_with_memory_is_restored_and_forked() {
     }
     // Twenty at once, from one memory.
     let names: Vec<String> = (0..20).map(|number| format!("many-{number}")).collect();
-    names.iter().for_each(|name| twin(&rig, name));
+    names.iter().for_each(|name| twin(&rig, &id, name));
     let begun = std::time::Instant::now();
     let all = futures::future::join_all(names.iter().map(|name| rig.start(name))).await;
     println!("twenty machines run after {} ms", begun.elapsed().as_millis());

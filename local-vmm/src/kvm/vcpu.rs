@@ -171,47 +171,79 @@ pub(super) fn start(vcpus: &[Arc<Mutex<VcpuFd>>], bus: &Arc<Bus>) -> Result<Arc<
 fn run(vcpu: &Mutex<VcpuFd>, bus: &Bus, gate: &Gate) -> Option<End> {
     loop {
         if gate.is_closed() {
-            // What the guest read from a device reaches its registers with the next entry, and that must not wait for the gate.
-            let mut vcpu = vcpu.lock().unwrap_or_else(PoisonError::into_inner);
-            vcpu.set_kvm_immediate_exit(1);
-            let _ = vcpu.run();
-            vcpu.set_kvm_immediate_exit(0);
-            drop(vcpu);
+            // What the guest read from a device reaches its registers with the next entry, and may ask for more: an instruction that the kernel
+            // carries out piece by piece. None of that must wait for the gate.
+            loop {
+                let mut vcpu = vcpu.lock().unwrap_or_else(PoisonError::into_inner);
+                vcpu.set_kvm_immediate_exit(1);
+                let step = step(&mut vcpu, bus);
+                vcpu.set_kvm_immediate_exit(0);
+                match step {
+                    Step::Again => {}
+                    Step::Interrupted => break,
+                    Step::End(end) => return Some(end),
+                }
+            }
             if !gate.pass() {
                 return None;
             }
         }
         let mut vcpu = vcpu.lock().unwrap_or_else(PoisonError::into_inner);
-        let wish = match vcpu.run() {
-            Ok(VcpuExit::IoOut(port, data)) => bus.port_write(port, data),
-            Ok(VcpuExit::IoIn(port, data)) => {
-                bus.port_read(port, data);
-                continue;
-            }
-            Ok(VcpuExit::MmioRead(address, data)) => {
-                bus.read(address, data);
-                continue;
-            }
-            Ok(VcpuExit::MmioWrite(address, data)) => {
-                bus.write(address, data);
-                continue;
-            }
-            Ok(VcpuExit::Intr | VcpuExit::Hlt) => continue,
-            Ok(VcpuExit::Shutdown) => Wish::Reset,
-            Ok(VcpuExit::InternalError) => {
-                return Some(End::Failed("KVM could not carry out what the guest did".into()));
-            }
-            Ok(VcpuExit::FailEntry(reason, cpu)) => {
-                return Some(End::Failed(format!("KVM cannot run CPU {cpu} (reason {reason:#x})")));
-            }
-            Ok(other) => return Some(End::Failed(format!("KVM gives up on a CPU ({other:?})"))),
-            Err(error) if matches!(error.errno(), libc::EINTR | libc::EAGAIN) => continue,
-            Err(error) => return Some(End::Failed(format!("KVM cannot run a CPU: {error}"))),
-        };
-        match wish {
-            Wish::Nothing => {}
-            Wish::Reset => return Some(End::Reset),
-            Wish::Off => return Some(End::Off),
+        if let Step::End(end) = step(&mut vcpu, bus) {
+            return Some(end);
         }
+    }
+}
+
+/// What came of running a CPU once.
+enum Step {
+    /// It wants to go on.
+    Again,
+    /// Something outside the guest ended it.
+    Interrupted,
+    End(End),
+}
+
+/// Runs a CPU until it needs something.
+fn step(vcpu: &mut VcpuFd, bus: &Bus) -> Step {
+    let failed = |why: String| Step::End(End::Failed(why));
+    match vcpu.run() {
+        Ok(VcpuExit::IoOut(port, data)) => match bus.port_write(port, data) {
+            Wish::Nothing => Step::Again,
+            Wish::Reset => Step::End(End::Reset),
+            Wish::Off => Step::End(End::Off),
+        },
+        Ok(VcpuExit::IoIn(port, data)) => {
+            bus.port_read(port, data);
+            Step::Again
+        }
+        Ok(VcpuExit::MmioRead(address, data)) => {
+            bus.read(address, data);
+            Step::Again
+        }
+        Ok(VcpuExit::MmioWrite(address, data)) => {
+            bus.write(address, data);
+            Step::Again
+        }
+        Ok(VcpuExit::Hlt) => Step::Again,
+        Ok(VcpuExit::Intr) => Step::Interrupted,
+        Ok(VcpuExit::Shutdown) => {
+            if let (Ok(regs), Ok(sregs)) = (vcpu.get_regs(), vcpu.get_sregs()) {
+                tracing::error!(
+                    "a CPU faulted threefold: rip {:#x} rsp {:#x} cr2 {:#x}",
+                    regs.rip,
+                    regs.rsp,
+                    sregs.cr2
+                );
+            }
+            Step::End(End::Fault)
+        }
+        Ok(VcpuExit::InternalError) => failed("KVM could not carry out what the guest did".into()),
+        Ok(VcpuExit::FailEntry(reason, cpu)) => {
+            failed(format!("KVM cannot run CPU {cpu} (reason {reason:#x})"))
+        }
+        Ok(other) => failed(format!("KVM gives up on a CPU ({other:?})")),
+        Err(error) if matches!(error.errno(), libc::EINTR | libc::EAGAIN) => Step::Interrupted,
+        Err(error) => failed(format!("KVM cannot run a CPU: {error}")),
     }
 }
