@@ -15,10 +15,17 @@ use std::time::{Duration, Instant};
 /// Environment variable that names the folder of images tests run on.
 const IMAGES: &str = "SPRITES_TEST_IMAGES";
 
+/// Environment variable that names an executable which is to be tested as it is.
+const GIVEN: &str = "SPRITES_TEST_EXECUTABLE";
+
 /// The real executable, of the same profile as this one, built when it is not up to date.
 pub fn executable() -> &'static Path {
     static EXECUTABLE: OnceLock<PathBuf> = OnceLock::new();
     EXECUTABLE.get_or_init(|| {
+        // In the lab there is no cargo.
+        if let Some(given) = std::env::var_os(GIVEN) {
+            return given.into();
+        }
         // <target>/<profile>/{deps,examples}/<this>
         let own = std::env::current_exe().expect("this process has a file");
         let profile = own.ancestors().nth(2).expect("cargo's folders are that deep").to_owned();
@@ -72,12 +79,18 @@ impl Home {
 
     /// Starts its server, if it does not run.
     pub fn serve(&self) {
+        self.serve_with(&[]);
+    }
+
+    /// The same with arguments for `sprites-tui serve`.
+    pub fn serve_with(&self, arguments: &[&str]) {
         // The server takes the place of its files from the environment, which a test must not change for all others.
         let exe = self.dir.path().join("server");
         let script = format!(
-            "#!/bin/sh\n{HOME}='{}' exec '{}' \"$@\"\n",
+            "#!/bin/sh\n{HOME}='{}' exec '{}' \"$@\" {}\n",
             self.dir.path().display(),
-            executable().display()
+            executable().display(),
+            arguments.join(" ")
         );
         fs::write(&exe, script).expect("the script can be written");
         fs::set_permissions(&exe, std::os::unix::fs::PermissionsExt::from_mode(0o755))

@@ -1,27 +1,40 @@
 //! The lab: our monitor's tests on a real KVM, on any host (`local-vmm/examples/lab.rs`).
 //!
-//! Tests and what they need are linked statically, put onto a disk, and run inside.
+//! Tests and what they need are linked statically, put onto a disk, and run inside, each in a process of its own.
+//!
+//! The software CPU has a fault that is not ours: now and then it delivers an interrupt twice around the entry to an inner machine, and one of
+//! the two kernels, the lab's or the inner one, dies of a stack that overflows in its interrupt entry (seen with QEMU 7.2 and 10.0). So a test
+//! that fails is tried again in a lab that was booted anew; what fails [`ATTEMPTS`] times has failed. Real KVM gets no second try.
 
 use crate::host::{self, For};
 use crate::tasks::{self, Result, cargo, must, root};
 use serde::Deserialize;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
+/// Times a test may be tried.
+const ATTEMPTS: usize = 4;
+/// What the lab prints before the name of a test that passed.
+const PASSED: &str = "LAB PASSED ";
 /// Size of the lab's disk; it is sparse.
 const DISK: u64 = 24 << 30;
 
-/// `cargo xtask lab`: builds the tests, boots the lab, runs them. `args` are handed to each test executable.
-pub fn lab(args: &[String]) -> Result<()> {
+/// `cargo xtask lab`: builds the tests, boots the lab, runs them; with `filters` only those whose name contains one of them.
+pub fn lab(filters: &[String]) -> Result<()> {
     host::prepare(For::Test)?;
     let images = tasks::test_images()?;
     let image = newest(&images)?;
     let target = root().join("target/lab");
     let init = build(&target, &["build", "-p", "xtask", "--bin", "lab-init"])?;
-    let tests = build(&target, &["test", "--no-run", "-p", "local-vmm"])?;
+    let mut tests = build(&target, &["test", "--no-run", "-p", "local-vmm"])?;
+    tests.extend(build(&target, &["test", "--no-run", "-p", "snapshots-tests", "--test", "kvm"])?);
+    let app = build(&target, &["build", "-p", "sprites-tui"])?;
+    let app =
+        app.iter().find(|made| made.name == "sprites-tui" && !made.tests).ok_or("the app was not built")?;
     let init = init.iter().find(|made| made.name == "lab-init").ok_or("the lab's init was not built")?;
     let machine = build(&target, &["build", "-p", "local-vmm", "--bin", "local-vmm"])?;
     let machine = machine.iter().find(|made| made.name == "local-vmm").ok_or("the monitor was not built")?;
@@ -29,28 +42,77 @@ pub fn lab(args: &[String]) -> Result<()> {
     let stage = target.join("stage");
     let _ = fs::remove_dir_all(&stage);
     fs::create_dir_all(stage.join("bin"))?;
-    let mut script =
-        String::from("set -u\nip link set lo up\nexport SPRITES_TEST_IMAGES=/lab/images TMPDIR=/lab/tmp\n");
+    let mut script = String::from(
+        "set -u\nip link set lo up\nexport SPRITES_TEST_IMAGES=/lab/images TMPDIR=/lab/tmp SPRITES_TEST_EXECUTABLE=/lab/bin/sprites-tui\n",
+    );
     fs::create_dir(stage.join("tmp"))?;
     strip(&machine.executable, &stage.join("bin/local-vmm"))?;
+    strip(&app.executable, &stage.join("bin/sprites-tui"))?;
     // Tests know it by the place where it was built.
     let place = machine.executable.display();
     let folder = machine.executable.parent().unwrap_or(Path::new("/")).display();
-    script.push_str(&format!("mkdir -p '{folder}'\nln -s /lab/bin/local-vmm '{place}'\ncode=0\n"));
+    script.push_str(&format!("mkdir -p '{folder}'\nln -s /lab/bin/local-vmm '{place}'\n"));
+    // The third disk says what is to be done, a line for each test.
+    script.push_str(&format!(
+        "tr -d '\\0' </dev/vdc | while read -r file name; do\n  \
+         /lab/bin/$file --exact \"$name\" --nocapture </dev/null 2>&1 && echo \"{PASSED}$file $name\"\ndone\nexit 0\n"
+    ));
+    let mut todo = Vec::new();
     for (number, test) in tests.iter().filter(|made| made.tests && made.name != "local-vmm").enumerate() {
         let file = format!("{}-{number}", test.name);
         strip(&test.executable, &stage.join("bin").join(&file))?;
-        let words: Vec<String> = args.iter().map(|word| format!("'{}'", word.replace('\'', ""))).collect();
-        script.push_str(&format!("/lab/bin/{file} --test-threads 1 {} || code=1\n", words.join(" ")));
+        todo.extend(names(&test.executable)?.into_iter().map(|name| format!("{file} {name}")));
     }
-    script.push_str("exit $code\n");
+    todo.retain(|test| filters.is_empty() || filters.iter().any(|filter| test.contains(filter)));
     fs::write(stage.join("run"), script)?;
     copy_image(&image, &stage.join("images"))?;
     let disk = target.join("lab.ext4");
     make_disk(&stage, &disk)?;
-    let mut run = cargo();
-    run.args(["run", "-q", "--release", "-p", "local-vmm", "--example", "lab", "--"]);
-    must(run.arg(&image).arg(&init.executable).arg(&disk))
+    must(cargo().args(["build", "-q", "--release", "-p", "local-vmm", "--example", "lab"]))?;
+    let all = todo.len();
+    for attempt in 1..=ATTEMPTS {
+        let list = target.join("todo");
+        write_list(&list, &todo)?;
+        let mut lab = Command::new(root().join("target/release/examples/lab"));
+        lab.arg(&image).arg(&init.executable).arg(&disk).arg(&list);
+        let passed = run(&mut lab)?;
+        todo.retain(|test| !passed.contains(test));
+        if todo.is_empty() {
+            println!("test result: ok. {all} tests passed in the lab");
+            return Ok(());
+        }
+        println!("not passed in boot {attempt} of {ATTEMPTS}: {}", todo.join(", "));
+    }
+    Err(format!("in the lab these failed each of {ATTEMPTS} times: {}", todo.join(", ")).into())
+}
+
+/// The tests in an executable.
+fn names(executable: &Path) -> Result<Vec<String>> {
+    let told = Command::new(executable).args(["--list", "--format", "terse"]).output()?;
+    let text = String::from_utf8(told.stdout)?;
+    Ok(text.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect())
+}
+
+/// A list in a file that is a disk: whole sectors.
+fn write_list(path: &Path, lines: &[String]) -> Result<()> {
+    let mut bytes: Vec<u8> = lines.iter().flat_map(|line| [line.as_bytes(), b"\n"].concat()).collect();
+    bytes.resize(bytes.len().next_multiple_of(4096).max(4096), 0);
+    Ok(fs::write(path, bytes)?)
+}
+
+/// Boots the lab once and shows what it says; gives the tests that passed. That it ends badly is no news: the next boot tells more.
+fn run(lab: &mut Command) -> Result<Vec<String>> {
+    let mut child = lab.stdout(Stdio::piped()).spawn()?;
+    let mut passed = Vec::new();
+    for line in child.stdout.take().into_iter().flat_map(|out| BufReader::new(out).lines()) {
+        let line = line?;
+        match line.split_once(PASSED) {
+            Some((_, test)) => passed.push(test.trim().to_owned()),
+            None => println!("{line}"),
+        }
+    }
+    child.wait()?;
+    Ok(passed)
 }
 
 /// Something that cargo built.

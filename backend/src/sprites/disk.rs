@@ -4,6 +4,7 @@
 //! destroyed. So a folder with a copy is whole, and one without is rubbish.
 
 use super::SpriteError;
+use super::template::Template;
 use crate::paths::Paths;
 use crate::store::{Record, Store};
 use local_vmm::{MachineSpec, kvm};
@@ -96,9 +97,18 @@ impl Disks {
         Ok(records)
     }
 
-    /// Fills the folder of a new sprite from an image.
+    /// The disks themselves.
+    pub(super) fn store(&self) -> &vmm_disk::Store {
+        &self.store
+    }
+
+    /// Fills the folder of a new sprite from an image, or from its template.
     pub(super) fn create(&self, record: &Record, image: &Image) -> Result<(), SpriteError> {
+        let template = Template::find(&self.paths, &image.info.id, record);
         self.fill(record, |dir| {
+            if let Some(template) = &template {
+                return template.fill(&self.store, dir, &self.paths.memory(&record.id));
+            }
             share(&image.kernel(), &dir.join("vmlinuz"))?;
             share(&image.modules(), &dir.join("modules.cpio"))?;
             Ok(self.store.create(&dir.join("volume"), &image.rootfs(), vmm_disk::DEFAULT_SIZE)?)
@@ -313,7 +323,7 @@ fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SpriteError
 }
 
 /// A second name for a file, or a copy where the file system does not give one.
-fn share(from: &Path, to: &Path) -> Result<(), SpriteError> {
+pub(super) fn share(from: &Path, to: &Path) -> Result<(), SpriteError> {
     if fs::hard_link(from, to).is_ok() {
         return Ok(());
     }

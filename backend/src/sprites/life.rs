@@ -7,7 +7,7 @@ use super::{SpriteError, Sprites, blocking, pressure};
 use crate::store::Record;
 use local_vmm::{ExitReason, Kind as Runs, MachineHandle, MachineSpec, kvm};
 use sprites_api::Time;
-use sprites_api::sprite::Status;
+use sprites_api::sprite::{Config, Status};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -378,15 +378,24 @@ impl Life {
     }
 }
 
+/// CPUs and MiB of memory of a sprite's machine.
+pub(super) fn size(config: &Config) -> (u32, u32) {
+    let host = u32::try_from(std::thread::available_parallelism().map_or(1, usize::from)).unwrap_or(1);
+    (
+        config.cpus.unwrap_or(host).clamp(1, host.clamp(1, MAX_CPUS)),
+        config.ram_mb.unwrap_or(MEMORY).clamp(256, MAX_MEMORY),
+    )
+}
+
 /// The machine of a sprite.
 fn spec(sprites: &Sprites, record: Record, url: String) -> MachineSpec {
     let dir = sprites.paths.sprite(&record.id);
-    let host = u32::try_from(std::thread::available_parallelism().map_or(1, usize::from)).unwrap_or(1);
+    let (cpus, memory_mb) = size(&record.config);
     MachineSpec {
         kind: Runs::of_this_host(),
         url,
-        cpus: record.config.cpus.unwrap_or(host).clamp(1, host.clamp(1, MAX_CPUS)),
-        memory_mb: record.config.ram_mb.unwrap_or(MEMORY).clamp(256, MAX_MEMORY),
+        cpus,
+        memory_mb,
         kernel: dir.join("vmlinuz"),
         modules: dir.join("modules.cpio"),
         volume: dir.join("volume"),

@@ -5,6 +5,7 @@
 //! | `mod` | the table of sprites: making, forking, finding, destroying |
 //! | `sprite` | one sprite, as everybody sees it |
 //! | `life` | the task of one sprite, which owns its machine |
+//! | `template` | machines that have booted once, for new sprites to go on from |
 //! | `pressure` | whether the host is short of memory |
 //! | `disk` | a sprite's folder and disk |
 //! | `error` | what can go wrong |
@@ -14,6 +15,7 @@ mod error;
 mod life;
 mod pressure;
 mod sprite;
+mod template;
 
 pub use disk::{StoredDisk, stored_disks};
 pub(crate) use error::SpriteError;
@@ -66,6 +68,8 @@ pub(crate) struct Sprites {
     pub(crate) disks: Disks,
     pub(crate) settings: Settings,
     images: ImageStore,
+    /// Held while a template is made.
+    templates: tokio::sync::Mutex<()>,
     all: Mutex<BTreeMap<String, Entry>>,
     changes: broadcast::Sender<WatchLine>,
 }
@@ -92,8 +96,16 @@ impl Sprites {
             blocking(move || disks.settle(&store)).await?
         };
         let (changes, _) = broadcast::channel(CHANGES);
-        let sprites =
-            Arc::new(Self { paths, store, disks, settings, images, all: Mutex::default(), changes });
+        let sprites = Arc::new(Self {
+            paths,
+            store,
+            disks,
+            settings,
+            images,
+            templates: tokio::sync::Mutex::default(),
+            all: Mutex::default(),
+            changes,
+        });
         for record in records {
             let machine = match MachineHandle::adopt(&sprites.paths.machine(&record.id)).await {
                 Ok(machine) => machine,
@@ -110,6 +122,7 @@ impl Sprites {
             let sprite = Sprite::spawn(&sprites, record, machine).await;
             sprites.table().insert(name, Entry::Here(sprite));
         }
+        template::prepare(&sprites);
         Ok(sprites)
     }
 
@@ -156,7 +169,7 @@ impl Sprites {
         let _ = self.changes.send(WatchLine { org: Some(self.counts()), ..sprite.watch_line() });
     }
 
-    /// Makes a sprite from the newest image. It is cold until it is used.
+    /// Makes a sprite from the newest image, or from its template. It does nothing until it is used.
     pub(crate) async fn create(self: &Arc<Self>, wish: CreateSprite) -> Result<Arc<Sprite>, SpriteError> {
         let place = self.reserve(&wish.name)?;
         let labels = wish.labels.unwrap_or_default();
@@ -179,7 +192,10 @@ impl Sprites {
             image: Some(image.info.id.clone()),
         };
         let disks = self.disks.clone();
-        self.admit(place, record, move |record| disks.create(record, &image)).await
+        let made = self.admit(place, record, move |record| disks.create(record, &image)).await;
+        // The image may be newer than the template.
+        template::prepare(self);
+        made
     }
 
     /// Makes a sprite that begins as a checkpoint of another; without one, as that one's present state, of which an automatic checkpoint is

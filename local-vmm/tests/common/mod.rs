@@ -65,7 +65,20 @@ impl Rig {
 pub fn words(handle: &MachineHandle) -> String {
     let read = |file: &str| std::fs::read_to_string(handle.run_dir().join(file)).unwrap_or_default();
     let (exit, console, log) = (read("exit.json"), read("console.log"), read("machine.log"));
-    format!("\n--- exit\n{exit}\n--- console\n{console}\n--- log\n{log}")
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", read("pid").trim()));
+    let threads: Vec<String> = tasks
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|task| {
+            let stat = std::fs::read_to_string(task.path().join("stat")).ok()?;
+            let fields: Vec<&str> = stat.split_ascii_whitespace().collect();
+            // Name, state, and time in user and system, in ticks (`man 5 proc`).
+            Some(format!("{} {} {} {}", fields.get(1)?, fields.get(2)?, fields.get(13)?, fields.get(14)?))
+        })
+        .collect();
+    let dir = handle.run_dir().display();
+    format!("\n--- {dir}\n{threads:?}\n--- exit\n{exit}\n--- console\n{console}\n--- log\n{log}")
 }
 
 impl Drop for Rig {

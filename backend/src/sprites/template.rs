@@ -1,0 +1,162 @@
+//! Instant creation: for each image a machine boots once and is kept with its memory, and new sprites go on from there with a name, an id and
+//! randomness of their own. Only where machines run on KVM; and only sprites of the usual size, because a memory has one size.
+//!
+//! A template is a folder among the sprites' whose name begins with a dot. It holds what a sprite's folder holds, and last of all [`READY`].
+
+use super::disk::share;
+use super::{SpriteError, Sprites, blocking, life};
+use crate::paths::Paths;
+use crate::store::Record;
+use local_vmm::{Kind, MachineHandle, MachineSpec, kvm};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use vmm_image::Image;
+
+/// Beginning of the folders' names.
+const PREFIX: &str = ".template-";
+/// The file that makes a template usable.
+const READY: &str = "template.json";
+/// How long its machine may take to come up.
+const BOOT: Duration = Duration::from_secs(180);
+
+/// A template that can be used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Template {
+    #[serde(skip)]
+    dir: PathBuf,
+    checkpoint: String,
+    cpus: u32,
+    memory_mb: u32,
+}
+
+impl Template {
+    /// That of an image, if there is one and it suits the sprite.
+    pub(super) fn find(paths: &Paths, image: &str, record: &Record) -> Option<Self> {
+        let dir = dir(paths, image);
+        let text = fs::read(dir.join(READY)).ok()?;
+        let template = Self { dir, ..serde_json::from_slice(&text).ok()? };
+        let suits = (template.cpus, template.memory_mb) == life::size(&record.config);
+        (suits && kvm::is_kept(&template.memory())).then_some(template)
+    }
+
+    /// Fills a sprite's folder.
+    pub(super) fn fill(&self, disks: &vmm_disk::Store, to: &Path, memory: &Path) -> Result<(), SpriteError> {
+        for name in ["vmlinuz", "modules.cpio"] {
+            share(&self.dir.join(name), &to.join(name))?;
+        }
+        disks.fork(&self.dir.join("volume"), &self.checkpoint, &to.join("volume"))?;
+        kvm::share(&self.memory(), memory).map_err(SpriteError::memory(memory))
+    }
+
+    fn memory(&self) -> PathBuf {
+        MachineSpec::memory_of(&self.dir.join("memory"), &self.checkpoint)
+    }
+}
+
+fn dir(paths: &Paths, image: &str) -> PathBuf {
+    paths.sprites().join(format!("{PREFIX}{image}"))
+}
+
+/// Sees to it in the background that the newest image has a template. That it cannot be made is no more than slow.
+pub(super) fn prepare(sprites: &Arc<Sprites>) {
+    if Kind::of_this_host() != Kind::Kvm {
+        return;
+    }
+    let sprites = Arc::clone(sprites);
+    tokio::spawn(async move {
+        // One at a time; who comes second finds it made.
+        let _turn = sprites.templates.lock().await;
+        match make(&sprites).await {
+            Ok(()) | Err(SpriteError::NoImage) => {}
+            Err(error) => tracing::warn!("new sprites boot, because no template can be made: {error}"),
+        }
+    });
+}
+
+async fn make(sprites: &Sprites) -> Result<(), SpriteError> {
+    let (images, paths, disks) =
+        (sprites.images.clone(), sprites.paths.clone(), sprites.disks.store().clone());
+    let image = blocking(move || images.latest().map_err(SpriteError::image)).await?;
+    let dir = dir(&sprites.paths, &image.info.id);
+    if dir.join(READY).is_file() {
+        return Ok(());
+    }
+    let id = format!("template-{}", image.info.id);
+    let run_dir = sprites.paths.machine(&id);
+    // One that a server left behind.
+    let old = MachineHandle::at(&run_dir);
+    old.kill();
+    let _ = tokio::time::timeout(Duration::from_secs(10), old.wait_exit()).await;
+    let place = dir.clone();
+    blocking(move || {
+        sweep(&paths, &disks)?;
+        lay_out(&disks, &image, &place)
+    })
+    .await?;
+    let (cpus, memory_mb) = life::size(&sprites_api::sprite::Config::default());
+    let spec = MachineSpec {
+        kind: Kind::Kvm,
+        // What it is called is changed before anybody sees it.
+        name: "sprite".into(),
+        url: "http://sprite.localhost".into(),
+        cpus,
+        memory_mb,
+        kernel: dir.join("vmlinuz"),
+        modules: dir.join("modules.cpio"),
+        volume: dir.join("volume"),
+        memory: dir.join("memory"),
+        run_dir,
+        id,
+    };
+    let machine = MachineHandle::spawn(&sprites.settings.exe, &spec).await?;
+    let kept = async {
+        machine.wait_ready(BOOT).await?;
+        machine.checkpoint(None, true, true).await
+    }
+    .await;
+    let _ = machine.stop(Duration::ZERO).await;
+    let _ = tokio::fs::remove_dir_all(&spec.run_dir).await;
+    let template = Template { dir, checkpoint: kept?.checkpoint.id, cpus, memory_mb };
+    blocking(move || {
+        let path = template.dir.join(READY);
+        let text = serde_json::to_vec(&template).map_err(|error| SpriteError::Inner(error.to_string()))?;
+        let fresh = path.with_extension("new");
+        let write = fs::write(&fresh, text).and_then(|()| fs::rename(fresh, &path));
+        write.map_err(|source| SpriteError::Io { doing: "write", path, source })
+    })
+    .await
+}
+
+/// Disk and kernel of a template's machine.
+fn lay_out(disks: &vmm_disk::Store, image: &Image, dir: &Path) -> Result<(), SpriteError> {
+    let failed = |source| SpriteError::Io { doing: "make", path: dir.to_owned(), source };
+    fs::create_dir_all(dir).map_err(failed)?;
+    share(&image.kernel(), &dir.join("vmlinuz"))?;
+    share(&image.modules(), &dir.join("modules.cpio"))?;
+    Ok(disks.create(&dir.join("volume"), &image.rootfs(), vmm_disk::DEFAULT_SIZE)?)
+}
+
+/// Removes templates of other images, and what is left of one that was not finished. Sprites that were made from them have what they need.
+fn sweep(paths: &Paths, disks: &vmm_disk::Store) -> Result<(), SpriteError> {
+    let root = paths.sprites();
+    let failed =
+        |path: &Path, source: io::Error| SpriteError::Io { doing: "remove", path: path.to_owned(), source };
+    for entry in fs::read_dir(&root).map_err(|source| failed(&root, source))?.flatten() {
+        if !entry.file_name().to_string_lossy().starts_with(PREFIX) {
+            continue;
+        }
+        let dir = entry.path();
+        // First what makes it usable.
+        let _ = fs::remove_file(dir.join(READY));
+        match disks.destroy(&dir.join("volume")) {
+            Ok(()) | Err(vmm_disk::Error::NoVolume(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+        fs::remove_dir_all(&dir).map_err(|source| failed(&dir, source))?;
+    }
+    Ok(())
+}
