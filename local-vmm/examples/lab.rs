@@ -1,8 +1,8 @@
 //! The lab: a machine with real KVM inside, on any host.
 //!
 //! QEMU's software CPU has AMD's virtualisation extensions, so a kernel that runs on it finds a KVM that is real, only slow. `lab IMAGE INIT
-//! DISK` boots the image's kernel there with the modules for it, `INIT` as the first program, the image's file system as `/` and `DISK` as
-//! `/lab`; then runs `/lab/run`. Neither file is changed. Ends with that script's exit code. Driven by `cargo xtask lab`.
+//! DISK LIST` boots the image's kernel there with the modules for it, `INIT` as the first program, the image's file system as `/`, `DISK` as `/lab`
+//! and `LIST` as `/dev/vdc`; then runs `/lab/run`. None of the files is changed. Ends with that script's exit code. Driven by `cargo xtask lab`.
 
 use local_vmm::emulated::{find, tsc_khz};
 use local_vmm::initramfs;
@@ -24,15 +24,17 @@ const DEADLINE: Duration = Duration::from_secs(40 * 60);
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let mut words = std::env::args_os().skip(1).map(PathBuf::from);
-    let (Some(image), Some(init), Some(disk)) = (words.next(), words.next(), words.next()) else {
-        return Err("usage: lab IMAGE INIT DISK".into());
+    let (Some(image), Some(init), Some(disk), Some(list)) =
+        (words.next(), words.next(), words.next(), words.next())
+    else {
+        return Err("usage: lab IMAGE INIT DISK LIST".into());
     };
     let qemu = find().ok_or("QEMU is not installed; `cargo xtask lab` does it")?;
     let dir = tempfile::tempdir()?;
     let archive = dir.path().join("initramfs");
     initramfs::write_with(&image.join("nested.cpio"), &std::fs::read(&init)?, &archive)?;
     let mut child = Command::new(qemu.path)
-        .args(arguments(&image, &archive, &disk))
+        .args(arguments(&image, &archive, [&disk, &list]))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()?;
@@ -65,7 +67,7 @@ fn watch(child: &Arc<Mutex<Child>>) {
     });
 }
 
-fn arguments(image: &Path, archive: &Path, disk: &Path) -> Vec<OsString> {
+fn arguments(image: &Path, archive: &Path, [disk, list]: [&Path; 2]) -> Vec<OsString> {
     let mut out: Vec<OsString> = Vec::new();
     let mut add = |words: &[&str]| out.extend(words.iter().map(OsString::from));
     add(&["-nodefaults", "-no-user-config", "-nographic", "-no-reboot"]);
@@ -79,7 +81,9 @@ fn arguments(image: &Path, archive: &Path, disk: &Path) -> Vec<OsString> {
         tsc_khz()
     );
     add(&["-append", &line]);
-    for (id, file) in [("root", image.join("rootfs.ext4")), ("lab", disk.to_owned())] {
+    for (id, file) in
+        [("root", image.join("rootfs.ext4")), ("lab", disk.to_owned()), ("list", list.to_owned())]
+    {
         add(&["-drive", &format!("id={id},if=none,format=raw,snapshot=on,file={}", file.display())]);
         add(&["-device", &format!("virtio-blk-device,drive={id}")]);
     }

@@ -39,15 +39,10 @@ fn work() -> Result<i32, Box<dyn Error>> {
         finit_module(&module, c"", ModuleInitFlags::empty()).map_err(|error| format!("{name}: {error}"))?;
     }
     for (disk, at) in [("/dev/vda", "/newroot"), ("/dev/vdb", "/newroot/lab")] {
-        let begun = Instant::now();
-        while !Path::new(disk).exists() {
-            if begun.elapsed() > APPEAR {
-                return Err(format!("{disk} does not appear").into());
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        await_disk(disk)?;
         put(disk, at, "ext4")?;
     }
+    await_disk("/dev/vdc")?;
     for (kind, at) in [
         ("proc", "/newroot/proc"),
         ("sysfs", "/newroot/sys"),
@@ -65,6 +60,17 @@ fn work() -> Result<i32, Box<dyn Error>> {
         .env("HOME", "/root")
         .status()?;
     Ok(status.code().unwrap_or(255))
+}
+
+fn await_disk(disk: &str) -> Result<(), Box<dyn Error>> {
+    let begun = Instant::now();
+    while !Path::new(disk).exists() {
+        if begun.elapsed() > APPEAR {
+            return Err(format!("{disk} does not appear").into());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
 }
 
 fn put(what: &str, at: &str, kind: &str) -> Result<(), Box<dyn Error>> {
