@@ -70,7 +70,7 @@ impl VhostUserBackend for Backend {
             // Empty when another event came first.
             let _ = self.sockets.waker().read();
         }
-        vsock::serve(&self.sockets, &vrings[RECEIVE], &vrings[TRANSMIT], &self.memory.now());
+        vsock::serve(&self.sockets, &vrings[RECEIVE], &vrings[TRANSMIT], &self.memory.now(), false);
         Ok(())
     }
 }

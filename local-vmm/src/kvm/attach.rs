@@ -230,7 +230,22 @@ impl Device for Disk {
 }
 
 /// The sockets.
-pub(super) struct Sockets(pub(super) Arc<vsock::Vsock>);
+pub(super) struct Sockets {
+    device: Arc<vsock::Vsock>,
+    /// The guest was told of a reset, when it had offered so many buffers for events, and has not understood yet.
+    told: Mutex<Option<u16>>,
+}
+
+impl Sockets {
+    pub(super) fn new(device: Arc<vsock::Vsock>) -> Self {
+        Self { device, told: Mutex::new(None) }
+    }
+
+    fn told(&self) -> MutexGuard<'_, Option<u16>> {
+        // Each step leaves it whole.
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Device for Sockets {
     fn name(&self) -> &'static str {
@@ -241,29 +256,33 @@ impl Device for Sockets {
         19
     }
 
-    /// The third is for events, of which there are none so far.
+    /// The third is for events.
     fn queues(&self) -> usize {
         3
     }
 
     fn config(&self) -> Vec<u8> {
-        self.0.config().to_vec()
+        self.device.config().to_vec()
     }
 
     fn waker(&self) -> Option<&EventFd> {
-        Some(self.0.waker())
+        Some(self.device.waker())
     }
 
     /// The guest learns that its connections are gone.
     fn moved(&self, rings: &[MmioRing], memory: &MemoryNow) {
         if let [.., events] = rings {
-            vsock::tell_reset(events, memory);
+            *self.told() = vsock::tell_reset(events, memory);
         }
     }
 
     fn serve(&self, rings: &[MmioRing], memory: &MemoryNow) {
-        if let [receive, transmit, ..] = rings {
-            vsock::serve(&self.0, receive, transmit, memory);
+        if let [receive, transmit, events] = rings {
+            let mut told = self.told();
+            if told.is_some_and(|told| vsock::has_understood(events, memory, told)) {
+                *told = None;
+            }
+            vsock::serve(&self.device, receive, transmit, memory, told.is_some());
         }
     }
 }

@@ -89,7 +89,7 @@ impl KvmMachine {
         };
         let disk = Server::start(disk).map_err(KvmError::host("start a thread for the disk"))?;
         let devices: Vec<Box<dyn Device>> =
-            vec![Box::new(Disk(disk)), Box::new(Sockets(Arc::clone(sockets))), Box::new(Random)];
+            vec![Box::new(Disk(disk)), Box::new(Sockets::new(Arc::clone(sockets))), Box::new(Random)];
         let slots = devices
             .into_iter()
             .zip(0..)

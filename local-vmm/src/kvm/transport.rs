@@ -252,7 +252,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let device: Box<dyn super::super::attach::Device> = if sockets {
             let listener = std::os::unix::net::UnixListener::bind(dir.path().join("s")).unwrap();
-            Box::new(Sockets(Vsock::start(listener).unwrap()))
+            Box::new(Sockets::new(Vsock::start(listener).unwrap()))
         } else {
             Box::new(Random)
         };

@@ -90,7 +90,7 @@ impl Work {
     /// Waits for the agent's first answer; to be called in a thread of its own.
     pub(super) fn watch_boot(&self) {
         while self.state() == State::Booting && self.started.elapsed() < BOOT {
-            match self.agent.health(BOOT.saturating_sub(self.started.elapsed())) {
+            match self.agent.health(ANSWER.min(BOOT.saturating_sub(self.started.elapsed()))) {
                 Ok(_) => {
                     if self.went_on {
                         self.tell(Some(self.spec.identity()));

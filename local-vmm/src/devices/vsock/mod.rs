@@ -12,7 +12,7 @@ mod connection;
 pub mod packet;
 mod serve;
 
-pub use serve::{NAME, RECEIVE, TRANSMIT, serve, tell_reset};
+pub use serve::{NAME, RECEIVE, TRANSMIT, has_understood, serve, tell_reset};
 
 use crate::{Chain, Memory};
 use connection::{BUFFER, Connection, Phase};
