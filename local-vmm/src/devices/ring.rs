@@ -4,6 +4,7 @@
 //! differ. Both are behind [`Ring`].
 
 use crate::{Chain, MemoryNow};
+use std::sync::atomic::Ordering;
 use virtio_queue::{Error, Queue, QueueOwnedT, QueueT};
 
 /// A queue that is ready to be served, and the way to tell its driver. Clones are the same queue.
@@ -56,6 +57,18 @@ pub fn drain(
             return Ok(());
         }
     }
+}
+
+/// Has the driver ring when it offers another chain, whether or not some that it offered before are left.
+pub fn ring_for_next(ring: &impl Ring, memory: &MemoryNow) -> Result<(), Error> {
+    ring.with(|queue| {
+        let next = queue.next_avail();
+        // The place that the queue tells the driver is the one that it would take from next.
+        queue.set_next_avail(queue.avail_idx(&**memory, Ordering::Acquire)?.0);
+        let done = queue.enable_notification(&**memory).map(drop);
+        queue.set_next_avail(next);
+        done
+    })
 }
 
 /// Gives back a chain, one that was served [later](Served::Later) too.
