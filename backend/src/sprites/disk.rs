@@ -176,17 +176,7 @@ impl Disks {
 
     /// Writes the copy of a record.
     pub(super) fn write(&self, record: &Record) -> Result<(), SpriteError> {
-        let path = self.copy(&record.id);
-        let fresh = path.with_extension("new");
-        let text =
-            serde_json::to_vec_pretty(record).map_err(|error| SpriteError::Inner(error.to_string()))?;
-        let write = || {
-            let mut file = fs::File::create(&fresh)?;
-            file.write_all(&text)?;
-            file.sync_all()?;
-            fs::rename(&fresh, &path)
-        };
-        write().map_err(io("write", &path))
+        write_whole(&self.copy(&record.id), record)
     }
 
     fn copy(&self, id: &str) -> PathBuf {
@@ -320,6 +310,19 @@ impl Copy {
 fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SpriteError {
     let path = path.to_owned();
     move |source| SpriteError::Io { doing, path, source }
+}
+
+/// Writes a value as JSON into a file, which is whole or as it was.
+pub(super) fn write_whole(path: &Path, value: &impl serde::Serialize) -> Result<(), SpriteError> {
+    let fresh = path.with_extension("new");
+    let text = serde_json::to_vec_pretty(value).map_err(|error| SpriteError::Inner(error.to_string()))?;
+    let write = || {
+        let mut file = fs::File::create(&fresh)?;
+        file.write_all(&text)?;
+        file.sync_all()?;
+        fs::rename(&fresh, path)
+    };
+    write().map_err(io("write", path))
 }
 
 /// A second name for a file, or a copy where the file system does not give one.

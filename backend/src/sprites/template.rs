@@ -3,7 +3,7 @@
 //!
 //! A template is a folder among the sprites' whose name begins with a dot. It holds what a sprite's folder holds, and last of all [`READY`].
 
-use super::disk::share;
+use super::disk::{share, write_whole};
 use super::{SpriteError, Sprites, blocking, life};
 use crate::paths::Paths;
 use crate::store::Record;
@@ -36,11 +36,15 @@ pub(super) struct Template {
 impl Template {
     /// That of an image, if there is one and it suits the sprite.
     pub(super) fn find(paths: &Paths, image: &str, record: &Record) -> Option<Self> {
-        let dir = dir(paths, image);
+        Self::read(dir(paths, image))
+            .filter(|template| (template.cpus, template.memory_mb) == life::size(&record.config))
+    }
+
+    /// That in a folder, if it is whole.
+    fn read(dir: PathBuf) -> Option<Self> {
         let text = fs::read(dir.join(READY)).ok()?;
         let template = Self { dir, ..serde_json::from_slice(&text).ok()? };
-        let suits = (template.cpus, template.memory_mb) == life::size(&record.config);
-        (suits && kvm::is_kept(&template.memory())).then_some(template)
+        kvm::is_kept(&template.memory()).then_some(template)
     }
 
     /// Fills a sprite's folder.
@@ -63,11 +67,12 @@ fn dir(paths: &Paths, image: &str) -> PathBuf {
 
 /// Sees to it in the background that the newest image has a template. That it cannot be made is no more than slow.
 pub(super) fn prepare(sprites: &Arc<Sprites>) {
-    if Kind::of_this_host() != Kind::Kvm {
-        return;
-    }
     let sprites = Arc::clone(sprites);
     tokio::spawn(async move {
+        // The first look at the host takes a while, and nothing at the server's start should wait for it.
+        if !blocking(|| Ok(Kind::of_this_host() == Kind::Kvm)).await.unwrap_or(false) {
+            return;
+        }
         // One at a time; who comes second finds it made.
         let _turn = sprites.templates.lock().await;
         match make(&sprites).await {
@@ -82,7 +87,7 @@ async fn make(sprites: &Sprites) -> Result<(), SpriteError> {
         (sprites.images.clone(), sprites.paths.clone(), sprites.disks.store().clone());
     let image = blocking(move || images.latest().map_err(SpriteError::image)).await?;
     let dir = dir(&sprites.paths, &image.info.id);
-    if dir.join(READY).is_file() {
+    if Template::read(dir.clone()).is_some() {
         return Ok(());
     }
     let id = format!("template-{}", image.info.id);
@@ -121,14 +126,7 @@ async fn make(sprites: &Sprites) -> Result<(), SpriteError> {
     let _ = machine.stop(Duration::ZERO).await;
     let _ = tokio::fs::remove_dir_all(&spec.run_dir).await;
     let template = Template { dir, checkpoint: kept?.checkpoint.id, cpus, memory_mb };
-    blocking(move || {
-        let path = template.dir.join(READY);
-        let text = serde_json::to_vec(&template).map_err(|error| SpriteError::Inner(error.to_string()))?;
-        let fresh = path.with_extension("new");
-        let write = fs::write(&fresh, text).and_then(|()| fs::rename(fresh, &path));
-        write.map_err(|source| SpriteError::Io { doing: "write", path, source })
-    })
-    .await
+    blocking(move || write_whole(&template.dir.join(READY), &template)).await
 }
 
 /// Disk and kernel of a template's machine.
