@@ -161,8 +161,11 @@ impl Life {
         match self.boot(sprites).await {
             Ok(machine) => Ok(machine),
             Err(error) => {
-                self.stop(sprites, Duration::ZERO).await;
-                self.enter(sprites, Status::Cold, Some(error.to_string())).await;
+                self.take_down(Duration::ZERO).await;
+                // A memory that nothing has gone on from can be tried again; to be rid of it, the sprite is stopped.
+                let kept = kvm::is_kept(&sprites.paths.memory(self.sprite.id()));
+                let status = if kept { Status::Warm } else { Status::Cold };
+                self.enter(sprites, status, Some(error.to_string())).await;
                 Err(error)
             }
         }
@@ -199,18 +202,23 @@ impl Life {
 
     /// Takes the machine down, and its memory with it wherever that is.
     async fn stop(&mut self, sprites: &Arc<Sprites>, deadline: Duration) {
-        if let Some(machine) = self.machine.take() {
-            self.sprite.publish(None);
-            if let Err(error) = machine.stop(deadline).await {
-                tracing::warn!("{}: {error}", self.sprite.record().name);
-            }
-        }
+        self.take_down(deadline).await;
         let memory = sprites.paths.memory(self.sprite.id());
         let forgotten = blocking(move || kvm::forget(&memory).map_err(SpriteError::memory(&memory))).await;
         if let Err(error) = forgotten {
             tracing::warn!("{error}");
         }
         self.enter(sprites, Status::Cold, self.sprite.state().failure).await;
+    }
+
+    /// Ends the machine, if there is one.
+    async fn take_down(&mut self, deadline: Duration) {
+        if let Some(machine) = self.machine.take() {
+            self.sprite.publish(None);
+            if let Err(error) = machine.stop(deadline).await {
+                tracing::warn!("{}: {error}", self.sprite.record().name);
+            }
+        }
     }
 
     async fn exited(&mut self, sprites: &Arc<Sprites>, number: u64, reason: ExitReason) {
