@@ -3,7 +3,7 @@
 use super::agent::{Agent, AgentError};
 use super::control::{CheckpointDone, MachineStatus, State, Suspended};
 use crate::devices::block::Bell;
-use crate::{MachineSpec, Monitor, MonitorError};
+use crate::{Kind, MachineSpec, Monitor, MonitorError};
 use sprites_api::agent::Identity;
 use std::fs;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -220,6 +220,9 @@ impl Work {
         }
         if let Some(comment) = new.comment.as_ref().filter(|comment| comment.len() > vmm_disk::MAX_COMMENT) {
             return Err(vmm_disk::Error::CommentTooLong(comment.len()).into());
+        }
+        if memory && self.monitor.kind() != Kind::Kvm {
+            return Err(MonitorError::Unable.into());
         }
         self.volume.prepare_seal()?;
         if memory {
