@@ -2,6 +2,7 @@
 //!
 //! After a deliberate change: `INSTA_UPDATE=always cargo test -p snapshots-tests --test screens`, then look at the difference.
 
+use crossterm::event::{Event as Press, KeyCode, KeyEvent};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
@@ -11,6 +12,7 @@ use sprites_api::sprite::{Sprite, Status};
 use sprites_tui::keys::Keys;
 use sprites_tui::model::{Ask, Dialog, Here, Load, Model, Row, Screen};
 use sprites_tui::theme::Theme;
+use sprites_tui::update::{Effect, Event, update};
 use sprites_tui::view;
 use std::collections::BTreeMap;
 
@@ -172,6 +174,11 @@ fn dialogs_and_texts() {
         model.dialog = Some(Dialog::new(ask, ""));
         insta::assert_snapshot!(format!("dialog-{name}"), text(&model));
     }
+    let mut memory = model(80, 24);
+    with_sprites(&mut memory, &["box"]);
+    let restore = Dialog::new(Ask::Restore("box".into(), "v3".into()), "");
+    memory.dialog = Some(Dialog { memory: Some(true), ..restore });
+    insta::assert_snapshot!("dialog-restore-memory", text(&memory));
     let mut help = model(80, 50);
     help.screen = Screen::Help;
     insta::assert_snapshot!("help", text(&help));
@@ -198,5 +205,21 @@ fn every_theme_colours_the_selection() {
         with_sprites(&mut model, &["a", "b"]);
         let buffer = draw(&model);
         assert_ne!(buffer[(3, 3)].style(), buffer[(3, 4)].style(), "{}", model.colors().name);
+    }
+}
+
+#[test]
+fn tab_switches_memory_where_it_is_to_be_had() {
+    let press = |model: &mut Model, code| update(model, Event::Terminal(Press::Key(KeyEvent::from(code))));
+    for (keeps, expected) in [(false, false), (true, true)] {
+        let mut model = model(80, 24);
+        with_sprites(&mut model, &["box"]);
+        model.keeps_memory = keeps;
+        press(&mut model, KeyCode::Char('c'));
+        assert_eq!(text(&model).contains("with memory"), keeps);
+        press(&mut model, KeyCode::Tab);
+        let effects = press(&mut model, KeyCode::Enter);
+        let [Effect::Checkpoint { memory, name, .. }] = &effects[..] else { panic!("{effects:?}") };
+        assert_eq!((*memory, name.as_str()), (expected, "box"));
     }
 }
