@@ -6,6 +6,7 @@
 pub mod devices;
 pub mod emulated;
 pub mod initramfs;
+pub mod jail;
 pub mod kvm;
 pub mod machine;
 mod monitor;
@@ -14,7 +15,7 @@ mod spec;
 
 pub use machine::control::{CheckpointDone, MachineStatus, State, Suspended};
 pub use machine::handle::{ExitReason, HandleError, MachineHandle};
-pub use monitor::{End, Kind, Monitor, MonitorError};
+pub use monitor::{End, Host, Kind, Monitor, MonitorError};
 pub use spec::{MachineSpec, SpecError};
 
 /// A guest's memory.
