@@ -16,6 +16,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
+/// What is run in the lab.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Everything.
+    All,
+    /// The machine, without the server on top of it.
+    Machine,
+}
+
 /// Times a test may be tried.
 const ATTEMPTS: usize = 4;
 /// What the lab prints before the name of a test that passed.
@@ -24,20 +33,23 @@ const PASSED: &str = "LAB PASSED ";
 const DISK: u64 = 24 << 30;
 
 /// `cargo xtask lab`: builds the tests, boots the lab, runs them; with `filters` only those whose name contains one of them.
-pub fn lab(filters: &[String]) -> Result<()> {
+pub fn lab(part: Part, filters: &[String]) -> Result<()> {
     host::prepare(For::Test)?;
     let images = tasks::test_images()?;
     let image = newest(&images)?;
     let target = root().join("target/lab");
     let init = build(&target, &["build", "-p", "xtask", "--bin", "lab-init"])?;
     let mut tests = build(&target, &["test", "--no-run", "-p", "local-vmm"])?;
-    tests.extend(build(&target, &["test", "--no-run", "-p", "snapshots-tests", "--test", "kvm"])?);
-    let app = build(&target, &["build", "-p", "sprites-tui"])?;
-    let app =
-        app.iter().find(|made| made.name == "sprites-tui" && !made.tests).ok_or("the app was not built")?;
-    let init = init.iter().find(|made| made.name == "lab-init").ok_or("the lab's init was not built")?;
+    // By hand one mostly looks at the machine; the server on top takes as long again to build.
+    let app = match part {
+        Part::All => {
+            tests.extend(build(&target, &["test", "--no-run", "-p", "snapshots-tests", "--test", "kvm"])?);
+            Some(build(&target, &["build", "-p", "sprites-tui"])?)
+        }
+        Part::Machine => None,
+    };
     let machine = build(&target, &["build", "-p", "local-vmm", "--bin", "local-vmm"])?;
-    let machine = machine.iter().find(|made| made.name == "local-vmm").ok_or("the monitor was not built")?;
+    let (init, machine) = (program(&init, "lab-init")?, program(&machine, "local-vmm")?);
 
     let stage = target.join("stage");
     let _ = fs::remove_dir_all(&stage);
@@ -47,7 +59,9 @@ pub fn lab(filters: &[String]) -> Result<()> {
     );
     fs::create_dir(stage.join("tmp"))?;
     strip(&machine.executable, &stage.join("bin/local-vmm"))?;
-    strip(&app.executable, &stage.join("bin/sprites-tui"))?;
+    if let Some(app) = &app {
+        strip(&program(app, "sprites-tui")?.executable, &stage.join("bin/sprites-tui"))?;
+    }
     // Tests know it by the place where it was built.
     let place = machine.executable.display();
     let folder = machine.executable.parent().unwrap_or(Path::new("/")).display();
@@ -55,7 +69,9 @@ pub fn lab(filters: &[String]) -> Result<()> {
     // The third disk says what is to be done, a line for each test.
     script.push_str(&format!(
         "tr -d '\\0' </dev/vdc | while read -r file name; do\n  \
-         /lab/bin/$file --exact \"$name\" --nocapture </dev/null 2>&1 && echo \"{PASSED}$file $name\"\ndone\nexit 0\n"
+         dmesg --clear\n  \
+         if /lab/bin/$file --exact \"$name\" --nocapture </dev/null 2>&1; then echo \"{PASSED}$file $name\"; fi\n  \
+         dmesg | grep type=1326 | tail -60\ndone\nexit 0\n"
     ));
     let mut todo = Vec::new();
     for (number, test) in tests.iter().filter(|made| made.tests && made.name != "local-vmm").enumerate() {
@@ -84,6 +100,12 @@ pub fn lab(filters: &[String]) -> Result<()> {
         println!("not passed in boot {attempt} of {ATTEMPTS}: {}", todo.join(", "));
     }
     Err(format!("in the lab these failed each of {ATTEMPTS} times: {}", todo.join(", ")).into())
+}
+
+/// The executable of that name.
+fn program<'m>(made: &'m [Made], name: &str) -> Result<&'m Made> {
+    let found = made.iter().find(|made| made.name == name && !made.tests);
+    found.ok_or_else(|| format!("{name} was not built").into())
 }
 
 /// The tests in an executable.
@@ -145,7 +167,8 @@ struct Target {
 fn build(target: &Path, words: &[&str]) -> Result<Vec<Made>> {
     let mut command = cargo();
     command.args(words).args([
-        "--release",
+        "--profile",
+        "lab",
         "--message-format",
         "json-render-diagnostics",
         "--target",

@@ -38,9 +38,11 @@ enum Task {
     },
     /// Our own monitor's tests on a real KVM, in a machine within this one
     Lab {
-        /// Handed to the tests as they are
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        args: Vec<String>,
+        /// Only the machine, without the server on top of it
+        #[arg(long)]
+        machine: bool,
+        /// Only the tests whose name contains one of these
+        filters: Vec<String>,
     },
     /// Draw the README's picture anew from the running app
     Picture,
@@ -51,7 +53,9 @@ fn main() -> ExitCode {
         Task::Run { args } => tasks::run(&args),
         Task::Test { args } => tasks::test(&args),
         Task::Bench { filter } => bench::bench(filter.as_deref()),
-        Task::Lab { args } => lab::lab(&args),
+        Task::Lab { machine, filters } => {
+            lab::lab(if machine { lab::Part::Machine } else { lab::Part::All }, &filters)
+        }
         Task::Picture => tasks::picture(),
     };
     match result {

@@ -78,6 +78,18 @@ pub(super) enum Call {
     Name,
 }
 
+impl Call {
+    /// Its number.
+    pub(super) fn number(&self) -> i64 {
+        match *self {
+            Any(number) | Data(number) | Own(number) | Unix(number) => number,
+            Request(_) => libc::SYS_ioctl,
+            Thread => libc::SYS_clone,
+            Call::Name => libc::SYS_prctl,
+        }
+    }
+}
+
 use Call::{Any, Data, Own, Request, Thread, Unix};
 
 /// Memory, locks, time, the log, the end of a thread: what every thread may need, at any moment.
@@ -217,17 +229,17 @@ pub(super) fn lists(role: Role, qemu: bool) -> Vec<&'static [Call]> {
 
 /// The filter of a kind of thread.
 pub(super) fn filter(role: Role, qemu: bool) -> Result<BpfProgram, String> {
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
+    let mut all: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
     for call in lists(role, qemu).into_iter().flatten() {
-        let (number, these) = rule(*call)?;
-        match rules.entry(number) {
+        let (number, these) = (call.number(), rules(*call)?);
+        match all.entry(number) {
             // No rule at all means every call, which a narrower one elsewhere in the lists must not undo.
-            Entry::Occupied(all) if all.get().is_empty() => {}
+            Entry::Occupied(any) if any.get().is_empty() => {}
             Entry::Occupied(mut some) if !these.is_empty() => some.get_mut().extend(these),
             entry => drop(entry.insert_entry(these)),
         }
     }
-    compile(rules, SeccompAction::KillProcess, SeccompAction::Allow)
+    compile(all, SeccompAction::Log, SeccompAction::Allow)
 }
 
 /// For threads that start others: a call whose flags lie in memory, where no filter sees them, is answered as if the kernel did not know it.
@@ -246,26 +258,24 @@ fn compile(
     filter.try_into().map_err(|error: seccompiler::BackendError| error.to_string())
 }
 
-/// A call's number, and the rules of which one must fit; none of them means any.
-fn rule(call: Call) -> Result<(i64, Vec<SeccompRule>), String> {
+/// The rules of which one must fit; none of them means any.
+fn rules(call: Call) -> Result<Vec<SeccompRule>, String> {
     let failed = |error: seccompiler::BackendError| error.to_string();
     let one = |argument: u8, len: Len, op: Op, value: u64| {
         let condition = SeccompCondition::new(argument, len, op, value).map_err(failed)?;
         SeccompRule::new(vec![condition]).map_err(failed)
     };
-    Ok(match call {
-        Any(number) => (number, Vec::new()),
-        Data(number) => (number, vec![one(2, Len::Dword, Op::MaskedEq(libc::PROT_EXEC as u64), 0)?]),
-        Request(requests) => {
-            let each = requests.iter().map(|request| one(1, Len::Dword, Op::Eq, *request));
-            (libc::SYS_ioctl, each.collect::<Result<_, _>>()?)
-        }
+    let is = |argument, value| Ok(vec![one(argument, Len::Dword, Op::Eq, value)?]);
+    match call {
+        Any(_) => Ok(Vec::new()),
+        Data(_) => Ok(vec![one(2, Len::Dword, Op::MaskedEq(libc::PROT_EXEC as u64), 0)?]),
+        Request(requests) => requests.iter().map(|request| one(1, Len::Dword, Op::Eq, *request)).collect(),
         Thread => {
             let flag = libc::CLONE_THREAD as u64;
-            (libc::SYS_clone, vec![one(0, Len::Qword, Op::MaskedEq(flag), flag)?])
+            Ok(vec![one(0, Len::Qword, Op::MaskedEq(flag), flag)?])
         }
-        Own(number) => (number, vec![one(0, Len::Dword, Op::Eq, u64::from(std::process::id()))?]),
-        Unix(number) => (number, vec![one(0, Len::Dword, Op::Eq, libc::AF_UNIX as u64)?]),
-        Call::Name => (libc::SYS_prctl, vec![one(0, Len::Dword, Op::Eq, libc::PR_SET_NAME as u64)?]),
-    })
+        Own(_) => is(0, u64::from(std::process::id())),
+        Unix(_) => is(0, libc::AF_UNIX as u64),
+        Call::Name => is(0, libc::PR_SET_NAME as u64),
+    }
 }

@@ -23,9 +23,9 @@ mod threads;
 
 pub use process::{Machine, part};
 pub(crate) use root::PLACE as ROOT;
-pub use threads::{Role, confine_this_thread, spawn};
+pub use threads::{ROLES, Role, confine_this_thread, spawn};
 
-use crate::MachineSpec;
+use crate::{Kind, MachineSpec};
 
 /// Why there is no jail.
 #[derive(Debug, thiserror::Error)]
@@ -51,3 +51,8 @@ pub fn enter(spec: &MachineSpec, machine: &Machine) -> Result<(), JailError> {
 }
 
 pub use limits::largest_file;
+
+/// Numbers of the system calls that a thread may make, some of them with certain flags only. For tests.
+pub fn allowed(role: Role, kind: Kind) -> std::collections::BTreeSet<i64> {
+    calls::lists(role, kind == Kind::Emulated).into_iter().flatten().map(calls::Call::number).collect()
+}

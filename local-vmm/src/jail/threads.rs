@@ -29,7 +29,7 @@ pub enum Role {
 }
 
 /// All of them.
-pub(super) const ROLES: [Role; 8] = [
+pub const ROLES: [Role; 8] = [
     Role::Cpu,
     Role::Disk,
     Role::Sockets,

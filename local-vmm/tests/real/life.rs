@@ -1,8 +1,6 @@
 //! Real machines: boot, exec, checkpoint, restore, fork, pause, kill.
 
-mod common;
-
-use common::{Rig, exe, sh};
+use crate::rig::{Rig, exe, sh};
 use local_vmm::{ExitReason, HandleError, Kind, MachineHandle, MachineStatus, State};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -1,8 +1,6 @@
 //! What only our own monitor can do. Where KVM is not real these tests have nothing to test; `cargo xtask lab` runs them.
 
-mod common;
-
-use common::{Rig, sh, words};
+use crate::rig::{Rig, sh, words};
 use local_vmm::{ExitReason, Kind, MachineHandle, MachineSpec, State, kvm};
 use std::time::Duration;
 use vmm_disk::Volume;

@@ -1,19 +1,27 @@
 //! One machine by hand: `local-vmm machine --spec FILE`. The app has the same subcommand; this executable needs nothing but this crate.
+//!
+//! `local-vmm intrude --spec FILE ATTEMPT` is for tests: see [`intruder`].
+
+mod intruder;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let spec = match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["machine", "--spec", spec] => PathBuf::from(spec),
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).init();
+    let done = match words[..] {
+        ["machine", "--spec", spec] => {
+            local_vmm::machine::run(&PathBuf::from(spec)).map_err(|error| error.to_string())
+        }
+        ["intrude", "--spec", spec, ref attempt @ ..] => intruder::run(&PathBuf::from(spec), attempt),
         _ => {
             eprintln!("usage: local-vmm machine --spec FILE");
             return ExitCode::from(2);
         }
     };
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).init();
-    match local_vmm::machine::run(&spec) {
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("local-vmm: {error}");
