@@ -85,6 +85,9 @@ impl Drop for Rig {
     /// A test that failed must not leave its machines running.
     fn drop(&mut self) {
         for entry in std::fs::read_dir(self.dir.path().join("run")).into_iter().flatten().flatten() {
+            if std::thread::panicking() {
+                println!("{}", words(&MachineHandle::at(&entry.path())));
+            }
             let pid = std::fs::read_to_string(entry.path().join("pid")).unwrap_or_default();
             if let Ok(pid) = pid.trim().parse() {
                 let _ = nix::sys::signal::kill(
