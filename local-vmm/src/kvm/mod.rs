@@ -8,7 +8,7 @@
 //! | `memory` | the guest's memory, fresh or from a file |
 //! | `kept` | a machine in a folder, and folders that share one memory |
 //! | `state` | everything else of a machine, kept in a file |
-//! | `kernel` | a distribution's kernel, unpacked |
+//! | `kernel` | a kernel, put into memory |
 //! | `boot` | kernel, initramfs and what the kernel is told, put into memory |
 //! | `acpi` | the tables that describe the machine |
 //! | `cpu` | what a virtual CPU is and how it begins |
