@@ -29,6 +29,8 @@ mod machine;
 mod memory;
 mod probe;
 mod state;
+#[cfg(test)]
+mod tests;
 mod transport;
 mod vcpu;
 
