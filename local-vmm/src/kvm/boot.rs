@@ -26,7 +26,7 @@ const KERNEL_ALIGN: u32 = 0x100_0000;
 const PAGE: u64 = 4096;
 
 /// The kernel's command line. All words come from a checked specification.
-fn command_line(spec: &MachineSpec) -> String {
+pub(super) fn command_line(spec: &MachineSpec) -> String {
     format!(
         "console=ttyS0 quiet loglevel=3 panic=-1 reboot=k mitigations=off tsc=reliable no_timer_check i8042.noaux i8042.nomux \
          i8042.nopnp i8042.dumbkbd random.trust_cpu=on {}",

@@ -8,6 +8,7 @@
 //! | `memory` | the guest's memory, fresh or from a file |
 //! | `kept` | a machine in a folder, and folders that share one memory |
 //! | `state` | everything else of a machine, kept in a file |
+//! | `bounded` | lists of bounded length, for `state` |
 //! | `kernel` | a kernel, put into memory |
 //! | `boot` | kernel, initramfs and what the kernel is told, put into memory |
 //! | `acpi` | the tables that describe the machine |
@@ -20,8 +21,11 @@
 mod acpi;
 mod attach;
 mod boot;
+mod bounded;
 mod bus;
 mod cpu;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod kept;
 mod kernel;
 mod layout;
