@@ -98,4 +98,27 @@ mod tests {
             assert!(matches!(load(&memory, &path), Err(KvmError::Kernel(..))));
         }
     }
+
+    /// The distribution's own, where the tests have an image.
+    #[test]
+    fn packed_and_unpacked_are_the_same_kernel() {
+        let Some(images) = std::env::var_os("SPRITES_TEST_IMAGES") else {
+            println!("skipped: SPRITES_TEST_IMAGES names no folder of images");
+            return;
+        };
+        let image = vmm_image::ImageStore::open(Path::new(&images)).unwrap().latest().unwrap();
+        let unpacked = image.unpacked().unwrap();
+        assert_eq!(vmm_image::boot_kernel(image.dir()), unpacked);
+        let loaded = [image.kernel(), unpacked].map(|path| {
+            let memory = Memory::from_ranges(&[(GuestAddress(0), 256 << 20)]).unwrap();
+            let begun = std::time::Instant::now();
+            let loaded = load(&memory, &path).unwrap();
+            println!("{}: {} ms", path.display(), begun.elapsed().as_millis());
+            assert!(loaded.kernel_end < 256 << 20);
+            let mut bytes = vec![0; (loaded.kernel_end - HIGH_BEGIN) as usize];
+            memory.read_slice(&mut bytes, GuestAddress(HIGH_BEGIN)).unwrap();
+            (loaded.kernel_load, loaded.kernel_end, bytes)
+        });
+        assert!(loaded[0] == loaded[1]);
+    }
 }
