@@ -288,13 +288,13 @@ fn writable(memory: &[u8], table: u64, entries: u64) -> Vec<Range<u64>> {
 /// Bytes that a chain offers for writing, at most.
 fn room(memory: &[u8], page: u64, head: u16) -> u64 {
     let (mut table, mut entries, mut index) = (page, u64::from(SIZE), u64::from(head));
-    let (mut room, mut left) = (0u64, entries);
+    let (mut room, mut left, mut inner) = (0u64, entries, false);
     while left > 0 && index < entries {
         left -= 1;
         let Some(at) = table.checked_add(index * DESCRIPTOR) else { break };
         let Some((place, len, flags, next)) = read_descriptor(memory, at) else { break };
-        if flags & IN_TABLE != 0 && table == page {
-            (table, entries, index) = (place, len / DESCRIPTOR, 0);
+        if flags & IN_TABLE != 0 && !inner {
+            (table, entries, index, inner) = (place, len / DESCRIPTOR, 0, true);
             left = entries.min(0x1_0000);
             continue;
         }

@@ -274,7 +274,14 @@ fn try_registers(u: &mut Unstructured<'_>) -> Result<()> {
         };
         let setting_up = rig.read(STATUS) & 4 == 0;
         let before = rig.registers.state(false);
-        if u.ratio(7, 8)? {
+        if setting_up && u.ratio(1, 8)? {
+            // All that agreeing on features takes.
+            let wanted = if u.arbitrary()? { rig.offered() } else { u.arbitrary()? };
+            let steps =
+                [(STATUS, 3), (0x24, 0), (0x20, wanted as u32), (0x24, 1), (0x20, (wanted >> 32) as u32)];
+            steps.into_iter().for_each(|(offset, value)| rig.write(offset, value));
+            rig.write(STATUS, 0xb);
+        } else if u.ratio(7, 8)? {
             rig.write(offset, value);
         } else {
             let mut bytes = [0; 8];
