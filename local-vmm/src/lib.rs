@@ -8,6 +8,7 @@ pub mod emulated;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod initramfs;
+pub mod jail;
 pub mod kvm;
 pub mod machine;
 mod monitor;
@@ -16,7 +17,7 @@ mod spec;
 
 pub use machine::control::{CheckpointDone, MachineStatus, State, Suspended};
 pub use machine::handle::{ExitReason, HandleError, MachineHandle};
-pub use monitor::{End, Kind, Monitor, MonitorError};
+pub use monitor::{End, Host, Kind, Monitor, MonitorError};
 pub use spec::{MachineSpec, SpecError};
 
 /// A guest's memory.

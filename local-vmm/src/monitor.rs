@@ -4,7 +4,7 @@ use crate::MachineSpec;
 use crate::devices::block::Block;
 use crate::devices::vsock::Vsock;
 use crate::emulated::{Disk, Emulated, EmulatedError};
-use crate::kvm::{Begin, KvmError, KvmMachine, KvmState, probe};
+use crate::kvm::{Begin, KvmError, KvmHost, KvmMachine, KvmState, probe};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::Path;
@@ -34,6 +34,25 @@ impl Kind {
             Self::Kvm => "kvm",
             Self::Emulated => "emulated",
         }
+    }
+}
+
+/// What a monitor needs of the host, opened before the walls are up.
+#[derive(Debug)]
+pub enum Host {
+    /// For our own.
+    Kvm(KvmHost),
+    /// QEMU opens what it needs itself.
+    Emulated,
+}
+
+impl Host {
+    /// Opens it.
+    pub fn open(kind: Kind) -> Result<Self, MonitorError> {
+        Ok(match kind {
+            Kind::Kvm => Self::Kvm(KvmHost::open()?),
+            Kind::Emulated => Self::Emulated,
+        })
     }
 }
 
@@ -92,21 +111,24 @@ impl Monitor {
     /// Must be called from a thread that lives as long as the machine should.
     pub fn start(
         spec: &MachineSpec,
+        host: &Host,
         begin: Begin<'_>,
         disk: Block,
         sockets: &Arc<Vsock>,
         console: impl FnMut(&[u8]) + Send + 'static,
     ) -> Result<Self, MonitorError> {
-        Ok(match (spec.kind, begin) {
-            (Kind::Kvm, begin) => Self::Kvm(KvmMachine::start(spec, begin, disk, sockets, console)?),
-            (Kind::Emulated, Begin::Boot(initramfs)) => Self::Emulated(Emulated::start(
+        Ok(match (host, begin) {
+            (Host::Kvm(host), begin) => {
+                Self::Kvm(KvmMachine::start(spec, host, begin, disk, sockets, console)?)
+            }
+            (Host::Emulated, Begin::Boot(initramfs)) => Self::Emulated(Emulated::start(
                 spec,
                 initramfs,
                 Disk::Ours(Box::new(disk)),
                 sockets,
                 console,
             )?),
-            (Kind::Emulated, Begin::GoOn(_)) => return Err(MonitorError::Unable),
+            (Host::Emulated, Begin::GoOn(_)) => return Err(MonitorError::Unable),
         })
     }
 
@@ -118,11 +140,11 @@ impl Monitor {
         }
     }
 
-    /// The process that holds the guest's memory.
-    pub fn pid(&self) -> u32 {
+    /// Host memory that backs the machine now, bytes.
+    pub fn memory_bytes(&self) -> u64 {
         match self {
-            Self::Kvm(_) => std::process::id(),
-            Self::Emulated(machine) => machine.pid(),
+            Self::Kvm(machine) => machine.memory_bytes(),
+            Self::Emulated(machine) => machine.memory_bytes(),
         }
     }
 

@@ -173,29 +173,31 @@ impl MachineSpec {
     }
 }
 
+/// A specification for tests.
+#[cfg(test)]
+pub(crate) fn example() -> MachineSpec {
+    MachineSpec {
+        kind: Kind::Emulated,
+        id: "sprite-1".into(),
+        name: "box".into(),
+        url: "http://box.localhost:1/".into(),
+        cpus: 2,
+        memory_mb: 512,
+        kernel: "/k".into(),
+        modules: "/m".into(),
+        volume: "/v".into(),
+        memory: "/m".into(),
+        run_dir: "/r".into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn good() -> MachineSpec {
-        MachineSpec {
-            kind: Kind::Emulated,
-            id: "sprite-1".into(),
-            name: "box".into(),
-            url: "http://box.localhost:1/".into(),
-            cpus: 2,
-            memory_mb: 512,
-            kernel: "/k".into(),
-            modules: "/m".into(),
-            volume: "/v".into(),
-            memory: "/m".into(),
-            run_dir: "/r".into(),
-        }
-    }
-
     #[test]
     fn bounds() {
-        good().check().unwrap();
+        example().check().unwrap();
         let bad: [fn(&mut MachineSpec); 9] = [
             |spec| spec.cpus = 0,
             |spec| spec.memory_mb = 1,
@@ -208,7 +210,7 @@ mod tests {
             |spec| spec.run_dir = format!("/{}", "r".repeat(100)).into(),
         ];
         for spoil in bad {
-            let mut spec = good();
+            let mut spec = example();
             spoil(&mut spec);
             assert!(matches!(spec.check(), Err(SpecError::Value(_))), "{spec:?}");
         }
@@ -217,7 +219,7 @@ mod tests {
     #[test]
     fn files() {
         let dir = tempfile::tempdir().unwrap();
-        let spec = MachineSpec { run_dir: dir.path().to_owned(), ..good() };
+        let spec = MachineSpec { run_dir: dir.path().to_owned(), ..example() };
         let path = spec.save().unwrap();
         assert_eq!(MachineSpec::load(&path).unwrap(), spec);
         for bad in ["", "{}", "[1]", "{\"id\":1}"] {

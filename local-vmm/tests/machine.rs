@@ -4,6 +4,8 @@ mod common;
 
 use common::{Rig, exe, sh};
 use local_vmm::{ExitReason, HandleError, Kind, MachineHandle, MachineStatus, State};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use vmm_disk::{Volume, check};
 
@@ -66,7 +68,7 @@ async fn a_life() {
     let pid = pid.trim();
     assert_eq!(sh(&handle, &format!("kill {pid}; while [ -e /proc/{pid} ]; do sleep 0.01; done")).await.1, 0);
 
-    walls(&status);
+    walls(&rig, &status);
 
     // A second process must not run on the same disk, and finds so.
     let second = MachineHandle::spawn(exe(), &rig.spec("box")).await;
@@ -108,27 +110,42 @@ async fn a_life() {
 }
 
 /// What a hostile guest would find after breaking out of a device.
-fn walls(machine: &MachineStatus) {
-    let (kind, machine) = (machine.kind, machine.pid);
-    let status = |pid: u32| std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let net = |pid: u32| std::fs::read_link(format!("/proc/{pid}/ns/net")).unwrap();
-    if kind == Kind::Kvm {
-        assert!(status(machine).contains("NoNewPrivs:\t1"), "{}", status(machine));
-        return;
+fn walls(rig: &Rig, machine: &MachineStatus) {
+    let children = |pid: u32| {
+        let told = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+        told.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<u32>>()
+    };
+    let qemu = children(machine.pid);
+    assert_eq!(qemu.len(), usize::from(machine.kind == Kind::Emulated));
+    for pid in qemu.iter().chain([&machine.pid]) {
+        for task in std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten() {
+            let status = std::fs::read_to_string(task.path().join("status")).unwrap();
+            for line in
+                ["NoNewPrivs:\t1", "Seccomp:\t2", "CapEff:\t0000000000000000", "CapBnd:\t0000000000000000"]
+            {
+                assert!(status.contains(line), "{line} is not in {status}");
+            }
+        }
+        for kind in ["user", "mnt", "pid", "net", "ipc", "uts"] {
+            let its = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/{kind}")).unwrap();
+            assert_ne!(its(&pid.to_string()), its("self"), "it has the host's {kind} namespace");
+        }
+        let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+        let cores = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+        assert!(cores.contains(" 0 "), "{limits}");
     }
-    let children = std::fs::read_to_string(format!("/proc/{machine}/task/{machine}/children")).unwrap();
-    let qemu: u32 =
-        children.split_whitespace().next().expect("QEMU is the main thread's child").parse().unwrap();
-    for pid in [machine, qemu] {
-        assert!(status(pid).contains("NoNewPrivs:\t1"), "{}", status(pid));
+    // On KVM its root has nothing but the way to its own folders and the kernel.
+    if machine.kind == Kind::Kvm {
+        let root = PathBuf::from(format!("/proc/{}/root", machine.pid));
+        let names = |path: &Path| -> BTreeSet<String> {
+            path.read_dir().unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+        };
+        let own = [rig.dir.path().to_owned(), rig.image.kernel(), rig.image.modules()];
+        let first = |path: &PathBuf| path.iter().nth(1).unwrap().to_str().unwrap().to_owned();
+        assert_eq!(names(&root), own.iter().map(first).collect());
+        let inside = root.join(rig.dir.path().strip_prefix("/").unwrap());
+        assert_eq!(names(&inside), ["run", "sprites"].map(str::to_owned).into());
     }
-    assert!(status(qemu).contains("Seccomp:\t2"), "{}", status(qemu));
-    assert_ne!(net(qemu), net(machine), "QEMU has no network of its own");
-    let limits = std::fs::read_to_string(format!("/proc/{qemu}/limits")).unwrap();
-    assert!(
-        limits.lines().any(|line| line.starts_with("Max core file size") && line.contains(" 0 ")),
-        "{limits}"
-    );
 }
 
 fn jiff_seconds() -> i64 {

@@ -4,6 +4,7 @@ use super::EmulatedError;
 use super::vhost::{self, QUEUE, SharedMemory};
 use crate::Memory;
 use crate::devices::block::{Block, FEATURES, NAME, Server};
+use crate::jail::Role;
 use ::vhost::vhost_user::message::VhostUserProtocolFeatures;
 use std::io;
 use std::path::Path;
@@ -16,7 +17,7 @@ use vmm_sys_util::epoll::EventSet;
 pub(super) fn serve(block: Block, socket: &Path) -> Result<(), EmulatedError> {
     let server = Server::start(block).map_err(EmulatedError::host("start a thread for the disk"))?;
     let backend = Arc::new(Backend { server, memory: SharedMemory::new() });
-    vhost::serve(NAME, Arc::clone(&backend), &backend.memory, &[], socket)
+    vhost::serve(NAME, Role::DiskOfQemu, Arc::clone(&backend), &backend.memory, &[], socket)
 }
 
 struct Backend {

@@ -120,9 +120,9 @@ impl Emulated {
         }
     }
 
-    /// Process id of QEMU.
-    pub fn pid(&self) -> u32 {
-        self.pid
+    /// Host memory that backs the machine now, bytes; 0 where the host does not show it.
+    pub fn memory_bytes(&self) -> u64 {
+        crate::kvm::resident(&format!("/proc/{}/statm", self.pid))
     }
 
     /// Stops all virtual CPUs.

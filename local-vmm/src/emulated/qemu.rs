@@ -3,8 +3,8 @@
 use super::clock::tsc_khz;
 use super::{Attach, DiskAt, EmulatedError};
 use crate::MachineSpec;
+use crate::jail::{self, Role};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
@@ -15,7 +15,6 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::thread;
 
 const BINARY: &str = "qemu-system-x86_64";
 
@@ -77,15 +76,11 @@ pub(super) fn spawn(
     Ok((child, control, screen))
 }
 
-/// Runs in the child. What the host does not allow is left out: the process is already behind the machine process's own walls.
+/// Runs in the child, which is behind the machine process's walls already.
 fn confine(file_size: u64) -> io::Result<()> {
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
     let _ = setrlimit(Resource::RLIMIT_FSIZE, file_size, file_size);
-    let apart = CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWIPC;
-    if unshare(CloneFlags::CLONE_NEWUSER | apart).is_err() {
-        let _ = unshare(apart);
-    }
     Ok(())
 }
 
@@ -133,14 +128,11 @@ pub(super) fn watch_console(
     mut screen: UnixStream,
     mut console: impl FnMut(&[u8]) + Send + 'static,
 ) -> Result<(), EmulatedError> {
-    thread::Builder::new()
-        .name("console".into())
-        .spawn(move || {
-            let mut buffer = [0; 4096];
-            while let Ok(read @ 1..) = screen.read(&mut buffer) {
-                console(&buffer[..read]);
-            }
-        })
-        .map(drop)
-        .map_err(EmulatedError::host("watch the console"))
+    let body = move || {
+        let mut buffer = [0; 4096];
+        while let Ok(read @ 1..) = screen.read(&mut buffer) {
+            console(&buffer[..read]);
+        }
+    };
+    jail::spawn(Role::Console, "console", body).map(drop).map_err(EmulatedError::host("watch the console"))
 }

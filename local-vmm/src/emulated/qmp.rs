@@ -1,12 +1,12 @@
 //! QEMU's control protocol (QMP): one JSON object a line, answers and events mixed.
 
 use super::EmulatedError;
+use crate::jail::{self, Role};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Condvar, Mutex, PoisonError};
-use std::thread;
 use std::time::Duration;
 
 /// Longest line taken, in bytes.
@@ -34,27 +34,25 @@ impl Qmp {
         let (sender, answers) = mpsc::channel();
         let closed = std::sync::Arc::new((Mutex::new(false), Condvar::new()));
         let end = std::sync::Arc::clone(&closed);
-        thread::Builder::new()
-            .name("qmp".into())
-            .spawn(move || {
-                let mut lines = BufReader::new(reader);
-                let mut line = Vec::new();
-                while matches!(lines.by_ref().take(MAX_LINE).read_until(b'\n', &mut line), Ok(1..)) {
-                    match serde_json::from_slice::<Value>(&line) {
-                        Ok(value) if value.get("event").is_some() => tracing::info!("QEMU tells: {value}"),
-                        Ok(value) => {
-                            if sender.send(value).is_err() {
-                                break;
-                            }
+        let body = move || {
+            let mut lines = BufReader::new(reader);
+            let mut line = Vec::new();
+            while matches!(lines.by_ref().take(MAX_LINE).read_until(b'\n', &mut line), Ok(1..)) {
+                match serde_json::from_slice::<Value>(&line) {
+                    Ok(value) if value.get("event").is_some() => tracing::info!("QEMU tells: {value}"),
+                    Ok(value) => {
+                        if sender.send(value).is_err() {
+                            break;
                         }
-                        Err(_) => break,
                     }
-                    line.clear();
+                    Err(_) => break,
                 }
-                *end.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
-                end.1.notify_all();
-            })
-            .map_err(EmulatedError::host("read QEMU's answers"))?;
+                line.clear();
+            }
+            *end.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+            end.1.notify_all();
+        };
+        jail::spawn(Role::Console, "qmp", body).map_err(EmulatedError::host("read QEMU's answers"))?;
         let qmp = Self { talk: Mutex::new(Talk { stream, answers }), closed };
         // The greeting comes unasked.
         qmp.answer("greeting", deadline, None)?;

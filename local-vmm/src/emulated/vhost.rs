@@ -2,11 +2,11 @@
 
 use super::EmulatedError;
 use crate::devices::ring::Ring;
+use crate::jail::{self, Role};
 use crate::{Memory, MemoryNow};
 use std::os::fd::RawFd;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use vhost::vhost_user::Listener;
 use vhost::vhost_user::message::{VhostUserProtocolFeatures, VhostUserVirtioFeatures};
 use vhost_user_backend::{VhostUserBackend, VhostUserDaemon, VringMutex, VringT};
@@ -66,6 +66,7 @@ impl SharedMemory {
 /// those of `extra`, with their number.
 pub(super) fn serve<B>(
     device: &'static str,
+    role: Role,
     backend: Arc<B>,
     memory: &SharedMemory,
     extra: &[(RawFd, u64)],
@@ -74,26 +75,40 @@ pub(super) fn serve<B>(
 where
     B: VhostUserBackend<Bitmap = (), Vring = VringMutex> + Send + Sync + 'static,
 {
-    let failed = |why: String| EmulatedError::Device { device, why };
-    let mut daemon = VhostUserDaemon::new(device.into(), backend, memory.handle())
-        .map_err(|error| failed(error.to_string()))?;
+    let failed = move |why: String| EmulatedError::Device { device, why };
+    let mut listener = Listener::new(socket, true).map_err(|error| failed(error.to_string()))?;
+    let (memory, extra) = (memory.handle(), extra.to_vec());
+    let (ready, told) = mpsc::channel();
+    // The threads of the library begin in this one, and so behind its filter.
+    let body = move || {
+        let made = attach(device, backend, memory, &extra);
+        let daemon = made.map_err(|why| drop(ready.send(Err(why))));
+        let Ok(mut daemon) = daemon else { return };
+        let _ = ready.send(Ok(()));
+        if let Err(error) = daemon.start(&mut listener).and_then(|()| daemon.wait()) {
+            tracing::info!("the {device} is detached: {error}");
+        }
+    };
+    jail::spawn(role, &format!("{device}-control"), body).map_err(|source| failed(source.to_string()))?;
+    told.recv().unwrap_or_else(|_| Err("its thread ended".into())).map_err(failed)
+}
+
+fn attach<B>(
+    device: &str,
+    backend: Arc<B>,
+    memory: GuestMemoryAtomic<Memory>,
+    extra: &[(RawFd, u64)],
+) -> Result<VhostUserDaemon<Arc<B>>, String>
+where
+    B: VhostUserBackend<Bitmap = (), Vring = VringMutex> + Send + Sync + 'static,
+{
+    let daemon = VhostUserDaemon::new(device.into(), backend, memory).map_err(|error| error.to_string())?;
     for handler in daemon.get_epoll_handlers() {
         for (fd, number) in extra {
-            handler
-                .register_listener(*fd, EventSet::IN, *number)
-                .map_err(|error| failed(error.to_string()))?;
+            handler.register_listener(*fd, EventSet::IN, *number).map_err(|error| error.to_string())?;
         }
     }
-    let mut listener = Listener::new(socket, true).map_err(|error| failed(error.to_string()))?;
-    thread::Builder::new()
-        .name(format!("{device}-control"))
-        .spawn(move || {
-            if let Err(error) = daemon.start(&mut listener).and_then(|()| daemon.wait()) {
-                tracing::info!("the {device} is detached: {error}");
-            }
-        })
-        .map(drop)
-        .map_err(|source| failed(source.to_string()))
+    Ok(daemon)
 }
 
 impl Ring for VringMutex {

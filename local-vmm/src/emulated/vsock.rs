@@ -4,6 +4,7 @@ use super::EmulatedError;
 use super::vhost::{self, QUEUE, SharedMemory};
 use crate::Memory;
 use crate::devices::vsock::{self, NAME, RECEIVE, TRANSMIT, Vsock};
+use crate::jail::Role;
 use ::vhost::vhost_user::message::VhostUserProtocolFeatures;
 use std::io;
 use std::os::fd::AsRawFd;
@@ -20,7 +21,7 @@ const WAKE: u64 = 3;
 pub(super) fn serve(sockets: Arc<Vsock>, socket: &Path) -> Result<(), EmulatedError> {
     let waker = sockets.waker().as_raw_fd();
     let backend = Arc::new(Backend { sockets, memory: SharedMemory::new() });
-    vhost::serve(NAME, Arc::clone(&backend), &backend.memory, &[(waker, WAKE)], socket)
+    vhost::serve(NAME, Role::SocketsOfQemu, Arc::clone(&backend), &backend.memory, &[(waker, WAKE)], socket)
 }
 
 struct Backend {

@@ -4,11 +4,11 @@ use super::KvmError;
 use super::transport::{Line, QUEUE};
 use crate::devices::ring::Ring;
 use crate::devices::{block, rng, vsock};
+use crate::jail::{self, Role};
 use crate::{Memory, MemoryNow};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use virtio_queue::{Queue, QueueT};
 use vm_memory::{GuestAddressSpace, GuestMemoryAtomic};
 use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
@@ -20,6 +20,10 @@ pub(super) trait Device: Send + Sync {
     fn name(&self) -> &'static str;
     /// Its number in the standard, chapter 5.
     fn kind(&self) -> u32;
+    /// What its thread may do on the host.
+    fn role(&self) -> Role {
+        Role::Device
+    }
     /// Number of its queues.
     fn queues(&self) -> usize;
     /// Its own feature bits.
@@ -94,9 +98,8 @@ impl Port {
         let port = Arc::new(Self { device, rings, kicks, memory, live: Mutex::new(false) });
         let worker = Arc::clone(&port);
         let epoll = port.watch().map_err(KvmError::host("wait for a device's events"))?;
-        thread::Builder::new()
-            .name(port.device.name().replace(' ', "-"))
-            .spawn(move || worker.work(&epoll))
+        let name = port.device.name().replace(' ', "-");
+        jail::spawn(port.device.role(), &name, move || worker.work(&epoll))
             .map_err(KvmError::host("start a device's thread"))?;
         Ok(port)
     }
@@ -208,6 +211,10 @@ impl Device for Disk {
         2
     }
 
+    fn role(&self) -> Role {
+        Role::Disk
+    }
+
     fn queues(&self) -> usize {
         1
     }
@@ -254,6 +261,10 @@ impl Device for Sockets {
 
     fn kind(&self) -> u32 {
         19
+    }
+
+    fn role(&self) -> Role {
+        Role::Sockets
     }
 
     /// The third is for events.

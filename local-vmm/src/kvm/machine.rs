@@ -1,7 +1,8 @@
 //! The whole machine.
 
 use super::attach::{Device, Disk, Port, Random, Sockets};
-use super::bus::{Bus, Slot, Wire};
+use super::bus::{Bus, Output, Slot, Wire};
+use super::host::{self, KvmHost};
 use super::kept::{MEMORY, STATE};
 use super::layout::{DEVICE_SIZE, DEVICES, FIRST_LINE, SERIAL_LINE, TASK_SEGMENT};
 use super::state::{self, State};
@@ -10,11 +11,14 @@ use super::vcpu::{self, Gate};
 use super::{KvmError, acpi, boot, cpu, kept, memory};
 use crate::devices::block::{Block, Server};
 use crate::devices::vsock::Vsock;
+use crate::jail::{self, Role};
 use crate::monitor::End;
 use crate::{MachineSpec, Memory};
 use kvm_bindings::{KVM_PIT_SPEAKER_DUMMY, kvm_clock_data, kvm_pit_config};
 use kvm_ioctls::{Cap, IoEventAddress, Kvm, VcpuFd, VmFd};
 use std::fs::File;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -47,6 +51,9 @@ pub struct KvmMachine {
     memory: Memory,
     /// The file that the memory came from.
     base: Option<File>,
+    /// What the kernel tells of this process's pages, and of all of them together.
+    pages: File,
+    sizes: File,
     /// Nanoseconds that the guest's clock showed when it was stopped.
     clock: Mutex<Option<u64>>,
 }
@@ -61,12 +68,13 @@ impl KvmMachine {
     /// Starts a machine. Its console goes to `console`.
     pub fn start(
         spec: &MachineSpec,
+        host: &KvmHost,
         begin: Begin<'_>,
         disk: Block,
         sockets: &Arc<Vsock>,
         console: impl FnMut(&[u8]) + Send + 'static,
     ) -> Result<Self, KvmError> {
-        let kvm = Kvm::new().map_err(KvmError::kvm("be opened"))?;
+        let kvm = host.kvm()?;
         if let Some((_, what)) = NEEDED.iter().find(|(cap, _)| !kvm.check_extension(*cap)) {
             return Err(KvmError::Lacks(what));
         }
@@ -102,7 +110,7 @@ impl KvmMachine {
         let wire = event()?;
         vm.register_irqfd(&wire, SERIAL_LINE).map_err(KvmError::kvm("connect an interrupt"))?;
         let serial = kept.as_ref().map(|state| &state.serial);
-        let bus = Arc::new(Bus::new(Wire(wire), Box::new(console), slots, serial));
+        let bus = Arc::new(Bus::new(Wire(wire), watch(console)?, slots, serial));
 
         let features = cpu::features(&kvm)?;
         let mut vcpus = Vec::new();
@@ -123,7 +131,9 @@ impl KvmMachine {
         }
         let clock = Mutex::new(kept.as_ref().map(|state| state.clock));
         let gate = vcpu::start(&vcpus, &bus)?;
-        let machine = Self { kvm, vm, vcpus, gate, bus, memory, base, clock };
+        let seen = KvmError::host("see this process's own memory");
+        let (pages, sizes) = (host.pages().map_err(seen)?, host.sizes().map_err(seen)?);
+        let machine = Self { kvm, vm, vcpus, gate, bus, memory, base, pages, sizes, clock };
         if let Some(state) = kept {
             machine.go_on(&state)?;
         }
@@ -205,9 +215,14 @@ impl KvmMachine {
             devices,
             serial: self.bus.serial(),
         };
-        let written = memory::keep(&self.memory, self.base.as_ref(), dir).map_err(failed)?;
+        let written = memory::keep(&self.memory, self.base.as_ref(), &self.pages, dir).map_err(failed)?;
         state.write(&dir.join(STATE))?;
         Ok(written)
+    }
+
+    /// Host memory that backs the machine now, bytes.
+    pub fn memory_bytes(&self) -> u64 {
+        host::resident_of(&self.sizes)
     }
 
     /// Ends the machine at once, as pulling the plug would; what the guest flushed is safe.
@@ -219,6 +234,22 @@ impl KvmMachine {
     pub fn wait(&self, deadline: Option<Duration>) -> Option<End> {
         self.gate.ended(deadline)
     }
+}
+
+/// Hands what the guest prints to a thread that writes it down: a CPU neither waits for the host's disk nor opens files. What comes
+/// faster than that is lost.
+fn watch(mut console: impl FnMut(&[u8]) + Send + 'static) -> Result<Output, KvmError> {
+    let failed = KvmError::host("watch the console");
+    let (mut reader, mut writer) = UnixStream::pair().map_err(failed)?;
+    writer.set_nonblocking(true).map_err(failed)?;
+    let body = move || {
+        let mut buffer = [0; 4096];
+        while let Ok(read @ 1..) = reader.read(&mut buffer) {
+            console(&buffer[..read]);
+        }
+    };
+    jail::spawn(Role::Console, "console", body).map_err(failed)?;
+    Ok(Box::new(move |bytes| drop(writer.write(bytes))))
 }
 
 /// A kept machine's state, if it fits host and specification.

@@ -88,10 +88,11 @@ fn give(vm: &VmFd, memory: &Memory) -> Result<(), kvm_ioctls::Error> {
 
 /// Writes the memory of a machine that stands still into a folder: all that is not zero, or what has changed when `base` is the file that it was
 /// mapped from. Gives the number of bytes written.
-pub(super) fn keep(memory: &Memory, base: Option<&File>, dir: &Path) -> io::Result<u64> {
+///
+/// `pages` is this process's own page map.
+pub(super) fn keep(memory: &Memory, base: Option<&File>, pages: &File, dir: &Path) -> io::Result<u64> {
     let target = Target::of(base, dir)?;
     let (file, again) = (target.file(), target.has_the_rest());
-    let pages = File::open("/proc/self/pagemap")?;
     let total: u64 = memory.iter().map(GuestMemoryRegion::len).sum();
     file.set_len(total)?;
     let (mut offset, mut written) = (0u64, 0u64);

@@ -3,6 +3,7 @@
 //! | file | what it is |
 //! |---|---|
 //! | `probe` | whether KVM is real here |
+//! | `host` | what it needs of the host, opened before the walls are up |
 //! | `layout` | where things lie in the guest's address space |
 //! | `machine` | the whole: start, pause, resume, end |
 //! | `memory` | the guest's memory, fresh or from a file |
@@ -26,6 +27,7 @@ mod bus;
 mod cpu;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
+mod host;
 mod kept;
 mod kernel;
 mod layout;
@@ -38,6 +40,8 @@ mod tests;
 mod transport;
 mod vcpu;
 
+pub use host::KvmHost;
+pub(crate) use host::resident;
 pub use kept::{forget, is_kept, kept_bytes, share};
 pub use machine::{Begin, KvmMachine};
 pub use probe::{KvmState, probe};

@@ -152,7 +152,8 @@ impl Small {
             devices: Vec::new(),
             serial: self.bus.serial(),
         };
-        let written = memory::keep(&self.memory, self.base.as_ref(), dir).unwrap();
+        let pages = File::open("/proc/self/pagemap").unwrap();
+        let written = memory::keep(&self.memory, self.base.as_ref(), &pages, dir).unwrap();
         state.write(&dir.join(kept::STATE)).unwrap();
         (written, State::read(&dir.join(kept::STATE)).unwrap())
     }

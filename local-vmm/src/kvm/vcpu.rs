@@ -6,12 +6,12 @@
 
 use super::KvmError;
 use super::bus::{Bus, Wish};
+use crate::jail::{self, Role};
 use crate::monitor::End;
 use kvm_ioctls::{VcpuExit, VcpuFd};
 use nix::sys::pthread::{Pthread, pthread_kill, pthread_self};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 /// Interrupts a thread's work in the kernel.
@@ -143,21 +143,20 @@ pub(super) fn start(vcpus: &[Arc<Mutex<VcpuFd>>], bus: &Arc<Bus>) -> Result<Arc<
     let count = vcpus.len();
     for (number, vcpu) in vcpus.iter().enumerate() {
         let (vcpu, bus, at) = (Arc::clone(vcpu), Arc::clone(bus), Arc::clone(&gate));
-        thread::Builder::new()
-            .name(format!("vcpu-{number}"))
-            .spawn(move || {
-                let myself = pthread_self();
-                at.lock().alive.push(myself);
-                at.changed.notify_all();
-                let end = run(&vcpu, &bus, &at);
-                let mut state = at.lock();
-                state.alive.retain(|thread| *thread != myself);
-                if let Some(end) = end {
-                    state.end.get_or_insert(end);
-                    kick(&state);
-                }
-                at.changed.notify_all();
-            })
+        let body = move || {
+            let myself = pthread_self();
+            at.lock().alive.push(myself);
+            at.changed.notify_all();
+            let end = run(&vcpu, &bus, &at);
+            let mut state = at.lock();
+            state.alive.retain(|thread| *thread != myself);
+            if let Some(end) = end {
+                state.end.get_or_insert(end);
+                kick(&state);
+            }
+            at.changed.notify_all();
+        };
+        jail::spawn(Role::Cpu, &format!("vcpu-{number}"), body)
             .map_err(KvmError::host("start a CPU's thread"))?;
     }
     let state = gate.lock();

@@ -28,4 +28,5 @@ pub(super) fn clear(run_dir: &Path) {
         // Often it is not there.
         let _ = fs::remove_file(run_dir.join(name));
     }
+    let _ = fs::remove_dir(run_dir.join(crate::jail::ROOT));
 }

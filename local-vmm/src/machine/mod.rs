@@ -8,11 +8,9 @@
 //! | `agent` | calls to the agent inside |
 //! | `console` | the console's log |
 //! | `files` | names within the run folder |
-//! | `confine` | the walls around the process |
 //! | `handle` | the other side of the socket: how a server drives a machine |
 
 mod agent;
-mod confine;
 mod console;
 pub mod control;
 pub(crate) mod files;

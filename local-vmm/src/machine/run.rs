@@ -1,7 +1,6 @@
 //! The life of a machine process.
 
 use super::agent::Agent;
-use super::confine;
 use super::console::Console;
 use super::control::{Answer, Call, MAX_LINE};
 use super::files;
@@ -9,8 +8,9 @@ use super::handle::Exit;
 use super::work::{Work, WorkError};
 use crate::devices::block::{Bell, Block};
 use crate::devices::vsock::Vsock;
+use crate::jail::{self, JailError, Role};
 use crate::kvm::{self, Begin, KvmError};
-use crate::{End, Kind as Runs, MachineSpec, Monitor, MonitorError, SpecError, initramfs};
+use crate::{End, Host, Kind as Runs, MachineSpec, Monitor, MonitorError, SpecError, initramfs};
 use nix::sys::signal::{SigSet, Signal};
 use serde_json::Value;
 use std::fs::{self, File};
@@ -49,8 +49,8 @@ pub enum MachineError {
     #[error(transparent)]
     Monitor(#[from] MonitorError),
     /// The process cannot be confined.
-    #[error("the machine is not started without its walls: {0}")]
-    Walls(String),
+    #[error(transparent)]
+    Jail(#[from] JailError),
     /// A file or socket of the machine.
     #[error("cannot {doing} {path}: {source}")]
     Io {
@@ -69,8 +69,8 @@ pub enum MachineError {
 /// What a thread of the machine process does.
 type Body = Box<dyn FnOnce(&Arc<Work>) + Send>;
 
-/// Runs the machine of a specification until it ends. The calling thread must be the process's main thread, and the only one: walls and
-/// signal masks are inherited from it.
+/// Runs the machine of a specification until it ends, in a [process of its own](jail::part), whose end is the calling one's too. The calling thread
+/// must be the process's main thread, and the only one: walls and signal masks are inherited from it.
 pub fn run(spec: &Path) -> Result<(), MachineError> {
     let started = Instant::now();
     let spec = MachineSpec::load(spec)?;
@@ -88,11 +88,10 @@ pub fn run(spec: &Path) -> Result<(), MachineError> {
         }
         thread::sleep(LINGER / 50);
     }
-    let pid = file(files::PID);
-    fs::write(&pid, std::process::id().to_string()).map_err(io("write", &pid))?;
+    let machine = jail::part(&spec)?;
     let exit = file(files::EXIT);
     let _ = fs::remove_file(&exit);
-    let outcome = live(&spec, started);
+    let outcome = live(&spec, &machine, started);
     let reason = match &outcome {
         Ok(()) => Exit { error: None },
         Err(error) => Exit { error: Some(error.to_string()) },
@@ -104,7 +103,7 @@ pub fn run(spec: &Path) -> Result<(), MachineError> {
     outcome
 }
 
-fn live(spec: &MachineSpec, started: Instant) -> Result<(), MachineError> {
+fn live(spec: &MachineSpec, machine: &jail::Machine, started: Instant) -> Result<(), MachineError> {
     vmm_disk::raise_file_limit();
     if spec.kind == Runs::Kvm {
         // Behind the walls it could not be made.
@@ -114,11 +113,17 @@ fn live(spec: &MachineSpec, started: Instant) -> Result<(), MachineError> {
             .create(&spec.memory)
             .map_err(|source| MachineError::Io { doing: "make", path: spec.memory.clone(), source })?;
     }
-    confine::confine(spec).map_err(MachineError::Walls)?;
+    let host = Host::open(spec.kind)?;
+    jail::enter(spec, machine)?;
     // Signals are taken by a thread that ends the machine in order; all threads inherit the mask.
     let signals: SigSet = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP].into_iter().collect();
-    signals.thread_block().map_err(|error| MachineError::Walls(error.to_string()))?;
+    signals.thread_block().map_err(|errno| MachineError::Io {
+        doing: "take signals for",
+        path: spec.run_dir.clone(),
+        source: errno.into(),
+    })?;
     let volume = Arc::new(Volume::open(&spec.volume)?);
+    jail::largest_file(volume.size().max(u64::from(spec.memory_mb) << 20))?;
     let archive = spec.run_dir.join(files::INITRAMFS);
     initramfs::write(&spec.modules, &archive).map_err(|source| MachineError::Io {
         doing: "write",
@@ -134,7 +139,7 @@ fn live(spec: &MachineSpec, started: Instant) -> Result<(), MachineError> {
     let start = |begin| {
         let block = Block::new(Arc::clone(&volume), Arc::clone(&bell), &spec.id);
         let console = Arc::clone(&console);
-        Monitor::start(spec, begin, block, &sockets, move |bytes| {
+        Monitor::start(spec, &host, begin, block, &sockets, move |bytes| {
             console.lock().unwrap_or_else(PoisonError::into_inner).add(bytes);
         })
     };
@@ -151,14 +156,19 @@ fn live(spec: &MachineSpec, started: Instant) -> Result<(), MachineError> {
         None => start(Begin::Boot(&archive))?,
     };
     let agent = Agent::new(sockets).map_err(told(spec.run_dir.join(files::AGENT)))?;
-    let work = Arc::new(Work::new(Arc::clone(&volume), bell, agent, monitor, spec.clone(), went_on, started));
+    let work = Arc::new(Work::new(
+        Arc::clone(&volume),
+        bell,
+        agent,
+        monitor,
+        spec.clone(),
+        machine.pid(),
+        went_on,
+        started,
+    ));
     let spawn = |name: &str, body: Body| {
         let work = Arc::clone(&work);
-        thread::Builder::new()
-            .name(name.into())
-            .spawn(move || body(&work))
-            .map(drop)
-            .map_err(told(spec.run_dir.clone()))
+        jail::spawn(Role::Control, name, move || body(&work)).map(drop).map_err(told(spec.run_dir.clone()))
     };
     spawn("boot", Box::new(|work| work.watch_boot()))?;
     spawn(
@@ -171,6 +181,7 @@ fn live(spec: &MachineSpec, started: Instant) -> Result<(), MachineError> {
         }),
     )?;
     spawn("control", Box::new(move |work| serve(&control, work)))?;
+    jail::confine_this_thread(Role::Control)?;
     let ended = work.monitor.wait(None);
     let _ = fs::remove_file(&archive);
     // The queues are gone; what they wrote last is made to stay.

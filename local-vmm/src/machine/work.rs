@@ -53,6 +53,8 @@ pub(super) struct Work {
     /// One change of the machine at a time: a pause must not fall into a checkpoint.
     turn: Mutex<()>,
     spec: MachineSpec,
+    /// Process id, as the host sees it.
+    pid: u32,
     /// Whether it goes on from its folder.
     went_on: bool,
     started: Instant,
@@ -61,12 +63,14 @@ pub(super) struct Work {
 }
 
 impl Work {
+    #[expect(clippy::too_many_arguments, reason = "its one caller has just made all of them")]
     pub(super) fn new(
         volume: Arc<Volume>,
         bell: Arc<Bell>,
         agent: Agent,
         monitor: Monitor,
         spec: MachineSpec,
+        pid: u32,
         went_on: bool,
         started: Instant,
     ) -> Self {
@@ -80,6 +84,7 @@ impl Work {
             changed: Condvar::new(),
             turn: Mutex::new(()),
             spec,
+            pid,
             went_on,
             started,
             started_at,
@@ -135,10 +140,10 @@ impl Work {
         MachineStatus {
             state: self.state(),
             kind: self.monitor.kind(),
-            pid: std::process::id(),
+            pid: self.pid,
             started_at: self.started_at,
             boot_ms: *locked(&self.boot_ms),
-            memory_bytes: resident(self.monitor.pid()),
+            memory_bytes: self.monitor.memory_bytes(),
         }
     }
 
@@ -372,12 +377,6 @@ struct Switched {
 
 fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
-}
-
-/// Memory of a process that is really there, bytes.
-fn resident(pid: u32) -> u64 {
-    let text = fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
-    text.split_ascii_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * 4096
 }
 
 /// Every step leaves what these locks guard whole.

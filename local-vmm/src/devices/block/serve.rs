@@ -2,11 +2,11 @@
 
 use super::Block;
 use crate::devices::ring::{self, Ring, Served};
+use crate::jail::{self, Role};
 use crate::{Chain, MemoryNow};
 use std::io;
 use std::sync::mpsc::{self, Receiver, SendError, Sender, TryRecvError};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread;
 
 /// What the log calls it.
 pub const NAME: &str = "disk";
@@ -50,9 +50,7 @@ impl<R: Ring> Server<R> {
         let (flushes, waiting) = mpsc::channel();
         let (device, pending) = (Arc::clone(&block), Arc::<Pending>::default());
         let answered = Arc::clone(&pending);
-        thread::Builder::new()
-            .name("disk-flush".into())
-            .spawn(move || flush(&device, &waiting, &answered))?;
+        jail::spawn(Role::Disk, "disk-flush", move || flush(&device, &waiting, &answered))?;
         Ok(Self { block, flushes, pending })
     }
 

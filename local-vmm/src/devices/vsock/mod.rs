@@ -16,6 +16,7 @@ mod serve;
 
 pub use serve::{NAME, RECEIVE, TRANSMIT, has_understood, serve, tell_reset};
 
+use crate::jail::{self, Role};
 use crate::{Chain, Memory};
 use connection::{BUFFER, Connection, Phase};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -27,7 +28,6 @@ use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use vmm_sys_util::eventfd::EventFd;
 
 /// Context id of the guest.
@@ -71,7 +71,7 @@ impl Vsock {
         let inner = Mutex::new(Inner { next_port: FIRST_PORT, ..Inner::default() });
         let vsock = Arc::new(Self { inner, epoll, wake });
         let device = Arc::clone(&vsock);
-        thread::Builder::new().name("vsock-host".into()).spawn(move || device.host(&listener))?;
+        jail::spawn(Role::Sockets, "vsock-host", move || device.host(&listener))?;
         Ok(vsock)
     }
 

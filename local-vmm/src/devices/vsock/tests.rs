@@ -4,6 +4,7 @@ use super::*;
 use proptest::prelude::*;
 use std::io::Write;
 use std::net::Shutdown;
+use std::thread;
 use std::time::{Duration, Instant};
 
 fn device() -> (tempfile::TempDir, Arc<Vsock>) {
