@@ -12,6 +12,13 @@ fn main() {
         println!("cargo::rerun-if-changed={}", root.join(watched).display());
     }
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
+    if env::var_os("CARGO_FEATURE_FUZZING").is_some() {
+        // Fuzzing boots nothing, and an agent takes longer to build than all the rest.
+        let none = out.join("no-agent");
+        std::fs::write(&none, []).expect("its own folder can be written");
+        println!("cargo::rustc-env=SPRITES_AGENT={}", none.display());
+        return;
+    }
     // <target>/<profile>/build/<crate>/out: one folder for all profiles, so that the agent is built once.
     let target = out.ancestors().nth(4).unwrap_or(&out).join("agent");
     let agent = build(&root, &target);

@@ -5,6 +5,8 @@
 
 pub mod devices;
 pub mod emulated;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod initramfs;
 pub mod jail;
 pub mod kvm;

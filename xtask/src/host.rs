@@ -40,6 +40,12 @@ const TEST: &[Need] = &[
     Need { proof: "npm", package: "npm", why: "fetches the JavaScript SDK" },
 ];
 
+/// For fuzzing.
+const FUZZ: &[Need] = &[
+    Need { proof: "cc", package: "gcc", why: "links the fuzzing programs" },
+    Need { proof: "c++", package: "g++", why: "compiles libFuzzer" },
+];
+
 /// What a task needs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum For {
@@ -47,6 +53,8 @@ pub enum For {
     Run,
     /// Running sprites and testing everything.
     Test,
+    /// Fuzzing, which runs no sprite.
+    Fuzz,
 }
 
 /// Times that missing packages are installed: one package may push another out, which is then missing.
@@ -55,8 +63,12 @@ const ROUNDS: usize = 3;
 /// Installs what is missing when that is possible, and says exactly what it runs; else says what to install.
 pub fn prepare(purpose: For) -> Result<(), Box<dyn Error>> {
     let missing = || -> Vec<&Need> {
-        let all = RUN.iter().chain(if purpose == For::Test { TEST } else { &[] });
-        all.filter(|need| !is_there(need)).collect()
+        let (first, more) = match purpose {
+            For::Run => (RUN, &[] as &[Need]),
+            For::Test => (RUN, TEST),
+            For::Fuzz => (FUZZ, &[] as &[Need]),
+        };
+        first.iter().chain(more).filter(|need| !is_there(need)).collect()
     };
     for _ in 0..ROUNDS {
         match missing() {

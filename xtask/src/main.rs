@@ -1,6 +1,7 @@
-//! `cargo xtask run | test | lab | bench | picture`: everything one does with a checkout, each complete in itself.
+//! `cargo xtask run | test | fuzz | lab | bench | picture`: everything one does with a checkout, each complete in itself.
 
 mod bench;
+mod fuzz;
 mod host;
 mod lab;
 mod leftovers;
@@ -36,6 +37,14 @@ enum Task {
         /// Only the suites whose name contains this
         filter: Option<String>,
     },
+    /// Feed what hostile guests and damaged files can reach with cases of all kinds
+    Fuzz {
+        /// Only this one; else each in turn
+        target: Option<String>,
+        /// How long each is fuzzed
+        #[arg(long, default_value_t = 10)]
+        seconds: u32,
+    },
     /// Our own monitor's tests on a real KVM, in a machine within this one
     Lab {
         /// Only the machine, without the server on top of it
@@ -56,6 +65,7 @@ fn main() -> ExitCode {
         Task::Lab { machine, filters } => {
             lab::lab(if machine { lab::Part::Machine } else { lab::Part::All }, &filters)
         }
+        Task::Fuzz { target, seconds } => fuzz::fuzz(target.as_deref(), seconds),
         Task::Picture => tasks::picture(),
     };
     match result {

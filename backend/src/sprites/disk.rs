@@ -109,8 +109,7 @@ impl Disks {
             if let Some(template) = &template {
                 return template.fill(&self.store, dir, &self.paths.memory(&record.id));
             }
-            share(&image.kernel(), &dir.join("vmlinuz"))?;
-            share(&image.modules(), &dir.join("modules.cpio"))?;
+            share_kernel(image, dir)?;
             Ok(self.store.create(&dir.join("volume"), &image.rootfs(), vmm_disk::DEFAULT_SIZE)?)
         })
     }
@@ -128,8 +127,7 @@ impl Disks {
             if memory {
                 self.take_memory(from, checkpoint, &record.id)?;
             }
-            share(&origin.join("vmlinuz"), &dir.join("vmlinuz"))?;
-            share(&origin.join("modules.cpio"), &dir.join("modules.cpio"))?;
+            share_kernel_of(&origin, dir)?;
             Ok(self.store.fork(&origin.join("volume"), checkpoint, &dir.join("volume"))?)
         })
     }
@@ -325,8 +323,27 @@ pub(super) fn write_whole(path: &Path, value: &impl serde::Serialize) -> Result<
     write().map_err(io("write", path))
 }
 
+/// Gives a folder the kernel files of an image.
+pub(super) fn share_kernel(image: &Image, to: &Path) -> Result<(), SpriteError> {
+    if let Err(error) = image.unpacked() {
+        // It is unpacked with each start then, or cannot be started, which the start tells better.
+        tracing::warn!("{error}");
+    }
+    share_kernel_of(image.dir(), to)
+}
+
+/// Gives a folder the kernel files of another.
+pub(super) fn share_kernel_of(from: &Path, to: &Path) -> Result<(), SpriteError> {
+    for name in ["vmlinuz", "modules.cpio"] {
+        share(&from.join(name), &to.join(name))?;
+    }
+    // Sprites of older versions have none.
+    let unpacked = from.join("vmlinux");
+    if unpacked.is_file() { share(&unpacked, &to.join("vmlinux")) } else { Ok(()) }
+}
+
 /// A second name for a file, or a copy where the file system does not give one.
-pub(super) fn share(from: &Path, to: &Path) -> Result<(), SpriteError> {
+fn share(from: &Path, to: &Path) -> Result<(), SpriteError> {
     if fs::hard_link(from, to).is_ok() {
         return Ok(());
     }

@@ -399,12 +399,17 @@ pub(super) fn size(config: &Config) -> (u32, u32) {
 fn spec(sprites: &Sprites, record: Record, url: String) -> MachineSpec {
     let dir = sprites.paths.sprite(&record.id);
     let (cpus, memory_mb) = size(&record.config);
+    let kind = Runs::of_this_host();
     MachineSpec {
-        kind: Runs::of_this_host(),
+        kind,
         url,
         cpus,
         memory_mb,
-        kernel: dir.join("vmlinuz"),
+        kernel: match kind {
+            Runs::Kvm => vmm_image::boot_kernel(&dir),
+            // Its firmware takes the packed one only.
+            Runs::Emulated => dir.join("vmlinuz"),
+        },
         modules: dir.join("modules.cpio"),
         volume: dir.join("volume"),
         memory: sprites.paths.memory(&record.id),

@@ -3,7 +3,7 @@
 //!
 //! A template is a folder among the sprites' whose name begins with a dot. It holds what a sprite's folder holds, and last of all [`READY`].
 
-use super::disk::{share, write_whole};
+use super::disk::{share_kernel, share_kernel_of, write_whole};
 use super::{SpriteError, Sprites, blocking, life};
 use crate::paths::Paths;
 use crate::store::Record;
@@ -49,9 +49,7 @@ impl Template {
 
     /// Fills a sprite's folder.
     pub(super) fn fill(&self, disks: &vmm_disk::Store, to: &Path, memory: &Path) -> Result<(), SpriteError> {
-        for name in ["vmlinuz", "modules.cpio"] {
-            share(&self.dir.join(name), &to.join(name))?;
-        }
+        share_kernel_of(&self.dir, to)?;
         disks.fork(&self.dir.join("volume"), &self.checkpoint, &to.join("volume"))?;
         kvm::share(&self.memory(), memory).map_err(SpriteError::memory(memory))
     }
@@ -110,7 +108,7 @@ async fn make(sprites: &Sprites) -> Result<(), SpriteError> {
         url: "http://sprite.localhost".into(),
         cpus,
         memory_mb,
-        kernel: dir.join("vmlinuz"),
+        kernel: vmm_image::boot_kernel(&dir),
         modules: dir.join("modules.cpio"),
         volume: dir.join("volume"),
         memory: dir.join("memory"),
@@ -133,8 +131,7 @@ async fn make(sprites: &Sprites) -> Result<(), SpriteError> {
 fn lay_out(disks: &vmm_disk::Store, image: &Image, dir: &Path) -> Result<(), SpriteError> {
     let failed = |source| SpriteError::Io { doing: "make", path: dir.to_owned(), source };
     fs::create_dir_all(dir).map_err(failed)?;
-    share(&image.kernel(), &dir.join("vmlinuz"))?;
-    share(&image.modules(), &dir.join("modules.cpio"))?;
+    share_kernel(image, dir)?;
     Ok(disks.create(&dir.join("volume"), &image.rootfs(), vmm_disk::DEFAULT_SIZE)?)
 }
 

@@ -59,6 +59,14 @@ pub enum Error {
         /// The missing part.
         what: String,
     },
+    /// A kernel that is packed in an unknown way, or damaged.
+    #[error("the kernel {path} cannot be unpacked: {why}")]
+    Packing {
+        /// The packed kernel.
+        path: PathBuf,
+        /// What is wrong.
+        why: &'static str,
+    },
     /// A setting makes no sense.
     #[error("the image setting {setting} is wrong: {why}")]
     Config {

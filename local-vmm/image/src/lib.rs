@@ -1,11 +1,12 @@
 //! Base images: what a new sprite starts from.
 //!
-//! An image is a folder `images/<id>/` with four files:
+//! An image is a folder `images/<id>/` with these files:
 //!
 //! | file | what |
 //! |---|---|
 //! | `rootfs.ext4` | Debian's root file system, sparse; a sprite's disk begins as this |
 //! | `vmlinuz` | Debian's cloud kernel |
+//! | `vmlinux` | the same, unpacked, as our own monitor takes it; made again when it is missing or damaged |
 //! | `modules.cpio` | the kernel modules a machine needs before it can mount its disk (newc archive, see [`MODULES_DIR`]) |
 //! | `image.json` | [`ImageInfo`] |
 //!
@@ -22,12 +23,14 @@ mod kernel;
 mod progress;
 mod recipe;
 mod store;
+mod vmlinux;
 
 pub use archive::{MODULES_DIR, MODULES_ORDER};
 pub use config::Config;
 pub use error::{Error, Result};
 pub use progress::Progress;
 pub use store::{Image, ImageInfo, ImageStore};
+pub use vmlinux::{MAX_KERNEL, boot_kernel, unpack};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,6 +1,6 @@
 //! The folder of images.
 
-use crate::{Cancel, Config, Error, Progress, Result, build};
+use crate::{Cancel, Config, Error, Progress, Result, build, vmlinux};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
@@ -61,6 +61,11 @@ impl Image {
     /// The kernel.
     pub fn kernel(&self) -> PathBuf {
         self.dir.join(build::KERNEL)
+    }
+
+    /// The kernel, unpacked. Images of older builds come without it, and a disk may lose it: then it is made now, which takes about a second.
+    pub fn unpacked(&self) -> Result<PathBuf> {
+        vmlinux::unpacked(&self.dir)
     }
 
     /// The archive of kernel modules.
@@ -209,6 +214,10 @@ impl ImageStore {
         let kernel_link = work.join(build::VERSION);
         let kernel = fs::read_to_string(&kernel_link).map_err(Error::io("read", &kernel_link))?;
         fs::remove_file(&kernel_link).map_err(Error::io("remove", &kernel_link))?;
+        if let Err(error) = vmlinux::unpacked(work) {
+            // The emulated machine takes it as it is.
+            tracing::warn!("{error}");
+        }
         let info = ImageInfo {
             format: FORMAT,
             id: id.to_owned(),

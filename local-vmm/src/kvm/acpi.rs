@@ -20,10 +20,15 @@ use acpi_tables::xsdt::XSDT;
 use vm_memory::{Bytes, GuestAddress};
 
 const MAKER: [u8; 6] = *b"SPRITE";
+/// Most devices: the interrupt controller has 24 lines.
+pub(super) const MOST_DEVICES: u32 = 24 - FIRST_LINE;
 const MODEL: [u8; 8] = *b"MICROVM ";
 
 /// Writes the tables of a machine with so many CPUs and virtio devices. False when they do not fit, which never happens for sane numbers.
 pub(super) fn write(memory: &crate::Memory, cpus: u8, devices: u32) -> bool {
+    if devices > MOST_DEVICES {
+        return false;
+    }
     let mut place = Place { memory, next: ACPI + Rsdp::len() as u64, fits: true };
     let dsdt = place.put(&dsdt(devices));
     let mut fadt = FADTBuilder::new(MAKER, MODEL, 1).dsdt_64(dsdt).flag(Flags::HwReducedAcpi);

@@ -8,11 +8,8 @@ use super::{KvmError, kernel};
 use crate::{MachineSpec, Memory};
 use linux_loader::configurator::linux::LinuxBootConfigurator;
 use linux_loader::configurator::{BootConfigurator, BootParams};
-use linux_loader::loader::KernelLoader;
 use linux_loader::loader::bootparam::{boot_e820_entry, boot_params};
-use linux_loader::loader::elf::Elf;
 use std::fs::File;
-use std::io::Cursor;
 use std::path::Path;
 use vm_memory::{Address, Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryRegion, ReadVolatile};
 
@@ -29,7 +26,7 @@ const KERNEL_ALIGN: u32 = 0x100_0000;
 const PAGE: u64 = 4096;
 
 /// The kernel's command line. All words come from a checked specification.
-fn command_line(spec: &MachineSpec) -> String {
+pub(super) fn command_line(spec: &MachineSpec) -> String {
     format!(
         "console=ttyS0 quiet loglevel=3 panic=-1 reboot=k mitigations=off tsc=reliable no_timer_check i8042.noaux i8042.nomux \
          i8042.nopnp i8042.dumbkbd random.trust_cpu=on {}",
@@ -40,9 +37,7 @@ fn command_line(spec: &MachineSpec) -> String {
 /// Puts all of it in its place; gives the kernel's entry.
 pub(super) fn load(memory: &Memory, spec: &MachineSpec, initramfs: &Path) -> Result<GuestAddress, KvmError> {
     let failed = |why: String| KvmError::Kernel(spec.kernel.display().to_string(), why);
-    let mut image = Cursor::new(kernel::load(&spec.kernel)?);
-    let high = Some(GuestAddress(HIGH_BEGIN));
-    let loaded = Elf::load(memory, None, &mut image, high).map_err(|error| failed(error.to_string()))?;
+    let loaded = kernel::load(memory, &spec.kernel)?;
     let (ramdisk, size) = load_initramfs(memory, initramfs, loaded.kernel_end).map_err(failed)?;
     let line = command_line(spec);
     if line.len() >= COMMAND_LINE_MAX {

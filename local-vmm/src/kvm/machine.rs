@@ -266,7 +266,8 @@ fn read(kvm: &Kvm, dir: &Path, spec: &MachineSpec) -> Result<State, KvmError> {
     Ok(state)
 }
 
-fn make_vm(kvm: &Kvm) -> Result<VmFd, KvmError> {
+/// A virtual machine without memory and CPUs.
+pub(super) fn make_vm(kvm: &Kvm) -> Result<VmFd, KvmError> {
     let vm = kvm.create_vm().map_err(KvmError::kvm("make a machine"))?;
     vm.set_tss_address(TASK_SEGMENT).map_err(KvmError::kvm("place its own segment"))?;
     vm.create_irq_chip().map_err(KvmError::kvm("make interrupt controllers"))?;
@@ -277,7 +278,12 @@ fn make_vm(kvm: &Kvm) -> Result<VmFd, KvmError> {
 }
 
 /// Puts a device onto the bus.
-fn attach(vm: &VmFd, memory: &Memory, device: Box<dyn Device>, number: u32) -> Result<Slot, KvmError> {
+pub(super) fn attach(
+    vm: &VmFd,
+    memory: &Memory,
+    device: Box<dyn Device>,
+    number: u32,
+) -> Result<Slot, KvmError> {
     let line = Arc::new(Line::new(event()?));
     vm.register_irqfd(line.fd(), FIRST_LINE + number).map_err(KvmError::kvm("connect an interrupt"))?;
     let port = Port::open(device, memory, &line)?;

@@ -9,7 +9,8 @@
 //! | `memory` | the guest's memory, fresh or from a file |
 //! | `kept` | a machine in a folder, and folders that share one memory |
 //! | `state` | everything else of a machine, kept in a file |
-//! | `kernel` | a distribution's kernel, unpacked |
+//! | `bounded` | lists of bounded length, for `state` |
+//! | `kernel` | a kernel, put into memory |
 //! | `boot` | kernel, initramfs and what the kernel is told, put into memory |
 //! | `acpi` | the tables that describe the machine |
 //! | `cpu` | what a virtual CPU is and how it begins |
@@ -21,8 +22,11 @@
 mod acpi;
 mod attach;
 mod boot;
+mod bounded;
 mod bus;
 mod cpu;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod host;
 mod kept;
 mod kernel;
@@ -31,6 +35,8 @@ mod machine;
 mod memory;
 mod probe;
 mod state;
+#[cfg(test)]
+mod tests;
 mod transport;
 mod vcpu;
 

@@ -5,6 +5,7 @@
 //! guest can: what KVM does not take ends in an error.
 
 use super::KvmError;
+use super::bounded::at_most;
 use kvm_bindings::{
     KVM_IRQCHIP_IOAPIC, KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE, Msrs, kvm_debugregs, kvm_irqchip,
     kvm_lapic_state, kvm_mp_state, kvm_msr_entry, kvm_pit_state2, kvm_regs, kvm_sregs, kvm_vcpu_events,
@@ -24,6 +25,12 @@ const MAX: u64 = 16 << 20;
 /// Machine-specific registers that must be set after the others: the deadline of the timer means nothing before the counter is right.
 const LAST: [u32; 1] = [TSC_DEADLINE];
 const TSC_DEADLINE: u32 = 0x6e0;
+/// Most of everything that there may be several of; see [`at_most`].
+const MOST_CPUS: usize = 255;
+const CHIPS: usize = 3;
+const MOST_DEVICES: usize = super::acpi::MOST_DEVICES as usize;
+const MOST_QUEUES: usize = 64;
+const MOST_MSRS: usize = 4096;
 
 /// A machine's state. See the module.
 #[derive(Serialize, Deserialize)]
@@ -34,9 +41,12 @@ pub(super) struct State {
     pub memory_mb: u32,
     /// Nanoseconds that the guest's clock shows.
     pub clock: u64,
+    #[serde(deserialize_with = "at_most::<_, _, MOST_CPUS>")]
     pub cpus: Vec<Cpu>,
+    #[serde(deserialize_with = "at_most::<_, _, CHIPS>")]
     pub chips: Vec<kvm_irqchip>,
     pub timer: kvm_pit_state2,
+    #[serde(deserialize_with = "at_most::<_, _, MOST_DEVICES>")]
     pub devices: Vec<DeviceState>,
     pub serial: SerialState,
 }
@@ -53,6 +63,7 @@ pub(super) struct Cpu {
     xcrs: kvm_xcrs,
     debug: kvm_debugregs,
     lapic: kvm_lapic_state,
+    #[serde(deserialize_with = "at_most::<_, _, MOST_MSRS>")]
     msrs: Vec<(u32, u64)>,
     events: kvm_vcpu_events,
 }
@@ -66,6 +77,7 @@ pub(super) struct DeviceState {
     pub selects: [u32; 3],
     pub reason: u32,
     pub live: bool,
+    #[serde(deserialize_with = "at_most::<_, _, MOST_QUEUES>")]
     pub queues: Vec<RingState>,
 }
 
@@ -92,6 +104,12 @@ impl RingState {
             next_used: state.next_used,
             places: [state.desc_table, state.avail_ring, state.used_ring],
         }
+    }
+
+    /// Places of its table and rings.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn places(&self) -> [u64; 3] {
+        self.places
     }
 
     /// A queue in that state; none when no queue is like that.
@@ -169,6 +187,14 @@ fn checksum(bytes: &[u8]) -> u64 {
     bytes
         .iter()
         .fold(0xcbf2_9ce4_8422_2325, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
+}
+
+/// A file with that state, whatever it is, and a sum that fits.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) fn sealed(body: &[u8]) -> Vec<u8> {
+    let mut bytes = [HEAD, body].concat();
+    bytes.extend(checksum(&bytes).to_le_bytes());
+    bytes
 }
 
 /// What the CPUs of this host are, as far as a guest could notice.
@@ -334,6 +360,12 @@ mod tests {
             damaged[at] ^= 0x10;
             assert!(State::decode(&damaged).is_err(), "{at}");
         }
+        // More chips than there are: a byte each in a file, half a kilobyte in memory.
+        let chips = vec![kvm_irqchip::default(); CHIPS + 1];
+        State { chips: chips[1..].to_vec(), ..plain() }.write(&path).unwrap();
+        assert!(State::read(&path).is_ok());
+        State { chips, ..plain() }.write(&path).unwrap();
+        assert!(State::read(&path).is_err());
         fs::remove_file(&path).unwrap();
         assert!(matches!(State::read(&path), Err(KvmError::State(..))));
     }

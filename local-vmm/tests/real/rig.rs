@@ -44,7 +44,10 @@ impl Rig {
             url: format!("http://{name}.localhost:1/"),
             cpus: 2,
             memory_mb: 512,
-            kernel: self.image.kernel(),
+            kernel: match Kind::of_this_host() {
+                Kind::Kvm => self.image.unpacked().unwrap(),
+                Kind::Emulated => self.image.kernel(),
+            },
             modules: self.image.modules(),
             volume: self.volume(name),
             memory: self.dir.path().join("sprites").join(name).join("memory"),

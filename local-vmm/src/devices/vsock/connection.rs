@@ -129,6 +129,12 @@ impl Connection {
         !self.out.is_empty()
     }
 
+    /// Bytes that wait for the host's side.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn waiting(&self) -> usize {
+        self.out.len()
+    }
+
     /// The guest ends directions.
     pub(super) fn guest_shutdown(&mut self, flags: u32) {
         if flags & SHUTDOWN_SEND != 0 {

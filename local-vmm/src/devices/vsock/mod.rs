@@ -9,6 +9,8 @@
 //! waits in the queue: nothing depends on which side is ready first.
 
 mod connection;
+#[cfg(any(test, feature = "fuzzing"))]
+mod fuzzing;
 pub mod packet;
 mod serve;
 
