@@ -16,12 +16,16 @@
 //! | `bus` | what a CPU finds at ports and addresses |
 //! | `transport` | virtio-mmio |
 //! | `attach` | devices at work behind the transport |
+//! | `devices` | the devices, as the transport sees them |
+//! | `generation` | how a guest learns that it goes on from a copy |
 
 mod acpi;
 mod attach;
 mod boot;
 mod bus;
 mod cpu;
+mod devices;
+mod generation;
 mod kept;
 mod kernel;
 mod layout;
@@ -29,6 +33,8 @@ mod machine;
 mod memory;
 mod probe;
 mod state;
+#[cfg(test)]
+mod tests;
 mod transport;
 mod vcpu;
 
