@@ -40,7 +40,7 @@ pub(super) trait Device: Send + Sync {
     }
     /// Queues that are served together, group by group, in a thread for each group. There is at least one, and no queue is in two.
     fn groups(&self) -> Vec<Range<usize>> {
-        vec![0..self.queues()]
+        std::iter::once(0..self.queues()).collect()
     }
     /// What else its first group waits for; read empty by whoever serves it.
     fn waker(&self) -> Option<&EventFd> {
