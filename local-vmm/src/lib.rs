@@ -18,7 +18,7 @@ mod spec;
 pub use machine::control::{CheckpointDone, MachineStatus, State, Suspended};
 pub use machine::handle::{ExitReason, HandleError, MachineHandle};
 pub use monitor::{End, Host, Kind, Monitor, MonitorError};
-pub use spec::{MachineSpec, SpecError};
+pub use spec::{MachineSpec, NetSpec, SpecError};
 
 /// A guest's memory.
 pub type Memory = vm_memory::GuestMemoryMmap<()>;

@@ -48,9 +48,9 @@ pub enum Host {
 
 impl Host {
     /// Opens it.
-    pub fn open(kind: Kind) -> Result<Self, MonitorError> {
-        Ok(match kind {
-            Kind::Kvm => Self::Kvm(KvmHost::open()?),
+    pub fn open(spec: &MachineSpec) -> Result<Self, MonitorError> {
+        Ok(match spec.kind {
+            Kind::Kvm => Self::Kvm(KvmHost::open(spec)?),
             Kind::Emulated => Self::Emulated,
         })
     }

@@ -47,6 +47,19 @@ pub struct MachineSpec {
     pub memory: PathBuf,
     /// Folder of the machine's sockets and logs.
     pub run_dir: PathBuf,
+    /// Its network; without one it has no card.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub net: Option<NetSpec>,
+}
+
+/// A machine's network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetSpec {
+    /// Unix socket of whoever is the network: a stream of frames, each preceded by its length, four bytes in network order.
+    pub socket: PathBuf,
+    /// Address of the card.
+    pub mac: [u8; 6],
 }
 
 /// Why a specification is refused.
@@ -154,7 +167,10 @@ impl MachineSpec {
         if self.id.is_empty() || !plain(&self.id, 100) {
             return refuse(format!("its id {:?} has characters that do not belong there", self.id));
         }
-        for path in [&self.kernel, &self.modules, &self.volume, &self.memory, &self.run_dir] {
+        let net = self.net.as_ref().map(|net| &net.socket);
+        for path in
+            [&self.kernel, &self.modules, &self.volume, &self.memory, &self.run_dir].into_iter().chain(net)
+        {
             // A comma separates QEMU's options.
             if !path.is_absolute()
                 || path.as_os_str().as_encoded_bytes().iter().any(|byte| matches!(byte, b',' | b'\n' | 0))
@@ -163,11 +179,19 @@ impl MachineSpec {
             }
         }
         let longest = self.run_dir.join("control.sock");
-        if longest.as_os_str().len() > MAX_SOCKET_PATH {
-            return refuse(format!(
-                "the path of its socket {} is longer than {MAX_SOCKET_PATH} bytes; use a shorter run folder",
-                longest.display()
-            ));
+        for socket in [&longest].into_iter().chain(net) {
+            if socket.as_os_str().len() > MAX_SOCKET_PATH {
+                return refuse(format!(
+                    "the path of its socket {} is longer than {MAX_SOCKET_PATH} bytes; use a shorter folder",
+                    socket.display()
+                ));
+            }
+        }
+        // The lowest bit of the first byte marks the address of a group, which no card has (IEEE 802).
+        if let Some(mac) =
+            self.net.as_ref().map(|net| net.mac).filter(|mac| mac[0] & 1 != 0 || *mac == [0; 6])
+        {
+            return refuse(format!("{mac:02x?} is no address of a network card"));
         }
         Ok(())
     }
@@ -188,6 +212,7 @@ pub(crate) fn example() -> MachineSpec {
         volume: "/v".into(),
         memory: "/m".into(),
         run_dir: "/r".into(),
+        net: None,
     }
 }
 
@@ -198,6 +223,12 @@ mod tests {
     #[test]
     fn bounds() {
         example().check().unwrap();
+        let net = |socket: &str, first| Some(NetSpec { socket: socket.into(), mac: [first, 0, 0, 0, 0, 1] });
+        MachineSpec { net: net("/n", 2), ..example() }.check().unwrap();
+        for net in [net("n", 2), net("/a,b", 2), net(&format!("/{}", "n".repeat(107)), 2), net("/n", 3)] {
+            let spec = MachineSpec { net, ..example() };
+            assert!(matches!(spec.check(), Err(SpecError::Value(_))), "{spec:?}");
+        }
         let bad: [fn(&mut MachineSpec); 9] = [
             |spec| spec.cpus = 0,
             |spec| spec.memory_mb = 1,
@@ -222,6 +253,11 @@ mod tests {
         let spec = MachineSpec { run_dir: dir.path().to_owned(), ..example() };
         let path = spec.save().unwrap();
         assert_eq!(MachineSpec::load(&path).unwrap(), spec);
+        // What earlier versions wrote has no word of a network.
+        assert!(!fs::read_to_string(&path).unwrap().contains("net"));
+        let net = Some(NetSpec { socket: "/n".into(), mac: [2, 0, 0, 0, 0, 1] });
+        let spec = MachineSpec { net, ..spec };
+        assert_eq!(MachineSpec::load(&spec.save().unwrap()).unwrap(), spec);
         for bad in ["", "{}", "[1]", "{\"id\":1}"] {
             fs::write(&path, bad).unwrap();
             assert!(matches!(MachineSpec::load(&path), Err(SpecError::Malformed { .. })));

@@ -153,6 +153,7 @@ impl Plain {
             memory: std::env::temp_dir().join("no-memory"),
             volume: dir.path().to_owned(),
             run_dir: dir.path().to_owned(),
+            net: None,
         };
         let start = Instant::now();
         let listener = UnixListener::bind(file("agent.sock")).expect("a socket can be made");

@@ -414,6 +414,7 @@ fn spec(sprites: &Sprites, record: Record, url: String) -> MachineSpec {
         volume: dir.join("volume"),
         memory: sprites.paths.memory(&record.id),
         run_dir: sprites.paths.machine(&record.id),
+        net: None,
         id: record.id,
         name: record.name,
     }

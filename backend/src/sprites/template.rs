@@ -113,6 +113,7 @@ async fn make(sprites: &Sprites) -> Result<(), SpriteError> {
         volume: dir.join("volume"),
         memory: dir.join("memory"),
         run_dir,
+        net: None,
         id,
     };
     let machine = MachineHandle::spawn(&sprites.settings.exe, &spec).await?;

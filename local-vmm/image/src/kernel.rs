@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Modules a machine needs: its bus, disk, vsock, randomness, network and file systems. Those built into the kernel and
+/// Modules a machine needs: its bus, disk, vsock, randomness, network, balloon and file systems. Those built into the kernel and
 /// those they depend on are found by themselves.
 const NEEDED: &[&str] = &[
     "virtio_mmio",
@@ -17,6 +17,7 @@ const NEEDED: &[&str] = &[
     "vmw_vsock_virtio_transport",
     "virtio_rng",
     "virtio_net",
+    "virtio_balloon",
 ];
 
 /// What a machine that runs machines needs besides.
@@ -171,6 +172,7 @@ mod tests {
                 ("crc32c_generic.ko", ""),
                 ("virtio_net.ko", "net-failover"),
                 ("net_failover.ko", ""),
+                ("virtio_balloon.ko", "virtio,virtio_ring"),
             ],
             "kernel/drivers/virtio_blk.ko\nkernel/drivers/virtio-rng.ko\n",
         );
@@ -183,7 +185,7 @@ mod tests {
             place("virtio.ko") < place("virtio_ring.ko") && place("virtio_ring.ko") < place("virtio_mmio.ko")
         );
         assert!(place("jbd2.ko") < place("ext4.ko") && place("net_failover.ko") < place("virtio_net.ko"));
-        assert_eq!(order.len(), 11);
+        assert_eq!(order.len(), 12);
     }
 
     #[test]

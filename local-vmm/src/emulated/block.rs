@@ -3,7 +3,7 @@
 use super::EmulatedError;
 use super::vhost::{self, QUEUE, SharedMemory};
 use crate::Memory;
-use crate::devices::block::{Block, FEATURES, NAME, Server};
+use crate::devices::block::{Block, NAME, Server};
 use crate::jail::Role;
 use ::vhost::vhost_user::message::VhostUserProtocolFeatures;
 use std::io;
@@ -30,7 +30,7 @@ impl VhostUserBackend for Backend {
     type Vring = VringMutex;
 
     fn num_queues(&self) -> usize {
-        1
+        self.server.block().queues()
     }
 
     fn max_queue_size(&self) -> usize {
@@ -38,7 +38,7 @@ impl VhostUserBackend for Backend {
     }
 
     fn features(&self) -> u64 {
-        FEATURES | vhost::features()
+        self.server.block().features() | vhost::features()
     }
 
     fn protocol_features(&self) -> VhostUserProtocolFeatures {
@@ -64,6 +64,7 @@ impl VhostUserBackend for Backend {
         vrings: &[VringMutex],
         _thread: usize,
     ) -> io::Result<()> {
+        // QEMU is told of one queue: more are not faster on its software CPU.
         if let Some(vring) = vrings.first() {
             self.server.serve(vring, &self.memory.now());
         }

@@ -3,6 +3,7 @@
 use super::clock::tsc_khz;
 use super::{Attach, DiskAt, EmulatedError};
 use crate::MachineSpec;
+use crate::devices::net::MTU;
 use crate::jail::{self, Role};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::prctl;
@@ -115,6 +116,14 @@ fn arguments(
     }
     add(&["-chardev", &format!("socket,id=vsock,path={}", attach.vsock.display())]);
     add(&["-device", "vhost-user-vsock-device,chardev=vsock"]);
+    if let Some(net) = &spec.net {
+        let stream = format!("stream,id=net,server=off,addr.type=unix,addr.path={}", net.socket.display());
+        add(&["-netdev", &stream]);
+        let mac: Vec<String> = net.mac.iter().map(|byte| format!("{byte:02x}")).collect();
+        // Packets as large as our own card's, and nothing that it does not do.
+        add(&["-device", &format!("virtio-net-device,netdev=net,host_mtu={MTU},mac={}", mac.join(":"))]);
+    }
+    add(&["-device", "virtio-balloon-device,free-page-reporting=on,deflate-on-oom=on"]);
     add(&["-object", "rng-random,id=random,filename=/dev/urandom"]);
     add(&["-device", "virtio-rng-device,rng=random,max-bytes=65536,period=1000"]);
     add(&["-chardev", &format!("socket,id=screen,fd={screen}"), "-serial", "chardev:screen"]);

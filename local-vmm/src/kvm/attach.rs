@@ -1,20 +1,28 @@
-//! Devices at work behind the transport: a thread for each, which waits for the driver's word and for what the device itself waits for.
+//! Devices at work behind the transport. A thread for each group of queues waits for the driver's word; that of the first group also for what
+//! the device itself waits for.
+//!
+//! A thread shares the device's state while it is at work, and whoever takes the state alone knows that nothing of the device touches the guest's
+//! memory. Requests that outlive the work (flushes) are waited for besides, by [`Device::settle`].
 
 use super::KvmError;
 use super::transport::{Line, QUEUE};
 use crate::devices::ring::Ring;
-use crate::devices::{block, rng, vsock};
 use crate::jail::{self, Role};
 use crate::{Memory, MemoryNow};
 use std::io;
-use std::os::fd::AsRawFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::ops::Range;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use virtio_queue::{Queue, QueueT};
 use vm_memory::{GuestAddressSpace, GuestMemoryAtomic};
 use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
 use vmm_sys_util::eventfd::EventFd;
 
-/// A device, as the transport sees it. Its queues are served in the thread of its [`Port`] only.
+/// Numbers of events that are no queue's.
+const WAKER: u64 = u64::MAX;
+const SOCKET: u64 = u64::MAX - 1;
+
+/// A device, as the transport sees it. Each of its queues is served in one thread only.
 pub(super) trait Device: Send + Sync {
     /// What the log calls it.
     fn name(&self) -> &'static str;
@@ -34,11 +42,19 @@ pub(super) trait Device: Send + Sync {
     fn config(&self) -> Vec<u8> {
         Vec::new()
     }
-    /// What else it waits for; read empty by whoever serves it.
+    /// Queues that are served together, group by group, in a thread for each group. There is at least one, and no queue is in two.
+    fn groups(&self) -> Vec<Range<usize>> {
+        std::iter::once(0..self.queues()).collect()
+    }
+    /// What else its first group waits for; read empty by whoever serves it.
     fn waker(&self) -> Option<&EventFd> {
         None
     }
-    /// Serves what is in its queues.
+    /// Another thing that its first group waits for: any change there. Whoever is served because of it reads and writes until that would block.
+    fn socket(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+    /// Serves what is in the queues of a group.
     fn serve(&self, rings: &[MmioRing], memory: &MemoryNow);
     /// The machine was kept and is back: what the device had outside of the guest's memory is gone.
     fn moved(&self, _rings: &[MmioRing], _memory: &MemoryNow) {}
@@ -71,12 +87,21 @@ pub(super) struct Port {
     /// One for each queue.
     kicks: Vec<EventFd>,
     memory: GuestMemoryAtomic<Memory>,
-    /// Whether the driver has set it up. Held while the device is at work, so that whoever holds it knows it to be at rest.
-    live: Mutex<bool>,
+    /// Shared by threads at work.
+    status: RwLock<Status>,
+}
+
+/// Whether a device works.
+#[derive(Clone, Copy, Debug, Default)]
+struct Status {
+    /// The driver has set it up.
+    live: bool,
+    /// The machine stands still. What the host's side brings meanwhile waits, so that the memory can be looked at.
+    held: bool,
 }
 
 impl Port {
-    /// A device with its queues and its thread, which lives as long as the process.
+    /// A device with its queues and its threads, which live as long as the process.
     pub(super) fn open(
         device: Box<dyn Device>,
         memory: &Memory,
@@ -95,12 +120,16 @@ impl Port {
             .collect::<io::Result<Vec<_>>>()
             .map_err(KvmError::host("make an event"))?;
         let memory = GuestMemoryAtomic::new(memory.clone());
-        let port = Arc::new(Self { device, rings, kicks, memory, live: Mutex::new(false) });
-        let worker = Arc::clone(&port);
-        let epoll = port.watch().map_err(KvmError::host("wait for a device's events"))?;
-        let name = port.device.name().replace(' ', "-");
-        jail::spawn(port.device.role(), &name, move || worker.work(&epoll))
-            .map_err(KvmError::host("start a device's thread"))?;
+        let port = Arc::new(Self { device, rings, kicks, memory, status: RwLock::default() });
+        for (number, group) in port.device.groups().into_iter().enumerate() {
+            let worker = Arc::clone(&port);
+            let first = number == 0;
+            let epoll = port.watch(&group, first).map_err(KvmError::host("wait for a device's events"))?;
+            let name = port.device.name().replace(' ', "-");
+            let name = if first { name } else { format!("{name}-{number}") };
+            jail::spawn(port.device.role(), &name, move || worker.work(&epoll, group))
+                .map_err(KvmError::host("start a device's thread"))?;
+        }
         Ok(port)
     }
 
@@ -133,48 +162,76 @@ impl Port {
     }
 
     /// The driver is ready.
-    pub(super) fn begin(&self, _features: u64) {
-        *self.lock() = true;
+    pub(super) fn begin(&self) {
+        self.alone().live = true;
         // What it put into its queues before may have gone by.
-        (0..).take(self.kicks.len()).for_each(|queue| self.kick(queue));
+        self.kick_all();
     }
 
     /// The driver lets go; nothing is touched in its memory after this.
     pub(super) fn stop(&self) {
-        let mut live = self.lock();
+        let mut status = self.alone();
         self.device.settle();
-        *live = false;
+        status.live = false;
     }
 
-    /// Waits until the device is at rest, which it is as long as no CPU runs and the host's side is quiet; tells whether its driver is ready.
+    /// Brings the device to rest, and holds it there until it is [released](Self::release); tells whether its driver is ready.
     pub(super) fn rest(&self) -> bool {
-        let live = self.lock();
+        let mut status = self.alone();
         self.device.settle();
-        *live
+        status.held = true;
+        status.live
+    }
+
+    /// Lets the device go on.
+    pub(super) fn release(&self) {
+        let mut status = self.alone();
+        if std::mem::take(&mut status.held) {
+            drop(status);
+            // What came meanwhile has gone by.
+            self.kick_all();
+        }
     }
 
     /// Its driver has been there before: the device goes on where it stood.
     pub(super) fn go_on(&self, live: bool) {
         if live {
             self.device.moved(&self.rings, &self.memory.memory());
-            self.begin(0);
+            self.begin();
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, bool> {
-        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The state, while no thread of the device is at work.
+    fn alone(&self) -> RwLockWriteGuard<'_, Status> {
+        self.status.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn watch(&self) -> io::Result<Epoll> {
+    fn shared(&self) -> RwLockReadGuard<'_, Status> {
+        self.status.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn kick_all(&self) {
+        (0..).take(self.kicks.len()).for_each(|queue| self.kick(queue));
+    }
+
+    fn watch(&self, group: &Range<usize>, first: bool) -> io::Result<Epoll> {
         let epoll = Epoll::new()?;
-        for (number, fd) in (0..).zip(self.kicks.iter().chain(self.device.waker())) {
-            let event = EpollEvent::new(EventSet::IN, number);
-            epoll.ctl(ControlOperation::Add, fd.as_raw_fd(), event)?;
+        let add = |fd: &dyn AsRawFd, set: EventSet, number: u64| {
+            epoll.ctl(ControlOperation::Add, fd.as_raw_fd(), EpollEvent::new(set, number))
+        };
+        for number in group.clone() {
+            add(&self.kicks[number], EventSet::IN, number as u64)?;
+        }
+        if let Some(waker) = self.device.waker().filter(|_| first) {
+            add(waker, EventSet::IN, WAKER)?;
+        }
+        if let Some(socket) = self.device.socket().filter(|_| first) {
+            add(&socket, EventSet::IN | EventSet::OUT | EventSet::EDGE_TRIGGERED, SOCKET)?;
         }
         Ok(epoll)
     }
 
-    fn work(&self, epoll: &Epoll) {
+    fn work(&self, epoll: &Epoll, group: Range<usize>) {
         let mut events = [EpollEvent::default(); 8];
         loop {
             let count = match epoll.wait(-1, &mut events) {
@@ -186,135 +243,18 @@ impl Port {
                 }
             };
             for event in &events[..count] {
-                let number = usize::try_from(event.data()).unwrap_or(usize::MAX);
-                let fd = self.kicks.get(number).or_else(|| self.device.waker());
+                let fd = match event.data() {
+                    SOCKET => None,
+                    WAKER => self.device.waker(),
+                    number => usize::try_from(number).ok().and_then(|number| self.kicks.get(number)),
+                };
                 // Empty when somebody else read it.
                 let _ = fd.map(EventFd::read);
             }
-            let live = self.lock();
-            if *live {
-                self.device.serve(&self.rings, &self.memory.memory());
+            let status = self.shared();
+            if status.live && !status.held {
+                self.device.serve(&self.rings[group.clone()], &self.memory.memory());
             }
         }
-    }
-}
-
-/// The disk.
-pub(super) struct Disk(pub(super) block::Server<MmioRing>);
-
-impl Device for Disk {
-    fn name(&self) -> &'static str {
-        block::NAME
-    }
-
-    fn kind(&self) -> u32 {
-        2
-    }
-
-    fn role(&self) -> Role {
-        Role::Disk
-    }
-
-    fn queues(&self) -> usize {
-        1
-    }
-
-    fn features(&self) -> u64 {
-        block::FEATURES
-    }
-
-    fn config(&self) -> Vec<u8> {
-        self.0.block().config().to_vec()
-    }
-
-    fn serve(&self, rings: &[MmioRing], memory: &MemoryNow) {
-        rings.iter().for_each(|ring| self.0.serve(ring, memory));
-    }
-
-    fn settle(&self) {
-        self.0.settle();
-    }
-}
-
-/// The sockets.
-pub(super) struct Sockets {
-    device: Arc<vsock::Vsock>,
-    /// The guest was told of a reset, when it had offered so many buffers for events, and has not understood yet.
-    told: Mutex<Option<u16>>,
-}
-
-impl Sockets {
-    pub(super) fn new(device: Arc<vsock::Vsock>) -> Self {
-        Self { device, told: Mutex::new(None) }
-    }
-
-    fn told(&self) -> MutexGuard<'_, Option<u16>> {
-        // Each step leaves it whole.
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Device for Sockets {
-    fn name(&self) -> &'static str {
-        vsock::NAME
-    }
-
-    fn kind(&self) -> u32 {
-        19
-    }
-
-    fn role(&self) -> Role {
-        Role::Sockets
-    }
-
-    /// The third is for events.
-    fn queues(&self) -> usize {
-        3
-    }
-
-    fn config(&self) -> Vec<u8> {
-        self.device.config().to_vec()
-    }
-
-    fn waker(&self) -> Option<&EventFd> {
-        Some(self.device.waker())
-    }
-
-    /// The guest learns that its connections are gone.
-    fn moved(&self, rings: &[MmioRing], memory: &MemoryNow) {
-        if let [.., events] = rings {
-            *self.told() = vsock::tell_reset(events, memory);
-        }
-    }
-
-    fn serve(&self, rings: &[MmioRing], memory: &MemoryNow) {
-        if let [receive, transmit, events] = rings {
-            let mut told = self.told();
-            if told.is_some_and(|told| vsock::has_understood(events, memory, told)) {
-                *told = None;
-            }
-            vsock::serve(&self.device, receive, transmit, memory, told.is_some());
-        }
-    }
-}
-
-/// Randomness.
-pub(super) struct Random;
-
-impl Device for Random {
-    fn name(&self) -> &'static str {
-        rng::NAME
-    }
-
-    fn kind(&self) -> u32 {
-        4
-    }
-
-    fn queues(&self) -> usize {
-        1
-    }
-
-    fn serve(&self, rings: &[MmioRing], memory: &MemoryNow) {
-        rings.iter().for_each(|ring| rng::serve(ring, memory));
     }
 }

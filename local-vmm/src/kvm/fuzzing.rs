@@ -1,7 +1,8 @@
 //! Entrances for fuzzing to our monitor's own parts: registers, kernels, tables, kept states. See `crate::fuzzing`.
 
-use super::attach::{Device, Port, Random, Sockets};
+use super::attach::{Device, Port};
 use super::bus::{Bus, Wire};
+use super::devices::{Random, Sockets};
 use super::layout::{ACPI, DEVICE_SIZE, DEVICES, FIRST_LINE, HIGH_BEGIN};
 use super::state::{self, DeviceState, State};
 use super::transport::{Line, QUEUE, Registers};

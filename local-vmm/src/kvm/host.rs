@@ -1,11 +1,13 @@
 //! What a machine on KVM needs of the host, opened before its walls are up: behind them there is no `/dev` and no `/proc`.
 
 use super::KvmError;
+use crate::MachineSpec;
 use kvm_ioctls::Kvm;
 use std::fs::File;
 use std::io;
 use std::os::fd::{FromRawFd, IntoRawFd};
 use std::os::unix::fs::FileExt;
+use std::os::unix::net::UnixStream;
 
 /// Bytes of a page, in which the kernel counts.
 const PAGE: u64 = 4096;
@@ -16,17 +18,25 @@ pub struct KvmHost {
     kvm: File,
     pages: File,
     sizes: File,
+    network: Option<UnixStream>,
 }
 
 impl KvmHost {
     /// Opens all of it, for the calling process.
-    pub fn open() -> Result<Self, KvmError> {
+    pub fn open(spec: &MachineSpec) -> Result<Self, KvmError> {
         let open = |path: &str, write| File::options().read(true).write(write).open(path);
         let failed = KvmError::host("see this process's own memory");
         Ok(Self {
             kvm: open("/dev/kvm", true).map_err(|source| KvmError::Kvm { doing: "be opened", source })?,
             pages: open("/proc/self/pagemap", false).map_err(failed)?,
             sizes: open("/proc/self/statm", false).map_err(failed)?,
+            network: match &spec.net {
+                None => None,
+                Some(net) => {
+                    let cable = UnixStream::connect(&net.socket);
+                    Some(cable.map_err(KvmError::host("connect the machine's network"))?)
+                }
+            },
         })
     }
 
@@ -35,6 +45,12 @@ impl KvmHost {
         let file = self.kvm.try_clone().map_err(KvmError::host("hand KVM on"))?;
         // SAFETY: the descriptor is open, is KVM's, and belongs to nobody else from here on.
         Ok(unsafe { Kvm::from_raw_fd(file.into_raw_fd()) })
+    }
+
+    /// The cable of its network card, when it has one.
+    pub(super) fn network(&self) -> Result<Option<UnixStream>, KvmError> {
+        let cable = self.network.as_ref().map(UnixStream::try_clone);
+        cable.transpose().map_err(KvmError::host("hand the machine's network on"))
     }
 
     /// What the kernel tells of each page of this process (`Documentation/admin-guide/mm/pagemap.rst` of Linux).

@@ -6,6 +6,7 @@
 //! 0x0000_9000   the boot CPU's page tables
 //! 0x0002_0000   the kernel's command line
 //! 0x000e_0000   ACPI tables, the root pointer first
+//! 0x000f_f000   the machine's generation
 //! 0x0100_0000   the kernel
 //! below 3 GiB   the initramfs, at the end of low memory
 //! 0xd000_0000   devices, a page each
@@ -25,8 +26,10 @@ pub(super) const COMMAND_LINE: u64 = 0x2_0000;
 pub(super) const COMMAND_LINE_MAX: usize = 2048;
 /// End of the memory below the first megabyte that the kernel may use.
 pub(super) const LOW_END: u64 = 0x9_fc00;
-/// ACPI tables, up to the first megabyte.
+/// ACPI tables, up to the machine's generation.
 pub(super) const ACPI: u64 = 0xe_0000;
+/// The machine's generation, sixteen bytes in a page of their own, which is no memory that the kernel uses.
+pub(super) const GENERATION: u64 = 0xf_f000;
 /// The first megabyte's end.
 pub(super) const HIGH_BEGIN: u64 = 0x10_0000;
 /// End of the memory below the gap for devices.
@@ -39,6 +42,8 @@ pub(super) const DEVICES: u64 = 0xd000_0000;
 pub(super) const DEVICE_SIZE: u64 = 0x1000;
 /// Interrupt line of the first device; those below are the old chips' own.
 pub(super) const FIRST_LINE: u32 = 5;
+/// Interrupt line that tells of a new generation: the last one.
+pub(super) const GENERATION_LINE: u32 = 23;
 /// Interrupt controllers.
 pub(super) const IO_APIC: u32 = 0xfec0_0000;
 /// As above, each CPU's own.

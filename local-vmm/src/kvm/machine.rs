@@ -1,15 +1,17 @@
 //! The whole machine.
 
-use super::attach::{Device, Disk, Port, Random, Sockets};
+use super::attach::{Device, Port};
 use super::bus::{Bus, Output, Slot, Wire};
+use super::devices::{Balloon, Card, Disk, Random, Sockets};
 use super::host::{self, KvmHost};
 use super::kept::{MEMORY, STATE};
-use super::layout::{DEVICE_SIZE, DEVICES, FIRST_LINE, SERIAL_LINE, TASK_SEGMENT};
+use super::layout::{DEVICE_SIZE, DEVICES, FIRST_LINE, GENERATION_LINE, SERIAL_LINE, TASK_SEGMENT};
 use super::state::{self, State};
 use super::transport::{Line, NOTIFY, Registers};
 use super::vcpu::{self, Gate};
-use super::{KvmError, acpi, boot, cpu, kept, memory};
+use super::{KvmError, acpi, boot, cpu, generation, kept, memory};
 use crate::devices::block::{Block, Server};
+use crate::devices::net::Net;
 use crate::devices::vsock::Vsock;
 use crate::jail::{self, Role};
 use crate::monitor::End;
@@ -54,6 +56,8 @@ pub struct KvmMachine {
     /// What the kernel tells of this process's pages, and of all of them together.
     pages: File,
     sizes: File,
+    /// Tells the guest that its generation has changed.
+    generation: EventFd,
     /// Nanoseconds that the guest's clock showed when it was stopped.
     clock: Mutex<Option<u64>>,
 }
@@ -95,10 +99,7 @@ impl KvmMachine {
             Begin::Boot(initramfs) => Some(boot::load(&memory, spec, initramfs)?),
             Begin::GoOn(_) => None,
         };
-        let disk = Server::start(disk).map_err(KvmError::host("start a thread for the disk"))?;
-        let devices: Vec<Box<dyn Device>> =
-            vec![Box::new(Disk(disk)), Box::new(Sockets::new(Arc::clone(sockets))), Box::new(Random)];
-        let slots = devices
+        let slots = devices(spec, host, disk, sockets)?
             .into_iter()
             .zip(0..)
             .map(|(device, number)| attach(&vm, &memory, device, number))
@@ -109,6 +110,8 @@ impl KvmMachine {
         }
         let wire = event()?;
         vm.register_irqfd(&wire, SERIAL_LINE).map_err(KvmError::kvm("connect an interrupt"))?;
+        let generation = event()?;
+        vm.register_irqfd(&generation, GENERATION_LINE).map_err(KvmError::kvm("connect an interrupt"))?;
         let serial = kept.as_ref().map(|state| &state.serial);
         let bus = Arc::new(Bus::new(Wire(wire), watch(console)?, slots, serial));
 
@@ -133,7 +136,7 @@ impl KvmMachine {
         let gate = vcpu::start(&vcpus, &bus)?;
         let seen = KvmError::host("see this process's own memory");
         let (pages, sizes) = (host.pages().map_err(seen)?, host.sizes().map_err(seen)?);
-        let machine = Self { kvm, vm, vcpus, gate, bus, memory, base, pages, sizes, clock };
+        let machine = Self { kvm, vm, vcpus, gate, bus, memory, base, pages, sizes, generation, clock };
         if let Some(state) = kept {
             machine.go_on(&state)?;
         }
@@ -145,9 +148,18 @@ impl KvmMachine {
         Ok(machine)
     }
 
-    /// Interrupt controllers and devices as they were.
+    /// Interrupt controllers and devices as they were. The guest learns that it may be one of several that go on from here.
     fn go_on(&self, state: &State) -> Result<(), KvmError> {
         state::restore_chips(&self.vm, &state.chips, &state.timer)?;
+        if state.devices.len() != self.bus.slots().len() {
+            return Err(KvmError::State("kept".into(), "it has other devices".into()));
+        }
+        // No CPU runs before this is done, so none draws a number from what the others know too. A guest without a driver for it is told the same
+        // by its agent, a little later.
+        if !generation::renew(&self.memory) {
+            return Err(KvmError::Lacks("a place for the machine's generation"));
+        }
+        self.generation.write(1).map_err(KvmError::host("tell of a new generation"))?;
         for (slot, kept) in self.bus.slots().iter().zip(&state.devices) {
             if !lock(&slot.registers).restore(kept) {
                 return Err(KvmError::State("kept".into(), "it has other devices".into()));
@@ -157,7 +169,8 @@ impl KvmMachine {
         Ok(())
     }
 
-    /// Stops all virtual CPUs and waits until no device touches the guest's memory. The guest's clock stands still from now on.
+    /// Stops all virtual CPUs and waits until no device touches the guest's memory, which none does until it goes on, whatever comes from outside.
+    /// The guest's clock stands still from now on.
     pub fn pause(&self) -> Result<(), KvmError> {
         self.gate.close();
         for slot in self.bus.slots() {
@@ -177,6 +190,9 @@ impl KvmMachine {
                 // The guest's own watchdogs learn that it stood still; a guest that does not use this clock cannot be told.
                 let _ = lock(vcpu).kvmclock_ctrl();
             }
+        }
+        for slot in self.bus.slots() {
+            slot.port.release();
         }
         self.gate.open();
         Ok(())
@@ -250,6 +266,29 @@ fn watch(mut console: impl FnMut(&[u8]) + Send + 'static) -> Result<Output, KvmE
     };
     jail::spawn(Role::Console, "console", body).map_err(failed)?;
     Ok(Box::new(move |bytes| drop(writer.write(bytes))))
+}
+
+/// What the machine has on its bus, in this order.
+fn devices(
+    spec: &MachineSpec,
+    host: &KvmHost,
+    disk: Block,
+    sockets: &Arc<Vsock>,
+) -> Result<Vec<Box<dyn Device>>, KvmError> {
+    // More queues than CPUs would stay empty.
+    let disk =
+        Server::start(disk.with_queues(spec.cpus)).map_err(KvmError::host("start a thread for the disk"))?;
+    let mut devices: Vec<Box<dyn Device>> = vec![
+        Box::new(Disk(disk)),
+        Box::new(Sockets::new(Arc::clone(sockets))),
+        Box::new(Random),
+        Box::new(Balloon),
+    ];
+    if let (Some(net), Some(cable)) = (&spec.net, host.network()?) {
+        let card = Net::new(cable, net.mac).map_err(KvmError::host("connect the machine's network"))?;
+        devices.push(Box::new(Card(card)));
+    }
+    Ok(devices)
 }
 
 /// A kept machine's state, if it fits host and specification.

@@ -18,6 +18,8 @@
 //! | `bus` | what a CPU finds at ports and addresses |
 //! | `transport` | virtio-mmio |
 //! | `attach` | devices at work behind the transport |
+//! | `devices` | the devices, as the transport sees them |
+//! | `generation` | how a guest learns that it goes on from a copy |
 
 mod acpi;
 mod attach;
@@ -25,8 +27,12 @@ mod boot;
 mod bounded;
 mod bus;
 mod cpu;
+#[cfg(test)]
+mod device_tests;
+mod devices;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
+mod generation;
 mod host;
 mod kept;
 mod kernel;

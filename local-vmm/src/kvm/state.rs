@@ -19,7 +19,7 @@ use std::path::Path;
 use virtio_queue::{Queue, QueueState};
 
 /// First line of a file. A program reads the version it writes and no other: what it cannot read costs a boot, not data.
-const HEAD: &[u8] = b"sprites-tui machine state 1\n";
+const HEAD: &[u8] = b"sprites-tui machine state 2\n";
 /// Most bytes of a file.
 const MAX: u64 = 16 << 20;
 /// Machine-specific registers that must be set after the others: the deadline of the timer means nothing before the counter is right.

@@ -4,8 +4,8 @@
 //! Guests stand in 64-bit mode, as a kernel is entered, and end by a write to a port: a CPU that halts stays in the kernel, where the interrupt
 //! controllers are.
 
-use super::attach::Random;
 use super::bus::{Bus, Wire};
+use super::devices::Random;
 use super::layout::{DEVICES, HIGH_BEGIN, PAGE_TABLES, SLEEP_OFF};
 use super::state::{self, SerialState, State};
 use super::vcpu::{self, Gate};

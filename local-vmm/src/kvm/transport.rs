@@ -214,7 +214,7 @@ impl Registers {
         for queue in &self.queues {
             queue.lock().unwrap_or_else(PoisonError::into_inner).set_event_idx(event_idx);
         }
-        port.begin(self.driver_features);
+        port.begin();
     }
 }
 
@@ -237,7 +237,7 @@ fn set_half(bits: &mut u64, select: u32, value: u32) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::attach::{Random, Sockets};
+    use super::super::devices::{Random, Sockets};
     use super::*;
     use crate::Memory;
     use crate::devices::vsock::Vsock;

@@ -113,7 +113,7 @@ fn live(spec: &MachineSpec, machine: &jail::Machine, started: Instant) -> Result
             .create(&spec.memory)
             .map_err(|source| MachineError::Io { doing: "make", path: spec.memory.clone(), source })?;
     }
-    let host = Host::open(spec.kind)?;
+    let host = Host::open(spec)?;
     jail::enter(spec, machine)?;
     // Signals are taken by a thread that ends the machine in order; all threads inherit the mask.
     let signals: SigSet = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP].into_iter().collect();

@@ -1,7 +1,7 @@
 //! Real machines: boot, exec, checkpoint, restore, fork, pause, kill.
 
 use crate::rig::{Rig, exe, sh};
-use local_vmm::{ExitReason, HandleError, Kind, MachineHandle, MachineStatus, State};
+use local_vmm::{ExitReason, HandleError, Kind, MachineHandle, MachineStatus, NetSpec, State};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -169,4 +169,90 @@ async fn a_killed_machine_leaves_nothing_but_its_flushed_disk() {
     let _ = tokio::time::timeout(Duration::from_secs(20), sh(&handle, "echo c > /proc/sysrq-trigger")).await;
     assert!(matches!(handle.wait_exit().await, ExitReason::Failed(why) if why.contains("by itself")));
     gone(&rig).await;
+}
+
+/// What programs free inside comes back to the host, without anybody asking.
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_that_is_freed_inside_comes_back() {
+    const MIB: u64 = 1 << 20;
+    let rig = Rig::new();
+    let handle = rig.start("box").await;
+    let held = async || handle.status().await.unwrap().memory_bytes;
+    let before = held().await;
+    assert_eq!(sh(&handle, "head -c 200M /dev/zero > /dev/shm/x").await.1, 0);
+    let most = held().await;
+    assert!(most >= before + 150 * MIB, "{} MiB, then {} MiB", before / MIB, most / MIB);
+    assert_eq!(sh(&handle, "rm /dev/shm/x").await.1, 0);
+    let give_up = tokio::time::Instant::now() + Duration::from_secs(30);
+    loop {
+        let now = held().await;
+        if now + 100 * MIB <= most {
+            println!("{} MiB at rest, {} MiB in use, {} MiB freed", before / MIB, most / MIB, now / MIB);
+            break;
+        }
+        assert!(tokio::time::Instant::now() < give_up, "{} MiB, then {} MiB", most / MIB, now / MIB);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    // It can be used again, and holds what is put there.
+    let again = "head -c 200M /dev/urandom > /dev/shm/x && cp /dev/shm/x /root/x && cmp /root/x /dev/shm/x";
+    assert_eq!(sh(&handle, again).await.1, 0);
+    handle.stop(Duration::from_secs(30)).await.unwrap();
+}
+
+/// A card on a cable that this test holds.
+#[tokio::test(flavor = "multi_thread")]
+async fn frames_pass_in_both_directions() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let rig = Rig::new();
+    let mut spec = rig.spec("box");
+    std::fs::create_dir_all(&spec.run_dir).unwrap();
+    let socket = spec.run_dir.join("net.sock");
+    let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+    spec.net = Some(NetSpec { socket, mac: [2, 0, 0, 0, 0, 7] });
+    let handle = MachineHandle::spawn(exe(), &spec).await.unwrap();
+    let (mut peer, _) = listener.accept().await.unwrap();
+    handle.wait_ready(crate::rig::BOOT).await.unwrap();
+    assert_eq!(sh(&handle, "cat /sys/class/net/eth0/address").await.0, "02:00:00:00:00:07\n");
+    // Answers one frame of a kind that nothing else uses (IEEE 802, for experiments) with its payload turned round.
+    let echo = "echo 0x1003 > /sys/class/net/eth0/flags; python3 -c '
+import socket
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x88b5))
+s.bind((\"eth0\", 0x88b5))
+s.send(b\"\\xff\" * 6 + b\"\\2\\0\\0\\0\\0\\7\\x88\\xb5\" + b\"ready\" * 10)
+f = s.recv(2000)
+s.send(f[6:12] + f[:6] + f[12:14] + f[:13:-1])
+'";
+    let talk = async {
+        let mut send_done = false;
+        loop {
+            let len = peer.read_u32().await.unwrap() as usize;
+            assert!((14..=1514).contains(&len), "{len}");
+            let mut frame = vec![0; len];
+            peer.read_exact(&mut frame).await.unwrap();
+            // The kernel inside has words of its own.
+            if frame[12..14] != [0x88, 0xb5] {
+                continue;
+            }
+            if send_done {
+                return frame;
+            }
+            let head = [2, 0, 0, 0, 0, 7, 2, 0, 0, 0, 0, 8, 0x88, 0xb5];
+            let payload: Vec<u8> = (0..1500u32).map(|at| at as u8).collect();
+            peer.write_u32(1514).await.unwrap();
+            peer.write_all(&[&head[..], &payload].concat()).await.unwrap();
+            send_done = true;
+        }
+    };
+    let (frame, (_, code)) =
+        tokio::time::timeout(crate::rig::BOOT, async { tokio::join!(talk, sh(&handle, echo)) })
+            .await
+            .expect("no frame comes back");
+    assert_eq!(code, 0);
+    let turned: Vec<u8> = (0..1500u32).rev().map(|at| at as u8).collect();
+    assert_eq!((&frame[..6], frame.len()), (&[2, 0, 0, 0, 0, 8][..], 1514));
+    assert!(frame[14..] == turned);
+    // Without its network the machine lives on.
+    drop(peer);
+    assert_eq!(sh(&handle, "true").await.1, 0);
+    handle.stop(Duration::from_secs(30)).await.unwrap();
 }

@@ -52,6 +52,7 @@ impl Rig {
             volume: self.volume(name),
             memory: self.dir.path().join("sprites").join(name).join("memory"),
             run_dir: self.dir.path().join("run").join(name),
+            net: None,
         }
     }
 

@@ -26,7 +26,7 @@ pub fn run(spec: &Path, attempt: &[&str]) -> Result<(), String> {
     let told = |error: &dyn std::fmt::Display| error.to_string();
     let spec = MachineSpec::load(spec).map_err(|error| told(&error))?;
     let machine = jail::part(&spec).map_err(|error| told(&error))?;
-    let _host = Host::open(spec.kind);
+    let _host = Host::open(&spec);
     jail::enter(&spec, &machine).map_err(|error| told(&error))?;
     match attempt {
         ["files", paths @ ..] => paths.iter().for_each(|path| files(path)),

@@ -1,8 +1,10 @@
 //! The bell: how a guest tells the moment at which its disk's layers may be switched.
 //!
 //! While it is armed, the next request for the disk's name flips the volume and is answered with a word that only this arming has. No other
-//! signal from the guest takes so short a way: the request passes through the queue that the guest's data passes through, so everything
-//! that was done before it lies in the sealed layer. A guest that rings at the wrong moment harms the consistency of its own checkpoint and
+//! signal from the guest takes so short a way: the request is one of the disk's own, so everything that was done before it lies in the sealed
+//! layer. That does not need one queue for all: a request shares the volume's gate until its data is in a layer and the map says so, only then
+//! is it given back as done, and the flip takes the gate alone. So each write lies wholly on one side of the flip, and one that the guest saw
+//! done before it rang, in whichever queue, lies in the sealed layer. A guest that rings at the wrong moment harms the consistency of its own checkpoint and
 //! nothing else, and does not learn to hide it: the agent inside tells whether it got the word.
 
 use super::ID;

@@ -8,16 +8,22 @@ mod serve;
 mod tests;
 
 pub use bell::Bell;
-pub use serve::{NAME, Server};
+pub use serve::Server;
 
 use crate::{Chain, Memory};
 use std::sync::Arc;
 use virtio_bindings::virtio_blk::{
-    VIRTIO_BLK_F_BLK_SIZE, VIRTIO_BLK_F_DISCARD, VIRTIO_BLK_F_FLUSH, VIRTIO_BLK_F_SEG_MAX,
+    VIRTIO_BLK_F_BLK_SIZE, VIRTIO_BLK_F_DISCARD, VIRTIO_BLK_F_FLUSH, VIRTIO_BLK_F_MQ, VIRTIO_BLK_F_SEG_MAX,
     VIRTIO_BLK_F_WRITE_ZEROES,
 };
 use vmm_disk::{BLOCK, Volume};
 
+/// Its number in the standard.
+pub const KIND: u32 = 2;
+/// What the log calls it.
+pub const NAME: &str = "disk";
+/// Most queues.
+pub const MAX_QUEUES: u16 = 4;
 /// Unit of positions and lengths on the wire, bytes.
 const SECTOR: u64 = 512;
 /// Most data of one request, bytes. Linux asks for 1.25 MiB at most.
@@ -35,29 +41,46 @@ const CONFIG: usize = 60;
 /// Bytes of the device's name.
 const ID: usize = 20;
 
-/// Feature bits offered.
-pub const FEATURES: u64 = 1 << VIRTIO_BLK_F_SEG_MAX
+/// Feature bits offered by a disk of one queue.
+const FEATURES: u64 = 1 << VIRTIO_BLK_F_SEG_MAX
     | 1 << VIRTIO_BLK_F_BLK_SIZE
     | 1 << VIRTIO_BLK_F_FLUSH
     | 1 << VIRTIO_BLK_F_DISCARD
     | 1 << VIRTIO_BLK_F_WRITE_ZEROES;
 
-/// One queue's worth of device.
+/// The device. Any number of threads may have it [handle](Self::handle) requests at once: the volume keeps them apart where it must.
 #[derive(Debug)]
 pub struct Block {
     volume: Arc<Volume>,
     bell: Arc<Bell>,
     id: [u8; ID],
+    queues: u16,
 }
 
 impl Block {
-    /// A device on `volume`, whose bell is `bell`; the first twenty bytes of `name` are what the guest sees as its serial number.
+    /// A device of one queue on `volume`, whose bell is `bell`; the first twenty bytes of `name` are what the guest sees as its serial number.
     pub fn new(volume: Arc<Volume>, bell: Arc<Bell>, name: &str) -> Self {
         let mut id = [0; ID];
         for (to, from) in id.iter_mut().zip(name.bytes()) {
             *to = from;
         }
-        Self { volume, bell, id }
+        Self { volume, bell, id, queues: 1 }
+    }
+
+    /// The same with so many queues, [`MAX_QUEUES`] at most.
+    pub fn with_queues(self, queues: u32) -> Self {
+        let queues = u16::try_from(queues).unwrap_or(MAX_QUEUES).clamp(1, MAX_QUEUES);
+        Self { queues, ..self }
+    }
+
+    /// Number of its queues.
+    pub fn queues(&self) -> usize {
+        usize::from(self.queues)
+    }
+
+    /// Feature bits offered.
+    pub fn features(&self) -> u64 {
+        FEATURES | if self.queues > 1 { 1 << VIRTIO_BLK_F_MQ } else { 0 }
     }
 
     /// The configuration space (`struct virtio_blk_config`).
@@ -68,7 +91,7 @@ impl Block {
         put(12, &SEG_MAX.to_le_bytes());
         put(20, &(BLOCK as u32).to_le_bytes());
         // num_queues
-        put(34, &1u16.to_le_bytes());
+        put(34, &self.queues.to_le_bytes());
         put(36, &MAX_RANGE.to_le_bytes());
         put(40, &MAX_RANGES.to_le_bytes());
         put(44, &((BLOCK / SECTOR) as u32).to_le_bytes());

@@ -58,7 +58,7 @@ impl From<vmm_disk::Error> for Refusal {
 
 /// Gives the bytes written.
 fn perform(block: &Block, readable: Data<'_>, into: &Data<'_>) -> Result<usize, Refusal> {
-    let Block { volume, bell, id } = block;
+    let Block { volume, bell, id, .. } = block;
     let (first, from) = readable.split(HEADER).ok_or(Refusal::Malformed)?;
     let mut header = [0; HEADER];
     first.read(&mut header);

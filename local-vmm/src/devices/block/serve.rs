@@ -1,15 +1,12 @@
 //! The disk's queues at work.
 
-use super::Block;
+use super::{Block, NAME};
 use crate::devices::ring::{self, Ring, Served};
 use crate::jail::{self, Role};
 use crate::{Chain, MemoryNow};
 use std::io;
 use std::sync::mpsc::{self, Receiver, SendError, Sender, TryRecvError};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-
-/// What the log calls it.
-pub const NAME: &str = "disk";
 
 /// The disk with its thread for flushes.
 pub struct Server<R> {
@@ -59,7 +56,7 @@ impl<R: Ring> Server<R> {
         &self.block
     }
 
-    /// Serves what the driver put into a queue.
+    /// Serves what the driver put into a queue. Several queues may be served at once, each by one thread.
     pub fn serve(&self, ring: &R, memory: &MemoryNow) {
         let done = ring::drain(
             ring,

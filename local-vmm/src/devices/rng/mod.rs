@@ -1,26 +1,16 @@
-//! Randomness, virtio device 4 (VIRTIO 1.2, section 5.4).
+//! Randomness, virtio device 4 (VIRTIO 1.2, section 5.4). It has no feature bits of its own and no configuration space.
 
-use super::ring::{self, Ring, Served};
-use crate::{Chain, MemoryNow, random};
-use std::io::Write;
+mod serve;
+#[cfg(test)]
+mod tests;
 
+pub use serve::serve;
+
+/// Its number in the standard.
+pub const KIND: u32 = 4;
 /// What the log calls it.
 pub const NAME: &str = "random device";
+/// Number of its queues.
+pub const QUEUES: usize = 1;
 /// Most bytes for one request: descriptors may overlap, and must not turn a small request into much work.
 const MOST: usize = 64 << 10;
-
-/// Fills what the driver put into its queue.
-pub fn serve(ring: &impl Ring, memory: &MemoryNow) {
-    ring::forgive(NAME, ring::drain(ring, memory, || true, |chain| Served::Used(fill(memory, chain))));
-}
-
-/// Fills the buffers of one request; gives the number of bytes.
-fn fill(memory: &MemoryNow, chain: Chain) -> u32 {
-    let Ok(mut writer) = chain.writer(&**memory) else { return 0 };
-    let mut bytes = vec![0; writer.available_bytes().min(MOST)];
-    let filled = random::fill(&mut bytes);
-    if writer.write_all(&bytes[..filled]).is_err() {
-        return 0;
-    }
-    filled as u32
-}

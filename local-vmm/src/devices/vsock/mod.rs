@@ -14,7 +14,7 @@ mod fuzzing;
 pub mod packet;
 mod serve;
 
-pub use serve::{NAME, RECEIVE, TRANSMIT, has_understood, serve, tell_reset};
+pub use serve::{has_understood, serve, tell_reset};
 
 use crate::jail::{self, Role};
 use crate::{Chain, Memory};
@@ -30,6 +30,16 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use vmm_sys_util::eventfd::EventFd;
 
+/// Its number in the standard.
+pub const KIND: u32 = 19;
+/// What the log calls it.
+pub const NAME: &str = "socket device";
+/// Number of its queues: the third is for events.
+pub const QUEUES: usize = 3;
+/// Queue of packets for the guest.
+pub const RECEIVE: usize = 0;
+/// Queue of packets from the guest.
+pub const TRANSMIT: usize = 1;
 /// Context id of the guest.
 pub const GUEST_CID: u64 = 3;
 /// Most connections at once.

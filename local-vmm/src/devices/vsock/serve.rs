@@ -1,20 +1,13 @@
 //! The sockets' queues at work.
 
-use super::Vsock;
 use super::packet::HEADER;
+use super::{NAME, Vsock};
 use crate::devices::ring::{self, Ring, Served};
 use crate::{Chain, MemoryNow};
 use std::cell::Cell;
 use std::io::Write;
 use std::sync::atomic::Ordering;
 use virtio_queue::QueueT;
-
-/// What the log calls it.
-pub const NAME: &str = "socket device";
-/// Queue of packets for the guest.
-pub const RECEIVE: usize = 0;
-/// Queue of packets from the guest.
-pub const TRANSMIT: usize = 1;
 
 /// Number of that event, and its length.
 const RESET: u32 = 0;
@@ -77,58 +70,4 @@ fn fill(sockets: &Vsock, memory: &MemoryNow, chain: Chain, data: &mut Vec<u8>) -
     let Some(header) = sockets.next(room, data) else { return Served::Back };
     let done = writer.write_all(&header.bytes()).and_then(|()| writer.write_all(data));
     Served::Used(if done.is_ok() { (HEADER + data.len()) as u32 } else { 0 })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::{Arc, Mutex};
-    use virtio_bindings::virtio_ring::VRING_DESC_F_WRITE;
-    use virtio_queue::Queue;
-    use virtio_queue::desc::RawDescriptor;
-    use virtio_queue::desc::split::Descriptor;
-    use virtio_queue::mock::MockSplitQueue;
-    use vm_memory::{Bytes, GuestAddress, GuestAddressSpace, GuestMemoryAtomic};
-
-    #[derive(Clone)]
-    struct Events(Arc<Mutex<Queue>>);
-
-    impl Ring for Events {
-        fn with<T>(&self, work: impl FnOnce(&mut Queue) -> T) -> T {
-            work(&mut self.0.lock().unwrap())
-        }
-
-        fn signal(&self) {}
-    }
-
-    #[test]
-    fn a_reset_is_told_once_and_its_answer_is_heard() {
-        const SIZE: u16 = 16;
-        let memory = crate::Memory::from_ranges(&[(GuestAddress(0), 1 << 20)]).unwrap();
-        let shared = GuestMemoryAtomic::new(memory.clone());
-        let driver = MockSplitQueue::new(&memory, SIZE);
-        let buffers: Vec<RawDescriptor> = (0..3)
-            .map(|number| {
-                let place = 0x8_0000 + number * 0x100;
-                RawDescriptor::from(Descriptor::new(place, 4, VRING_DESC_F_WRITE as u16, 0))
-            })
-            .collect();
-        driver.add_desc_chains(&buffers, 0).unwrap();
-        let mut queue: Queue = driver.create_queue().unwrap();
-        queue.set_event_idx(true);
-        let events = Events(Arc::new(Mutex::new(queue)));
-        let now = shared.memory();
-        assert_eq!(tell_reset(&events, &now), Some(3));
-        assert_eq!(driver.used().idx().load(), 1, "it is told more than once");
-        assert!(!has_understood(&events, &now, 3));
-        // The driver rings at the offer that follows those that it has made, not at the one after the first.
-        let place = driver.used_addr().0 + 4 + 8 * u64::from(SIZE);
-        assert_eq!(memory.read_obj::<u16>(GuestAddress(place)).unwrap(), 3);
-        assert_eq!(events.with(|queue| queue.next_avail()), 1);
-        driver.avail().idx().store(4);
-        assert!(has_understood(&events, &now, 3));
-        // A driver without a buffer is told nothing, and waited for in vain by nobody.
-        events.with(|queue| queue.set_next_avail(4));
-        assert_eq!(tell_reset(&events, &now), None);
-    }
 }

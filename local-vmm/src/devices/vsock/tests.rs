@@ -1,6 +1,8 @@
-//! The device against a scripted guest.
+//! The device against a scripted guest, and its queues against drivers.
 
 use super::*;
+use crate::devices::ring::Ring;
+use crate::devices::testing::{Driver, NEXT, WRITE, any_parts, lies, memory};
 use proptest::prelude::*;
 use std::io::Write;
 use std::net::Shutdown;
@@ -185,6 +187,92 @@ fn strangers_are_refused() {
         vsock.handle(&ghost, &[]);
     }
     assert_eq!(vsock.lock().control.len(), MAX_CONTROL);
+}
+
+/// Where packets lie.
+const DATA: u64 = 0x2_0000;
+
+#[test]
+fn a_driver_that_keeps_the_rules() {
+    let (_dir, vsock) = device();
+    let memory = memory();
+    let (mut receive, mut transmit) = (Driver::new(&memory, 0), Driver::new(&memory, 1));
+    let mut stream = vsock.connect().unwrap();
+    receive.chain(&[(DATA, 20, WRITE | NEXT, 1), (DATA + 20, 1000, WRITE, 0)]);
+    serve(&vsock, &receive.ring, &transmit.ring, &receive.now(), true);
+    assert!(receive.used().is_empty(), "it is given something while that is held back");
+    serve(&vsock, &receive.ring, &transmit.ring, &receive.now(), false);
+    assert_eq!(receive.used(), [(0, HEADER as u32)]);
+    let request = Header::read(receive.get(DATA, HEADER).as_slice().try_into().unwrap());
+    assert_eq!((request.op, request.dst_port), (op::REQUEST, VSOCK_PORT));
+    for (op, data) in [(op::RESPONSE, &b""[..]), (op::RW, b"hello")] {
+        let header = Header { len: data.len() as u32, ..guest(&request, op) };
+        transmit.put(DATA + 0x1000, &[&header.bytes()[..], data].concat());
+        let len = HEADER as u32;
+        transmit.chain(&[(DATA + 0x1000, len, NEXT, 1), (DATA + 0x1000 + u64::from(len), 16, 0, 0)]);
+        serve(&vsock, &receive.ring, &transmit.ring, &receive.now(), false);
+        assert_eq!(transmit.used(), [(0, 0)]);
+    }
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let mut got = [0; 5];
+    stream.read_exact(&mut got).unwrap();
+    assert_eq!(&got, b"hello");
+}
+
+#[test]
+fn a_reset_is_told_once_and_its_answer_is_heard() {
+    let mut driver = Driver::new(&memory(), 0);
+    for number in 0..3 {
+        driver.describe(number, &[(DATA + 0x100 * u64::from(number), 4, WRITE, 0)]);
+        driver.offer(number);
+    }
+    driver.ring.with(|queue| virtio_queue::QueueT::set_event_idx(queue, true));
+    let now = driver.now();
+    assert_eq!(tell_reset(&driver.ring, &now), Some(3));
+    assert_eq!(driver.used().len(), 1, "it is told more than once");
+    assert!(!has_understood(&driver.ring, &now, 3));
+    // The driver rings at the offer that follows those that it has made, not at the one after the first.
+    let place = 0x804 + 8 * u64::from(crate::devices::testing::SIZE);
+    assert_eq!(driver.get(place, 2), 3u16.to_le_bytes());
+    assert_eq!(driver.ring.with(|queue| virtio_queue::QueueT::next_avail(queue)), 1);
+    driver.offer(0);
+    assert!(has_understood(&driver.ring, &now, 3));
+    // A driver without a buffer is told nothing, and waited for in vain by nobody.
+    driver.ring.with(|queue| virtio_queue::QueueT::set_next_avail(queue, 4));
+    assert_eq!(tell_reset(&driver.ring, &now), None);
+}
+
+#[test]
+fn chains_that_lie() {
+    for parts in lies(DATA) {
+        let (_dir, vsock) = device();
+        let _stream = vsock.connect().unwrap();
+        let memory = memory();
+        let (mut receive, mut transmit) = (Driver::new(&memory, 0), Driver::new(&memory, 1));
+        receive.chain(&parts);
+        transmit.chain(&parts);
+        serve(&vsock, &receive.ring, &transmit.ring, &receive.now(), false);
+        assert!(
+            vsock.lock().connections.len() <= 1 && vsock.lock().control.len() <= MAX_CONTROL,
+            "{parts:?}"
+        );
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn any_chain_does_no_harm(out in any_parts(), into in any_parts(), packet in prop::collection::vec(any::<u8>(), 64)) {
+        let (_dir, vsock) = device();
+        let _stream = vsock.connect().unwrap();
+        let memory = memory();
+        let (mut receive, mut transmit) = (Driver::new(&memory, 0), Driver::new(&memory, 1));
+        receive.put(DATA, &packet);
+        receive.chain(&into);
+        transmit.chain(&out);
+        serve(&vsock, &receive.ring, &transmit.ring, &receive.now(), false);
+        prop_assert!(vsock.lock().connections.len() <= 1 && vsock.lock().control.len() <= MAX_CONTROL);
+    }
 }
 
 proptest! {
