@@ -78,7 +78,14 @@ pub fn words(handle: &MachineHandle) -> String {
             let stat = std::fs::read_to_string(task.path().join("stat")).ok()?;
             let fields: Vec<&str> = stat.split_ascii_whitespace().collect();
             // Name, state, and time in user and system, in ticks (`man 5 proc`).
-            Some(format!("{} {} {} {}", fields.get(1)?, fields.get(2)?, fields.get(13)?, fields.get(14)?))
+            let mut said =
+                format!("{} {} {} {}", fields.get(1)?, fields.get(2)?, fields.get(13)?, fields.get(14)?);
+            // Where it is in the kernel; for root only.
+            for file in ["syscall", "stack"] {
+                let text = std::fs::read_to_string(task.path().join(file)).unwrap_or_default();
+                said.push_str(&format!(" {}", text.trim().replace('\n', " ")));
+            }
+            Some(said)
         })
         .collect();
     let dir = handle.run_dir().display();
