@@ -239,7 +239,7 @@ pub(super) fn filter(role: Role, qemu: bool) -> Result<BpfProgram, String> {
             entry => drop(entry.insert_entry(these)),
         }
     }
-    compile(all, SeccompAction::Log, SeccompAction::Allow)
+    compile(all, SeccompAction::KillProcess, SeccompAction::Allow)
 }
 
 /// For threads that start others: a call whose flags lie in memory, where no filter sees them, is answered as if the kernel did not know it.
