@@ -224,6 +224,8 @@ impl Rig {
         self.write(STATUS, 0);
         assert_eq!(self.read(STATUS), 0);
         assert!(!self.port.rest(), "the device goes on after a reset");
+        // It was held only for the look; a machine that stands still lets its devices go on as well.
+        self.port.release();
     }
 
     /// Sets it up with its queues from 0 on, 4 KiB apart, as a good driver does.
