@@ -16,11 +16,13 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use vmm_disk::{BLOCK, Store, Volume};
 
 /// Where requests after a case put their parts: behind all that a case lays out.
-const HEADER: u64 = DATA + 0x1_0000;
-const BUFFER: u64 = HEADER + 0x1000;
+pub(super) const HEADER: u64 = DATA + 0x1_0000;
+pub(super) const BUFFER: u64 = HEADER + 0x1000;
 const STATUS: u64 = HEADER + 0x800;
 /// Bytes of the fuzzed disk.
 const DISK: u64 = 1 << 20;
+/// Its queues.
+const DISK_QUEUES: usize = 4;
 
 /// Randomness.
 pub fn rng(data: &[u8]) {
@@ -46,22 +48,33 @@ pub fn block(data: &[u8]) {
 
 fn try_block(u: &mut Unstructured<'_>) -> Result<()> {
     let headers = (0..16).map(|_| block_header(u)).collect::<Result<Vec<_>>>()?;
-    let guest = Guest::new(u, 1, &headers)?;
+    let queues = u.len() % DISK_QUEUES + 1;
+    let guest = Guest::new(u, queues, &headers)?;
     let disk = disk();
-    disk.serve(&guest.rings()[0], &guest.now());
+    if u.ratio(1, 16)? {
+        // As a machine has it: each queue in its own thread.
+        std::thread::scope(|scope| {
+            for ring in guest.rings() {
+                scope.spawn(|| disk.serve(ring, &guest.now()));
+            }
+        });
+    } else {
+        guest.rings().iter().for_each(|ring| disk.serve(ring, &guest.now()));
+    }
     disk.settle();
     guest.check();
     // What is written is read back, and reaches the disk.
     let words: [u8; 512] = std::array::from_fn(|at| at as u8);
     let sector = u.int_in_range(0..=DISK / 512 - 1)?;
+    let queue = sector % DISK_QUEUES as u64;
     let ask = |kind: u32, data: &[(u64, u32, bool)]| {
         guest.write(HEADER, &request(kind, sector));
         guest.write(STATUS, &[0xff]);
         let parts = [&[(HEADER, 16, false)], data, &[(STATUS, 1, true)]].concat();
-        disk.serve(&guest.offer(0, &parts), &guest.now());
+        disk.serve(&guest.offer(queue, &parts), &guest.now());
         disk.settle();
         assert_eq!(guest.read(STATUS, 1), [0], "a good request of kind {kind} is refused");
-        guest.used(0)
+        guest.used(queue)
     };
     guest.write(BUFFER, &words);
     assert_eq!(ask(1, &[(BUFFER, 512, false)]), Some(1));
@@ -92,20 +105,23 @@ fn request(kind: u32, sector: u64) -> Vec<u8> {
 /// One disk for all cases, with its thread; cases take turns.
 fn disk() -> MutexGuard<'static, Server<GuestRing>> {
     static DEVICE: OnceLock<Mutex<Server<GuestRing>>> = OnceLock::new();
-    let device = DEVICE.get_or_init(|| {
-        let dir = scratch();
-        let (base, at) = (dir.join("base"), dir.join("volume"));
-        std::fs::write(&base, vec![7; BLOCK as usize]).expect("a file can be written");
-        Store::open(&dir).and_then(|store| store.create(&at, &base, DISK)).expect("a disk can be made");
-        let volume = Arc::new(Volume::open(&at).expect("a disk can be opened"));
-        let block = Block::new(Arc::clone(&volume), Arc::new(Bell::new(volume)), "fuzzed");
-        Mutex::new(Server::start(block).expect("a thread can be started"))
-    });
-    device.lock().unwrap_or_else(PoisonError::into_inner)
+    let start = || Mutex::new(Server::start(fresh_disk("disk")).expect("a thread can be started"));
+    DEVICE.get_or_init(start).lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A disk in a folder of that name.
+pub(crate) fn fresh_disk(name: &str) -> Block {
+    let dir = scratch().join(name);
+    std::fs::create_dir(&dir).expect("a folder can be made");
+    let (base, at) = (dir.join("base"), dir.join("volume"));
+    std::fs::write(&base, vec![7; BLOCK as usize]).expect("a file can be written");
+    Store::open(&dir).and_then(|store| store.create(&at, &base, DISK)).expect("a disk can be made");
+    let volume = Arc::new(Volume::open(&at).expect("a disk can be opened"));
+    Block::new(Arc::clone(&volume), Arc::new(Bell::new(volume)), "fuzzed").with_queues(DISK_QUEUES as u32)
 }
 
 /// A folder for this process, in memory where there is one: thousands of flushes a second are not for a disk.
-fn scratch() -> PathBuf {
+pub(crate) fn scratch() -> PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     extern "C" fn clean() {
         if let Some(folder) = FOLDER.get() {

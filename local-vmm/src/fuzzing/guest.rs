@@ -4,10 +4,10 @@
 //! sometimes anywhere at all. After a device has served the queues, [`Guest::check`] compares the memory with what it was: only what the guest
 //! offered for writing may differ, and nothing is given back that was not offered or with more bytes than it had room for.
 
+use super::memory;
 use crate::devices::ring::Ring;
 use crate::{Memory, MemoryNow};
 use arbitrary::{Result, Unstructured};
-use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -60,32 +60,31 @@ pub(super) struct Guest {
     before: Vec<u8>,
 }
 
-thread_local! {
-    /// Mapping memory anew for each case would take most of the time.
-    static MAPPED: RefCell<Option<GuestMemoryAtomic<Memory>>> = const { RefCell::new(None) };
-}
-
-fn mapped() -> GuestMemoryAtomic<Memory> {
-    MAPPED.with_borrow_mut(|mapped| {
-        mapped
-            .get_or_insert_with(|| {
-                let memory = Memory::from_ranges(&[(GuestAddress(0), MEMORY)]).expect("memory is to be had");
-                GuestMemoryAtomic::new(memory)
-            })
-            .clone()
-    })
-}
+/// How a queue's descriptor is made; the second argument is where the queue's page begins.
+pub(super) type Descriptor = fn(&mut Unstructured<'_>, u64) -> Result<[u8; 16]>;
 
 impl Guest {
     /// A guest with that many queues. `headers` are what its requests may begin with; they are laid out in the data, 512 bytes apart.
     pub(super) fn new(u: &mut Unstructured<'_>, queues: usize, headers: &[Vec<u8>]) -> Result<Self> {
+        Self::with(u, queues, headers, any_descriptor)
+    }
+
+    /// The same with descriptors of the caller's. There is room for four queues.
+    pub(super) fn with(
+        u: &mut Unstructured<'_>,
+        queues: usize,
+        headers: &[Vec<u8>],
+        descriptor: Descriptor,
+    ) -> Result<Self> {
+        assert!(queues as u64 * PAGE <= DATA, "queues lie before the data");
         let mut image = vec![0x5a; MEMORY];
         image[..DATA as usize].fill(0);
         for (at, header) in (DATA as usize..MEMORY).step_by(512).zip(headers) {
             image[at..at + header.len()].copy_from_slice(header);
         }
-        let rings =
-            (0..queues as u64).map(|number| queue(u, number, &mut image)).collect::<Result<Vec<_>>>()?;
+        let rings = (0..queues as u64)
+            .map(|number| queue(u, number, &mut image, descriptor))
+            .collect::<Result<Vec<_>>>()?;
         // And whatever else the guest likes, anywhere.
         for _ in 0..u.int_in_range(0..=3)? {
             let at = u.int_in_range(0..=MEMORY - 64)?;
@@ -93,7 +92,7 @@ impl Guest {
             let bytes = u.bytes(len.min(u.len()))?;
             image[at..at + bytes.len()].copy_from_slice(bytes);
         }
-        let memory = mapped();
+        let memory = memory::mapped();
         memory.memory().write_slice(&image, GuestAddress(0)).expect("it is as long as the memory");
         Ok(Self { memory, rings, before: image })
     }
@@ -108,22 +107,28 @@ impl Guest {
         &self.rings
     }
 
-    /// What must hold after the queues were served.
-    pub(super) fn check(&self) {
+    /// Its memory before anything was served.
+    pub(super) fn before(&self) -> &[u8] {
+        &self.before
+    }
+
+    /// What must hold after the queues were served. False when the guest has its own queues written over, so that little can be said.
+    pub(super) fn check(&self) -> bool {
+        memory::check_around();
         let mut after = vec![0; MEMORY];
         self.now().read_slice(&mut after, GuestAddress(0)).expect("it is as long as the memory");
-        let mut open: Vec<Range<u64>> = Vec::new();
-        for number in 0..self.rings.len() as u64 {
-            let page = number * PAGE;
-            open.push(page + USED..page + USED + 6 + 8 * u64::from(SIZE));
-            // Which of them a device came across depends on what it wrote itself, so all are taken.
-            open.extend(writable(&self.before, page, u64::from(SIZE)));
+        // Which of them a device came across depends on what it wrote itself, so all are taken.
+        let mut open: Vec<Range<u64>> = (0..self.rings.len() as u64)
+            .flat_map(|number| writable(&self.before, number * PAGE, u64::from(SIZE)))
+            .filter(|range| !range.is_empty())
+            .collect();
+        if open.iter().any(|range| range.start < DATA) {
+            // It gets what it asked for.
+            return false;
         }
-        if open.iter().any(|range| range.start < DATA && !(USED..INDIRECT).contains(&(range.start % PAGE)))
-            || open.iter().any(|range| range.start < DATA && range.end > DATA)
-        {
-            // A guest that has its own queues written over gets what it asked for.
-            return;
+        for number in 0..self.rings.len() as u64 {
+            let used = Self::used_ring(number);
+            open.push(used.start as u64..used.end as u64);
         }
         open.sort_by_key(|range| range.start);
         let mut at = 0;
@@ -150,6 +155,28 @@ impl Guest {
                 assert!(len <= room, "{len} bytes were written where {room} had room");
             }
         }
+        true
+    }
+
+    /// Bytes written into each chain that a device gave back, in order. Right only where [`check`](Self::check) had something to say.
+    pub(super) fn written(&self, number: u64) -> Vec<u32> {
+        let used = self.read(number * PAGE + USED, 4 + 8 * usize::from(SIZE));
+        (0..number_at(&used, 2, 2).min(u64::from(SIZE)))
+            .map(|entry| number_at(&used, 8 + 8 * entry, 4) as u32)
+            .collect()
+    }
+
+    /// Where a queue's used ring lies, which its device may always write.
+    pub(super) fn used_ring(number: u64) -> Range<usize> {
+        let begin = (number * PAGE + USED) as usize;
+        begin..begin + 6 + 8 * usize::from(SIZE)
+    }
+
+    /// What the guest offered in a queue: each chain of its available ring, whether or not that many were made known.
+    pub(super) fn chains(&self, number: u64) -> Vec<Chain> {
+        let page = number * PAGE;
+        let head = |entry: u64| number_at(&self.before, page + AVAIL + 4 + 2 * entry, 2) as u16;
+        (0..u64::from(SIZE)).map(|entry| chain(&self.before, page, head(entry))).collect()
     }
 
     /// The driver resets its device and uses queue `number` anew, for one chain of these parts; gives the ring. It keeps the rules.
@@ -167,6 +194,12 @@ impl Guest {
         }
         put(AVAIL + 2, &1u16.to_le_bytes());
         ring(page, false)
+    }
+
+    /// The driver resets its device and uses queue `number` anew, with nothing in it.
+    pub(super) fn empty(&self, number: u64) -> GuestRing {
+        self.write(number * PAGE, &[0; PAGE as usize]);
+        ring(number * PAGE, false)
     }
 
     /// Bytes of the first chain that a device gave back; none when it gave back none.
@@ -190,18 +223,23 @@ impl Guest {
 }
 
 /// Lays out a queue.
-fn queue(u: &mut Unstructured<'_>, number: u64, image: &mut [u8]) -> Result<GuestRing> {
+fn queue(
+    u: &mut Unstructured<'_>,
+    number: u64,
+    image: &mut [u8],
+    descriptor: Descriptor,
+) -> Result<GuestRing> {
     let page = number * PAGE;
     let mut put = |at: u64, bytes: &[u8]| {
         let at = (page + at) as usize;
         image[at..at + bytes.len()].copy_from_slice(bytes);
     };
     for index in 0..u64::from(u.int_in_range(0..=SIZE)?) {
-        put(index * DESCRIPTOR, &any_descriptor(u, page)?);
+        put(index * DESCRIPTOR, &descriptor(u, page)?);
     }
     if u.ratio(1, 3)? {
         for index in 0..u.int_in_range(0..=8)? {
-            put(INDIRECT + index * DESCRIPTOR, &any_descriptor(u, page)?);
+            put(INDIRECT + index * DESCRIPTOR, &descriptor(u, page)?);
         }
     }
     let offered = u.int_in_range(0..=SIZE)?;
@@ -217,7 +255,7 @@ fn queue(u: &mut Unstructured<'_>, number: u64, image: &mut [u8]) -> Result<Gues
 }
 
 /// A descriptor that makes sense by itself mostly.
-fn any_descriptor(u: &mut Unstructured<'_>, page: u64) -> Result<[u8; 16]> {
+pub(super) fn any_descriptor(u: &mut Unstructured<'_>, page: u64) -> Result<[u8; 16]> {
     let flags: u16 = u.int_in_range(0..=7)?;
     let (place, len) = match u.int_in_range(0..=9u8)? {
         0 => (u.arbitrary()?, u.arbitrary()?),
@@ -232,7 +270,7 @@ fn any_descriptor(u: &mut Unstructured<'_>, page: u64) -> Result<[u8; 16]> {
     Ok(descriptor(place, len, flags, next))
 }
 
-fn descriptor(place: u64, len: u32, flags: u16, next: u16) -> [u8; 16] {
+pub(super) fn descriptor(place: u64, len: u32, flags: u16, next: u16) -> [u8; 16] {
     let mut bytes = [0; 16];
     bytes[..8].copy_from_slice(&place.to_le_bytes());
     bytes[8..12].copy_from_slice(&len.to_le_bytes());
@@ -285,28 +323,41 @@ fn writable(memory: &[u8], table: u64, entries: u64) -> Vec<Range<u64>> {
     out
 }
 
-/// Bytes that a chain offers for writing, at most.
-fn room(memory: &[u8], page: u64, head: u16) -> u64 {
+/// What a chain consists of, at most: a device may refuse it or some of it.
+#[derive(Debug, Default)]
+pub(super) struct Chain {
+    pub(super) parts: Vec<Part>,
+    /// Its indirect table.
+    pub(super) table: Option<Range<u64>>,
+}
+
+fn chain(memory: &[u8], page: u64, head: u16) -> Chain {
     let (mut table, mut entries, mut index) = (page, u64::from(SIZE), u64::from(head));
-    let (mut room, mut left, mut inner) = (0u64, entries, false);
+    let mut out = Chain::default();
+    let mut left = entries;
     while left > 0 && index < entries {
         left -= 1;
         let Some(at) = table.checked_add(index * DESCRIPTOR) else { break };
         let Some((place, len, flags, next)) = read_descriptor(memory, at) else { break };
-        if flags & IN_TABLE != 0 && !inner {
-            (table, entries, index, inner) = (place, len / DESCRIPTOR, 0, true);
+        if flags & IN_TABLE != 0 && out.table.is_none() {
+            (table, entries, index) = (place, len / DESCRIPTOR, 0);
             left = entries.min(0x1_0000);
+            out.table = Some(place..place.saturating_add(len));
             continue;
         }
-        if flags & WRITE != 0 {
-            room = room.saturating_add(len);
-        }
+        out.parts.push((place, len as u32, flags & WRITE != 0));
         if flags & NEXT == 0 {
             break;
         }
         index = u64::from(next);
     }
-    room
+    out
+}
+
+/// Bytes that a chain offers for writing, at most.
+fn room(memory: &[u8], page: u64, head: u16) -> u64 {
+    let parts = chain(memory, page, head).parts;
+    parts.iter().filter(|(.., writes)| *writes).map(|(_, len, _)| u64::from(*len)).sum()
 }
 
 fn number_at(memory: &[u8], at: u64, len: usize) -> u64 {

@@ -6,18 +6,27 @@
 //! | file | what it is |
 //! |---|---|
 //! | `guest` | a guest's memory and queues, filled from bytes, and what a device may do there |
+//! | `memory` | where that memory lies |
 //! | `devices` | the devices behind their queues |
+//! | `net` | the network card and its peer |
+//! | `balloon` | pages that a guest gives away |
 //! | `packets` | connections between host and guest, packet by packet |
 //! | `words` | what the server says: calls and specifications |
 //! | `kvm::fuzzing` | registers, kernels, tables, kept states |
 
+mod balloon;
 mod devices;
 mod guest;
+mod memory;
+mod net;
 mod packets;
 mod words;
 
 pub use crate::kvm::fuzzing::{acpi, kernel, registers, state};
+pub use balloon::balloon;
 pub use devices::{block, rng, vsock_queues};
+pub(crate) use devices::{fresh_disk, scratch};
+pub use net::net;
 pub use packets::vsock_packets;
 pub use words::{control, spec};
 
@@ -36,6 +45,8 @@ pub struct Target {
 pub const TARGETS: &[Target] = &[
     Target { name: "block", run: block, most_bytes: 16 << 20 },
     Target { name: "rng", run: rng, most_bytes: 2 << 20 },
+    Target { name: "balloon", run: balloon, most_bytes: 2 << 20 },
+    Target { name: "net", run: net, most_bytes: 4 << 20 },
     Target { name: "vsock_queues", run: vsock_queues, most_bytes: 4 << 20 },
     Target { name: "vsock_packets", run: vsock_packets, most_bytes: 8 << 20 },
     Target { name: "registers", run: registers, most_bytes: 4 << 20 },

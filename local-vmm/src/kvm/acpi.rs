@@ -6,8 +6,8 @@
 
 use super::generation;
 use super::layout::{
-    ACPI, DEVICE_SIZE, DEVICES, FIRST_LINE, GENERATION, IO_APIC, LOCAL_APIC, SERIAL_LINE, SERIAL_PORT,
-    SLEEP_PORT, SLEEP_TYPE,
+    ACPI, DEVICE_SIZE, DEVICES, FIRST_LINE, GENERATION, GENERATION_LINE, IO_APIC, LOCAL_APIC, SERIAL_LINE,
+    SERIAL_PORT, SLEEP_PORT, SLEEP_TYPE,
 };
 use acpi_tables::Aml;
 use acpi_tables::aml::{
@@ -22,8 +22,8 @@ use acpi_tables::xsdt::XSDT;
 use vm_memory::{Bytes, GuestAddress};
 
 const MAKER: [u8; 6] = *b"SPRITE";
-/// Most devices: the interrupt controller has 24 lines.
-pub(super) const MOST_DEVICES: u32 = 24 - FIRST_LINE;
+/// Most devices: each has a line of its own, and the last one of the interrupt controller's is the generation's.
+pub(super) const MOST_DEVICES: u32 = GENERATION_LINE - FIRST_LINE;
 const MODEL: [u8; 8] = *b"MICROVM ";
 
 /// Writes the tables of a machine with so many CPUs and virtio devices. False when they do not fit, which never happens for sane numbers.
@@ -210,7 +210,9 @@ mod tests {
     fn all_tables_fit_below_the_generation_which_is_another_each_time() {
         let memory = crate::Memory::from_ranges(&[(GuestAddress(0), HIGH_BEGIN as usize)]).unwrap();
         let number = || memory.read_obj::<u128>(GuestAddress(GENERATION)).unwrap();
-        assert!(write(&memory, 64, 18));
+        assert!(write(&memory, 64, MOST_DEVICES));
+        // One more would share the generation's line.
+        assert!(!write(&memory, 1, GENERATION_LINE - FIRST_LINE + 1));
         let first = number();
         assert!(generation::renew(&memory) && number() != first && first != 0);
         // A table that would reach into it is refused.

@@ -125,13 +125,13 @@ impl Link {
     }
 
     /// Bytes that are kept for the peer.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn held(&self) -> usize {
         self.out.len()
     }
 
     /// Bytes that are kept for the guest.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn waiting(&self) -> usize {
         self.coming.len()
     }

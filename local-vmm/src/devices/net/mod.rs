@@ -7,6 +7,8 @@
 //! the guest's queue. While the guest has no buffers, one frame of the peer's is kept and the rest stays in the socket. A peer that goes away
 //! leaves a card whose frames are lost.
 
+#[cfg(any(test, feature = "fuzzing"))]
+mod fuzzing;
 mod link;
 mod serve;
 #[cfg(test)]

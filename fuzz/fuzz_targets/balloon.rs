@@ -1,0 +1,3 @@
+#![no_main]
+
+sprites_fuzz::target!("balloon");
