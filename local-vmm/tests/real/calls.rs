@@ -92,7 +92,7 @@ async fn every_listed_call_is_used() {
     fs::write(TRIGGER, format!("!{COUNT}")).unwrap();
     let mut used: BTreeMap<Role, BTreeSet<i64>> = BTreeMap::new();
     for line in told.lines().filter(|line| line.starts_with("{ common_pid:")) {
-        let (Some(pid), Some(call)) = (number(line, "common_pid:"), number(line, "id:")) else { continue };
+        let (Some(pid), Some(call)) = (number(line, "common_pid:"), number(line, ", id:")) else { continue };
         if let Some(name) = names.get(&(pid as u32)) {
             used.entry(role(name)).or_default().insert(call);
         }
