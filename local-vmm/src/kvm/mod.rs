@@ -34,6 +34,7 @@ mod state;
 mod transport;
 mod vcpu;
 
+pub(crate) use boot::KERNEL_WORDS;
 pub use host::KvmHost;
 pub(crate) use host::resident;
 pub use kept::{forget, is_kept, kept_bytes, share};
