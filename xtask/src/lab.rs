@@ -25,6 +25,8 @@ pub enum Part {
     Machine,
 }
 
+/// Profile of the programs that are tested, and of what helps: quick to build.
+pub const PROFILE: &str = "lab";
 /// Times a test may be tried.
 const ATTEMPTS: usize = 2;
 /// What the lab prints before the name of a test that passed.
@@ -38,17 +40,21 @@ pub fn lab(part: Part, filters: &[String]) -> Result<()> {
     let images = tasks::test_images()?;
     let image = newest(&images)?;
     let target = root().join("target/lab");
-    let init = build(&target, &["build", "-p", "xtask", "--bin", "lab-init"])?;
-    let mut tests = build(&target, &["test", "--no-run", "-p", "local-vmm"])?;
+    let init = build(&target, PROFILE, &["build", "-p", "xtask", "--bin", "lab-init"])?;
+    let mut tests = build(&target, PROFILE, &["test", "--no-run", "-p", "local-vmm"])?;
     // By hand one mostly looks at the machine; the server on top takes as long again to build.
     let app = match part {
         Part::All => {
-            tests.extend(build(&target, &["test", "--no-run", "-p", "snapshots-tests", "--test", "kvm"])?);
-            Some(build(&target, &["build", "-p", "sprites-tui"])?)
+            tests.extend(build(
+                &target,
+                PROFILE,
+                &["test", "--no-run", "-p", "snapshots-tests", "--test", "kvm"],
+            )?);
+            Some(build(&target, PROFILE, &["build", "-p", "sprites-tui"])?)
         }
         Part::Machine => None,
     };
-    let machine = build(&target, &["build", "-p", "local-vmm", "--bin", "local-vmm"])?;
+    let machine = build(&target, PROFILE, &["build", "-p", "local-vmm", "--bin", "local-vmm"])?;
     let (init, machine) = (program(&init, "lab-init")?, program(&machine, "local-vmm")?);
 
     let stage = target.join("stage");
@@ -86,14 +92,12 @@ pub fn lab(part: Part, filters: &[String]) -> Result<()> {
     copy_image(&image, &stage.join("images"))?;
     let disk = target.join("lab.ext4");
     make_disk(&stage, &disk)?;
-    must(cargo().args(["build", "-q", "--release", "-p", "local-vmm", "--example", "lab"]))?;
+    make_ready()?;
     let all = todo.len();
     for attempt in 1..=ATTEMPTS {
         let list = target.join("todo");
         write_list(&list, &todo)?;
-        let mut lab = Command::new(root().join("target/release/examples/lab"));
-        lab.arg(&image).arg(&init.executable).arg(&disk).arg(&list);
-        let passed = run(&mut lab)?;
+        let passed = run(&mut lab_with(&image, init, &disk, &list))?;
         todo.retain(|test| !passed.contains(test));
         if todo.is_empty() {
             println!("test result: ok. {all} tests passed in the lab");
@@ -104,8 +108,20 @@ pub fn lab(part: Part, filters: &[String]) -> Result<()> {
     Err(format!("in the lab these failed each of {ATTEMPTS} times: {}", todo.join(", ")).into())
 }
 
+/// Builds the program that boots the lab.
+pub fn make_ready() -> Result<()> {
+    must(cargo().args(["build", "-q", "--release", "-p", "local-vmm", "--example", "lab"]))
+}
+
+/// What boots the lab with these when it is run.
+pub fn lab_with(image: &Path, init: &Made, disk: &Path, list: &Path) -> Command {
+    let mut lab = Command::new(root().join("target/release/examples/lab"));
+    lab.arg(image).arg(&init.executable).arg(disk).arg(list);
+    lab
+}
+
 /// The executable of that name.
-fn program<'m>(made: &'m [Made], name: &str) -> Result<&'m Made> {
+pub fn program<'m>(made: &'m [Made], name: &str) -> Result<&'m Made> {
     let found = made.iter().find(|made| made.name == name && !made.tests);
     found.ok_or_else(|| format!("{name} was not built").into())
 }
@@ -118,7 +134,7 @@ fn names(executable: &Path) -> Result<Vec<String>> {
 }
 
 /// A list in a file that is a disk: whole sectors.
-fn write_list(path: &Path, lines: &[String]) -> Result<()> {
+pub fn write_list(path: &Path, lines: &[String]) -> Result<()> {
     let mut bytes: Vec<u8> = lines.iter().flat_map(|line| [line.as_bytes(), b"\n"].concat()).collect();
     bytes.resize(bytes.len().next_multiple_of(4096).max(4096), 0);
     Ok(fs::write(path, bytes)?)
@@ -140,9 +156,9 @@ fn run(lab: &mut Command) -> Result<Vec<String>> {
 }
 
 /// Something that cargo built.
-struct Made {
+pub struct Made {
     name: String,
-    executable: PathBuf,
+    pub executable: PathBuf,
     /// Whether it holds tests.
     tests: bool,
 }
@@ -165,12 +181,12 @@ struct Target {
     name: String,
 }
 
-/// Runs cargo for static executables.
-fn build(target: &Path, words: &[&str]) -> Result<Vec<Made>> {
+/// Runs cargo for static executables of that profile.
+pub fn build(target: &Path, profile: &str, words: &[&str]) -> Result<Vec<Made>> {
     let mut command = cargo();
     command.args(words).args([
         "--profile",
-        "lab",
+        profile,
         "--message-format",
         "json-render-diagnostics",
         "--target",
@@ -195,7 +211,8 @@ fn build(target: &Path, words: &[&str]) -> Result<Vec<Made>> {
     Ok(made.collect())
 }
 
-fn newest(images: &Path) -> Result<PathBuf> {
+/// The newest image that was made for the lab.
+pub fn newest(images: &Path) -> Result<PathBuf> {
     let mut all: Vec<PathBuf> = fs::read_dir(images)?.flatten().map(|entry| entry.path()).collect();
     all.retain(|path| path.join("nested.cpio").is_file());
     all.sort();
@@ -203,12 +220,12 @@ fn newest(images: &Path) -> Result<PathBuf> {
 }
 
 /// Debug information is of no use inside and takes long to copy.
-fn strip(from: &Path, to: &Path) -> Result<()> {
+pub fn strip(from: &Path, to: &Path) -> Result<()> {
     must(Command::new("strip").arg("-o").arg(to).arg(from))
 }
 
 /// The image's files, linked, which costs nothing.
-fn copy_image(image: &Path, images: &Path) -> Result<()> {
+pub fn copy_image(image: &Path, images: &Path) -> Result<()> {
     let to = images.join(image.file_name().ok_or("the image has no name")?);
     fs::create_dir_all(&to)?;
     for entry in fs::read_dir(image)?.flatten() {
@@ -229,7 +246,7 @@ fn copy_image(image: &Path, images: &Path) -> Result<()> {
 }
 
 /// Makes an ext4 disk of a folder.
-fn make_disk(stage: &Path, disk: &Path) -> Result<()> {
+pub fn make_disk(stage: &Path, disk: &Path) -> Result<()> {
     let _ = fs::remove_file(disk);
     fs::File::create(disk)?.set_len(DISK)?;
     let path = std::env::var("PATH").unwrap_or_default();
