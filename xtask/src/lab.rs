@@ -76,8 +76,8 @@ pub fn lab(part: Part, filters: &[String]) -> Result<()> {
     script.push_str(&format!(
         "tr -d '\\0' </dev/vdc | while read -r file name; do\n  \
          dmesg --clear\n  \
-         if /lab/bin/$file --exact \"$name\" --nocapture </dev/null 2>&1; then echo \"{PASSED}$file $name\"; fi\n  \
-         dmesg | grep type=1326 | tail -60\ndone\nexit 0\n"
+         if /lab/bin/$file --exact \"$name\" --nocapture </dev/null 2>&1; then echo \"{PASSED}$file $name\"\n  \
+         else dmesg | grep type=1326 | tail -20; fi\ndone\nexit 0\n"
     ));
     let mut todo = Vec::new();
     for (number, test) in tests.iter().filter(|made| made.tests && made.name != "local-vmm").enumerate() {
