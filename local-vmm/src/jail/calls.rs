@@ -146,10 +146,11 @@ const FOLDERS: &[Call] = &[
 ];
 
 /// Waiting for events.
-const EVENTS: &[Call] = &[Any(libc::SYS_epoll_wait), Any(libc::SYS_epoll_ctl), Any(libc::SYS_read)];
+const EVENTS: &[Call] = &[Any(libc::SYS_epoll_wait), Any(libc::SYS_read)];
 
 /// Connections that are there.
 const STREAMS: &[Call] = &[
+    Any(libc::SYS_epoll_ctl),
     Any(libc::SYS_accept4),
     Any(libc::SYS_recvfrom),
     Any(libc::SYS_sendto),
@@ -174,6 +175,7 @@ const THREADS: &[Call] = &[
 
 /// What vhost-user takes: queues and memory that come over a socket.
 const VHOST: &[Call] = &[
+    Any(libc::SYS_epoll_ctl),
     Any(libc::SYS_accept4),
     Any(libc::SYS_recvmsg),
     Any(libc::SYS_sendmsg),
@@ -214,7 +216,6 @@ pub(super) fn lists(role: Role, qemu: bool) -> Vec<&'static [Call]> {
         Role::Console => vec![
             ALL,
             &[
-                Any(libc::SYS_read),
                 Any(libc::SYS_recvfrom),
                 Any(libc::SYS_fcntl),
                 Any(libc::SYS_openat),
