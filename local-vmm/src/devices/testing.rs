@@ -28,6 +28,14 @@ pub(crate) type Part = (u64, u32, u32, u16);
 pub(crate) struct TestRing {
     queue: Arc<Mutex<Queue>>,
     signals: Arc<AtomicUsize>,
+    again: Arc<AtomicUsize>,
+}
+
+impl TestRing {
+    /// How often its device wanted to be called again, since it was asked last.
+    pub(crate) fn called_again(&self) -> usize {
+        self.again.swap(0, Ordering::SeqCst)
+    }
 }
 
 impl Ring for TestRing {
@@ -37,6 +45,10 @@ impl Ring for TestRing {
 
     fn signal(&self) {
         self.signals.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn again(&self) {
+        self.again.fetch_add(1, Ordering::SeqCst);
     }
 }
 
@@ -65,7 +77,8 @@ impl Driver {
         queue.set_avail_ring_address(low(0x400), Some(0));
         queue.set_used_ring_address(low(0x800), Some(0));
         queue.set_ready(true);
-        let ring = TestRing { queue: Arc::new(Mutex::new(queue)), signals: Arc::default() };
+        let ring =
+            TestRing { queue: Arc::new(Mutex::new(queue)), signals: Arc::default(), again: Arc::default() };
         Self { memory: memory.clone(), ring, base, offered: 0, seen: 0 }
     }
 

@@ -4,7 +4,7 @@ use super::EmulatedError;
 use crate::devices::ring::Ring;
 use crate::jail::{self, Role};
 use crate::{Memory, MemoryNow};
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use vhost::vhost_user::Listener;
@@ -118,5 +118,14 @@ impl Ring for VringMutex {
 
     fn signal(&self) {
         let _ = self.signal_used_queue();
+    }
+
+    fn again(&self) {
+        if let Some(kick) = self.get_ref().get_kick() {
+            // SAFETY: the queue keeps it open, and is borrowed.
+            let fd = unsafe { BorrowedFd::borrow_raw(kick.as_raw_fd()) };
+            // It only fails when the counter is full, and then it is heard anyway.
+            let _ = nix::unistd::write(fd, &1u64.to_ne_bytes());
+        }
     }
 }

@@ -48,6 +48,9 @@ impl Ring for GuestRing {
     fn signal(&self) {
         self.signals.fetch_add(1, Ordering::SeqCst);
     }
+
+    /// Whoever plays the guest calls as often as it likes.
+    fn again(&self) {}
 }
 
 /// A part of a chain: place, length, whether the device writes there.
@@ -112,7 +115,7 @@ impl Guest {
         &self.before
     }
 
-    /// What must hold after the queues were served. False when the guest has its own queues written over, so that little can be said.
+    /// What must hold after the queues were served. False when the guest has its own queues or tables written over, so that little can be said.
     pub(super) fn check(&self) -> bool {
         memory::check_around();
         let mut after = vec![0; MEMORY];
@@ -129,6 +132,14 @@ impl Guest {
         for number in 0..self.rings.len() as u64 {
             let used = Self::used_ring(number);
             open.push(used.start as u64..used.end as u64);
+        }
+        let tables = (0..self.rings.len() as u64).flat_map(|number| self.tables(number));
+        if tables
+            .into_iter()
+            .any(|table| open.iter().any(|range| range.start < table.end && table.start < range.end))
+        {
+            // What its device wrote led to other places.
+            return false;
         }
         open.sort_by_key(|range| range.start);
         let mut at = 0;
@@ -163,6 +174,15 @@ impl Guest {
         let used = self.read(number * PAGE + USED, 4 + 8 * usize::from(SIZE));
         (0..number_at(&used, 2, 2).min(u64::from(SIZE)))
             .map(|entry| number_at(&used, 8 + 8 * entry, 4) as u32)
+            .collect()
+    }
+
+    /// Where the indirect tables of a queue lie.
+    fn tables(&self, number: u64) -> Vec<Range<u64>> {
+        (0..u64::from(SIZE))
+            .filter_map(|index| read_descriptor(&self.before, number * PAGE + index * DESCRIPTOR))
+            .filter(|(_, _, flags, _)| flags & IN_TABLE != 0)
+            .map(|(place, len, ..)| place..place.saturating_add(len))
             .collect()
     }
 

@@ -67,6 +67,7 @@ pub(super) trait Device: Send + Sync {
 pub(super) struct MmioRing {
     queue: Arc<Mutex<Queue>>,
     line: Arc<Line>,
+    kick: Arc<EventFd>,
 }
 
 impl Ring for MmioRing {
@@ -78,14 +79,17 @@ impl Ring for MmioRing {
     fn signal(&self) {
         self.line.used();
     }
+
+    fn again(&self) {
+        // Full means that it is awake anyway.
+        let _ = self.kick.write(1);
+    }
 }
 
 /// Where a device and its driver meet.
 pub(super) struct Port {
     device: Box<dyn Device>,
     rings: Vec<MmioRing>,
-    /// One for each queue.
-    kicks: Vec<EventFd>,
     memory: GuestMemoryAtomic<Memory>,
     /// Shared by threads at work.
     status: RwLock<Status>,
@@ -110,17 +114,13 @@ impl Port {
         let fresh = || {
             let queue =
                 Queue::new(QUEUE).map_err(|error| KvmError::host("make a queue")(io::Error::other(error)))?;
-            Ok(MmioRing { queue: Arc::new(Mutex::new(queue)), line: Arc::clone(line) })
+            let kick = EventFd::new(libc::EFD_NONBLOCK | libc::EFD_CLOEXEC);
+            let kick = Arc::new(kick.map_err(KvmError::host("make an event"))?);
+            Ok(MmioRing { queue: Arc::new(Mutex::new(queue)), line: Arc::clone(line), kick })
         };
         let rings = (0..device.queues()).map(|_| fresh()).collect::<Result<Vec<_>, KvmError>>()?;
-        let event = |_: &MmioRing| EventFd::new(libc::EFD_NONBLOCK | libc::EFD_CLOEXEC);
-        let kicks = rings
-            .iter()
-            .map(event)
-            .collect::<io::Result<Vec<_>>>()
-            .map_err(KvmError::host("make an event"))?;
         let memory = GuestMemoryAtomic::new(memory.clone());
-        let port = Arc::new(Self { device, rings, kicks, memory, status: RwLock::default() });
+        let port = Arc::new(Self { device, rings, memory, status: RwLock::default() });
         for (number, group) in port.device.groups().into_iter().enumerate() {
             let worker = Arc::clone(&port);
             let first = number == 0;
@@ -149,15 +149,14 @@ impl Port {
     }
 
     /// What is written to for each queue that has something new.
-    pub(super) fn kicks(&self) -> &[EventFd] {
-        &self.kicks
+    pub(super) fn kicks(&self) -> impl Iterator<Item = &EventFd> {
+        self.rings.iter().map(|ring| &*ring.kick)
     }
 
     /// A queue has something new.
     pub(super) fn kick(&self, queue: u32) {
-        if let Some(kick) = self.kicks.get(queue as usize) {
-            // Full means that it is awake anyway.
-            let _ = kick.write(1);
+        if let Some(ring) = self.rings.get(queue as usize) {
+            ring.again();
         }
     }
 
@@ -211,7 +210,7 @@ impl Port {
     }
 
     fn kick_all(&self) {
-        (0..).take(self.kicks.len()).for_each(|queue| self.kick(queue));
+        self.rings.iter().for_each(MmioRing::again);
     }
 
     fn watch(&self, group: &Range<usize>, first: bool) -> io::Result<Epoll> {
@@ -220,7 +219,7 @@ impl Port {
             epoll.ctl(ControlOperation::Add, fd.as_raw_fd(), EpollEvent::new(set, number))
         };
         for number in group.clone() {
-            add(&self.kicks[number], EventSet::IN, number as u64)?;
+            add(&*self.rings[number].kick, EventSet::IN, number as u64)?;
         }
         if let Some(waker) = self.device.waker().filter(|_| first) {
             add(waker, EventSet::IN, WAKER)?;
@@ -246,7 +245,10 @@ impl Port {
                 let fd = match event.data() {
                     SOCKET => None,
                     WAKER => self.device.waker(),
-                    number => usize::try_from(number).ok().and_then(|number| self.kicks.get(number)),
+                    number => usize::try_from(number)
+                        .ok()
+                        .and_then(|number| self.rings.get(number))
+                        .map(|ring| &*ring.kick),
                 };
                 // Empty when somebody else read it.
                 let _ = fd.map(EventFd::read);

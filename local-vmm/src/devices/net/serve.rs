@@ -9,13 +9,14 @@ use std::io::{Read, Write};
 /// What stands before a frame for the guest: nothing is left to do for it, and it lies in one buffer.
 const PLAIN: [u8; HEADER] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0];
 
-/// Serves both directions, in turns, until neither has anything to do.
+/// Serves both directions, each for a turn. Where one has more to do the device is called again.
 pub fn serve(net: &Net, receive: &impl Ring, transmit: &impl Ring, memory: &MemoryNow) {
-    let mut more = true;
-    while more {
-        let sent = send(net, transmit, memory);
-        let got = get(net, receive, memory);
-        more = sent == TURN || got == TURN;
+    let sent = send(net, transmit, memory);
+    let got = get(net, receive, memory);
+    if sent == TURN {
+        transmit.again();
+    } else if got == TURN {
+        receive.again();
     }
 }
 
