@@ -115,6 +115,9 @@ pub(super) const ALL: &[Call] = &[
     Any(libc::SYS_exit),
 ];
 
+/// Blocks of the disk, from and to memory of the guest.
+const BLOCKS: &[Call] = &[Any(libc::SYS_preadv), Any(libc::SYS_pwritev)];
+
 /// Files of the disk.
 const DISK: &[Call] = &[
     Any(libc::SYS_openat),
@@ -122,9 +125,7 @@ const DISK: &[Call] = &[
     Any(libc::SYS_read),
     Any(libc::SYS_lseek),
     Any(libc::SYS_pread64),
-    Any(libc::SYS_preadv),
     Any(libc::SYS_pwrite64),
-    Any(libc::SYS_pwritev),
     Any(libc::SYS_fallocate),
     Any(libc::SYS_fdatasync),
     Any(libc::SYS_statx),
@@ -156,7 +157,6 @@ const STREAMS: &[Call] = &[
     Any(libc::SYS_sendto),
     Any(libc::SYS_writev),
     Any(libc::SYS_shutdown),
-    Any(libc::SYS_poll),
     Any(libc::SYS_close),
     Any(libc::SYS_fcntl),
     Request(&[NONBLOCKING]),
@@ -191,10 +191,8 @@ const VHOST: &[Call] = &[
 const CONTROL: &[Call] = &[
     Unix(libc::SYS_socketpair),
     Any(libc::SYS_setsockopt),
-    Any(libc::SYS_getsockopt),
     Any(libc::SYS_epoll_create1),
     Any(libc::SYS_eventfd2),
-    Any(libc::SYS_dup),
     Any(libc::SYS_rt_sigtimedwait),
     Own(libc::SYS_tgkill),
     Any(libc::SYS_exit_group),
@@ -208,9 +206,9 @@ const CHILD: &[Call] =
 pub(super) fn lists(role: Role, qemu: bool) -> Vec<&'static [Call]> {
     match role {
         Role::Cpu => vec![ALL, &[Request(&RUN), Own(libc::SYS_tgkill), Any(libc::SYS_sendto)]],
-        Role::Disk => vec![ALL, EVENTS, DISK],
-        Role::Sockets => vec![ALL, EVENTS, STREAMS],
-        Role::DiskOfQemu => vec![ALL, EVENTS, DISK, THREADS, VHOST],
+        Role::Disk => vec![ALL, EVENTS, DISK, BLOCKS],
+        Role::Sockets => vec![ALL, EVENTS, STREAMS, &[Any(libc::SYS_poll)]],
+        Role::DiskOfQemu => vec![ALL, EVENTS, DISK, BLOCKS, THREADS, VHOST],
         Role::SocketsOfQemu => vec![ALL, EVENTS, STREAMS, THREADS, VHOST],
         Role::Device => vec![ALL, EVENTS],
         Role::Console => vec![

@@ -48,6 +48,13 @@ const RARE_FOR: &[(Role, i64, &str)] = &[
     (Role::Disk, libc::SYS_fcntl, "a check of debug builds before a file is closed"),
     (Role::Sockets, libc::SYS_fcntl, "a check of debug builds before a file is closed"),
     (Role::Sockets, libc::SYS_writev, "frames of a network card"),
+    (Role::Control, libc::SYS_fallocate, "blocks let go since the last time the disk was settled"),
+    (Role::Control, libc::SYS_unlinkat, "a checkpoint that failed half-way"),
+    (
+        Role::Control,
+        libc::SYS_shutdown,
+        "the end of a conversation with the agent, where it comes before the call's answer is through",
+    ),
     (Role::Console, libc::SYS_fcntl, "a check of debug builds before a file is closed"),
     (Role::Console, libc::SYS_openat, "a log that is full"),
     (Role::Console, libc::SYS_rename, "a log that is full"),
