@@ -2,9 +2,8 @@
 //!
 //! Tests and what they need are linked statically, put onto a disk, and run inside, each in a process of its own.
 //!
-//! The software CPU has a fault that is not ours: now and then it delivers an interrupt twice around the entry to an inner machine, and one of
-//! the two kernels, the lab's or the inner one, dies of a stack that overflows in its interrupt entry (seen with QEMU 7.2 and 10.0). So a test
-//! that fails is tried again in a lab that was booted anew; what fails [`ATTEMPTS`] times has failed. Real KVM gets no second try.
+//! The software CPU's own fault is kept away by one core for all of QEMU (the lab says why). What may remain of it, and a machine with much
+//! else to do, get a second try in a lab that was booted anew; what fails [`ATTEMPTS`] times has failed. Real KVM gets no second try.
 
 use crate::host::{self, For};
 use crate::tasks::{self, Result, cargo, must, root};
