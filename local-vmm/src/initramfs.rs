@@ -3,19 +3,38 @@
 //! The kernel unpacks archives that stand one after the other (`Documentation/driver-api/early-userspace/buffer-format.rst`).
 
 use cpio::newc::{Builder, ModeFileType, trailer};
+use nix::sys::mman::{MmapAdvise, madvise};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
+use std::ptr::NonNull;
 
 /// The agent, static, built by this crate's build script.
 static AGENT: &[u8] = include_bytes!(env!("SPRITES_AGENT"));
 
+/// Bytes of a page.
+const PAGE: usize = 4096;
 /// Archives begin at a multiple of four bytes.
 const ALIGN: u64 = 4;
 
 /// Writes the initramfs of a machine whose modules are in the archive `modules`.
 pub fn write(modules: &Path, to: &Path) -> io::Result<()> {
-    write_with(modules, AGENT, to)
+    let written = write_with(modules, AGENT, to);
+    let_go(AGENT);
+    written
+}
+
+/// Gives the memory of a part of this program back that is not looked at again; were it, it would come from the program's file.
+fn let_go(part: &'static [u8]) {
+    let skip = part.as_ptr().align_offset(PAGE);
+    let len = part.len().saturating_sub(skip) / PAGE * PAGE;
+    let Some(pages) = part.get(skip..skip + len) else { return };
+    let Some(place) = NonNull::new(pages.as_ptr().cast_mut().cast()) else { return };
+    // SAFETY: whole pages inside of a constant, which nobody has written to: the file has the same bytes.
+    let done = unsafe { madvise(place, len, MmapAdvise::MADV_DONTNEED) };
+    if let Err(errno) = done {
+        tracing::debug!("the agent stays in memory: {errno}");
+    }
 }
 
 /// The same with another first program than the agent.

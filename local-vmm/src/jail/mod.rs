@@ -23,6 +23,7 @@ mod threads;
 
 pub use process::{Machine, part};
 pub(crate) use root::PLACE as ROOT;
+pub(crate) use threads::STACK;
 pub use threads::{ROLES, Role, confine_this_thread, spawn};
 
 use crate::{Kind, MachineSpec};

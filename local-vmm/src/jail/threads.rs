@@ -78,13 +78,16 @@ fn few_arenas() {
     }
 }
 
+/// Bytes of a thread's stack. A stack of two MiB may happen to lie where the kernel backs it by one large page, and then takes all of it.
+pub(crate) const STACK: usize = 512 << 10;
+
 /// Starts a thread that makes the system calls of its kind and no others.
 pub fn spawn(
     role: Role,
     name: &str,
     body: impl FnOnce() + Send + 'static,
 ) -> io::Result<thread::JoinHandle<()>> {
-    thread::Builder::new().name(name.into()).spawn(move || {
+    thread::Builder::new().name(name.into()).stack_size(STACK).spawn(move || {
         if let Err(error) = confine_this_thread(role) {
             // Whatever it is for, it must not be done without.
             tracing::error!("{error}");

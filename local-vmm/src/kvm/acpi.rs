@@ -26,6 +26,10 @@ const MAKER: [u8; 6] = *b"SPRITE";
 pub(super) const MOST_DEVICES: u32 = GENERATION_LINE - FIRST_LINE;
 const MODEL: [u8; 8] = *b"MICROVM ";
 
+/// What of a PC's old parts is not there (ACPI 6.5, table 5.10): no screen, no clock that runs without power. That the keyboard controller is not
+/// there either says a bit that is not set. A kernel that is not told looks for them, and waits for seconds.
+const WITHOUT: u16 = 1 << 2 | 1 << 5;
+
 /// Writes the tables of a machine with so many CPUs and virtio devices. False when they do not fit, which never happens for sane numbers.
 pub(super) fn write(memory: &crate::Memory, cpus: u8, devices: u32) -> bool {
     if devices > MOST_DEVICES {
@@ -34,6 +38,7 @@ pub(super) fn write(memory: &crate::Memory, cpus: u8, devices: u32) -> bool {
     let mut place = Place { memory, next: ACPI + Rsdp::len() as u64, fits: true };
     let dsdt = place.put(&dsdt(devices));
     let mut fadt = FADTBuilder::new(MAKER, MODEL, 1).dsdt_64(dsdt).flag(Flags::HwReducedAcpi);
+    fadt.iapc_boot_arch = WITHOUT.into();
     fadt.sleep_control_reg = port(SLEEP_PORT);
     fadt.sleep_status_reg = port(SLEEP_PORT + 1);
     let fadt = place.put(&bytes(&fadt.finalize()));

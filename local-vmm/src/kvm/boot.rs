@@ -27,7 +27,7 @@ const PAGE: u64 = 4096;
 
 /// What the kernel is told so that it does not look for what the machine has not, or check what is known.
 pub(crate) const KERNEL_WORDS: &str =
-    "tsc=reliable no_timer_check i8042.noaux i8042.nomux i8042.nopnp i8042.dumbkbd random.trust_cpu=on";
+    "tsc=reliable no_timer_check pci=off i8042.noaux i8042.nomux i8042.dumbkbd random.trust_cpu=on";
 
 /// The kernel's command line. All words come from a checked specification.
 pub(super) fn command_line(spec: &MachineSpec) -> String {

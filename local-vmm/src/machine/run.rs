@@ -214,7 +214,7 @@ fn serve(listener: &UnixListener, work: &Arc<Work>) {
             continue;
         }
         let (work, counter) = (Arc::clone(work), Arc::clone(&calls));
-        let spawned = thread::Builder::new().name("call".into()).spawn(move || {
+        let spawned = thread::Builder::new().name("call".into()).stack_size(jail::STACK).spawn(move || {
             if let Err(error) = converse(&stream, &work) {
                 tracing::info!("a call breaks off: {error}");
             }
