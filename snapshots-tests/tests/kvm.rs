@@ -10,7 +10,7 @@ use sprites_api::sprite::{CreateSprite, Status};
 use sprites_backend::client::{Client, ExecEvent, ExecRequest, Lines};
 use std::time::{Duration, Instant};
 
-const LONG: Duration = Duration::from_secs(120);
+const LONG: Duration = Duration::from_secs(240);
 /// Tells one boot from another.
 const BOOT: &str = "cat /proc/sys/kernel/random/boot_id";
 /// A program that counts on, ten times a second.

@@ -12,7 +12,7 @@ const SUITES: &[(&str, &str)] =
 
 /// One measured number.
 #[derive(Deserialize)]
-struct Figure {
+pub struct Figure {
     /// What was measured.
     name: String,
     /// The number itself.
@@ -28,6 +28,19 @@ struct Figure {
 }
 
 impl Figure {
+    /// That of a line; none when it is something else.
+    pub fn read(line: &str) -> Option<Self> {
+        serde_json::from_str(line).ok()
+    }
+
+    /// Prints it as a row of the table.
+    pub fn show(&self) {
+        let value = format!("{:.3} {}", self.value, self.unit);
+        let ratio = self.ratio.map(|ratio| format!("{ratio:.3}")).unwrap_or_default();
+        let limit = self.limit.as_deref().unwrap_or_default();
+        println!("{:<58} {value:>14} {ratio:>8} {limit:>10} {}", self.name, self.verdict());
+    }
+
     fn verdict(&self) -> &'static str {
         let Some(limit) = &self.limit else { return "" };
         let measured = self.ratio.unwrap_or(self.value);
@@ -45,11 +58,16 @@ impl Figure {
     }
 }
 
+/// Prints the head of the table.
+pub fn head() {
+    println!("{:<58} {:>14} {:>8} {:>10}", "figure", "value", "ratio", "limit");
+}
+
 /// Runs all suites whose name contains `filter`. A figure outside its limit is told, not an error: machines differ.
 pub fn bench(filter: Option<&str>) -> Result<()> {
     host::prepare(For::Test)?;
     let images = test_images()?;
-    println!("{:<58} {:>14} {:>8} {:>10}", "figure", "value", "ratio", "limit");
+    head();
     for (package, example) in SUITES {
         if filter.is_some_and(|filter| !example.contains(filter)) {
             continue;
@@ -62,18 +80,9 @@ pub fn bench(filter: Option<&str>) -> Result<()> {
         if let Some(output) = child.stdout.take() {
             for line in BufReader::new(output).lines() {
                 let line = line?;
-                match serde_json::from_str::<Figure>(&line) {
-                    Ok(figure) => {
-                        let value = format!("{:.3} {}", figure.value, figure.unit);
-                        let ratio = figure.ratio.map(|ratio| format!("{ratio:.3}")).unwrap_or_default();
-                        let limit = figure.limit.clone().unwrap_or_default();
-                        println!(
-                            "{:<58} {value:>14} {ratio:>8} {limit:>10} {}",
-                            figure.name,
-                            figure.verdict()
-                        );
-                    }
-                    Err(_) => println!("{line}"),
+                match Figure::read(&line) {
+                    Some(figure) => figure.show(),
+                    None => println!("{line}"),
                 }
             }
         }

@@ -2,9 +2,8 @@
 //!
 //! Tests and what they need are linked statically, put onto a disk, and run inside, each in a process of its own.
 //!
-//! The software CPU has a fault that is not ours: now and then it delivers an interrupt twice around the entry to an inner machine, and one of
-//! the two kernels, the lab's or the inner one, dies of a stack that overflows in its interrupt entry (seen with QEMU 7.2 and 10.0). So a test
-//! that fails is tried again in a lab that was booted anew; what fails [`ATTEMPTS`] times has failed. Real KVM gets no second try.
+//! The software CPU's own fault is kept away by one core for all of QEMU (the lab says why). What may remain of it, and a machine with much
+//! else to do, get a second try in a lab that was booted anew; what fails [`ATTEMPTS`] times has failed. Real KVM gets no second try.
 
 use crate::host::{self, For};
 use crate::tasks::{self, Result, cargo, must, root};
@@ -25,8 +24,10 @@ pub enum Part {
     Machine,
 }
 
+/// Profile of the programs that are tested, and of what helps: quick to build.
+pub const PROFILE: &str = "lab";
 /// Times a test may be tried.
-const ATTEMPTS: usize = 4;
+const ATTEMPTS: usize = 2;
 /// What the lab prints before the name of a test that passed.
 const PASSED: &str = "LAB PASSED ";
 /// Size of the lab's disk; it is sparse.
@@ -38,17 +39,21 @@ pub fn lab(part: Part, filters: &[String]) -> Result<()> {
     let images = tasks::test_images()?;
     let image = newest(&images)?;
     let target = root().join("target/lab");
-    let init = build(&target, &["build", "-p", "xtask", "--bin", "lab-init"])?;
-    let mut tests = build(&target, &["test", "--no-run", "-p", "local-vmm"])?;
+    let init = build(&target, PROFILE, &["build", "-p", "xtask", "--bin", "lab-init"])?;
+    let mut tests = build(&target, PROFILE, &["test", "--no-run", "-p", "local-vmm"])?;
     // By hand one mostly looks at the machine; the server on top takes as long again to build.
     let app = match part {
         Part::All => {
-            tests.extend(build(&target, &["test", "--no-run", "-p", "snapshots-tests", "--test", "kvm"])?);
-            Some(build(&target, &["build", "-p", "sprites-tui"])?)
+            tests.extend(build(
+                &target,
+                PROFILE,
+                &["test", "--no-run", "-p", "snapshots-tests", "--test", "kvm"],
+            )?);
+            Some(build(&target, PROFILE, &["build", "-p", "sprites-tui"])?)
         }
         Part::Machine => None,
     };
-    let machine = build(&target, &["build", "-p", "local-vmm", "--bin", "local-vmm"])?;
+    let machine = build(&target, PROFILE, &["build", "-p", "local-vmm", "--bin", "local-vmm"])?;
     let (init, machine) = (program(&init, "lab-init")?, program(&machine, "local-vmm")?);
 
     let stage = target.join("stage");
@@ -70,8 +75,8 @@ pub fn lab(part: Part, filters: &[String]) -> Result<()> {
     script.push_str(&format!(
         "tr -d '\\0' </dev/vdc | while read -r file name; do\n  \
          dmesg --clear\n  \
-         if /lab/bin/$file --exact \"$name\" --nocapture </dev/null 2>&1; then echo \"{PASSED}$file $name\"; fi\n  \
-         dmesg | grep type=1326 | tail -60\ndone\nexit 0\n"
+         if /lab/bin/$file --exact \"$name\" --nocapture </dev/null 2>&1; then echo \"{PASSED}$file $name\"\n  \
+         else dmesg | grep type=1326 | tail -20; fi\ndone\nexit 0\n"
     ));
     let mut todo = Vec::new();
     for (number, test) in tests.iter().filter(|made| made.tests && made.name != "local-vmm").enumerate() {
@@ -79,19 +84,19 @@ pub fn lab(part: Part, filters: &[String]) -> Result<()> {
         strip(&test.executable, &stage.join("bin").join(&file))?;
         todo.extend(names(&test.executable)?.into_iter().map(|name| format!("{file} {name}")));
     }
+    // What needs no KVM is tested outside.
+    todo.retain(|test| test.starts_with("real") || test.contains("kvm"));
     todo.retain(|test| filters.is_empty() || filters.iter().any(|filter| test.contains(filter)));
     fs::write(stage.join("run"), script)?;
     copy_image(&image, &stage.join("images"))?;
     let disk = target.join("lab.ext4");
     make_disk(&stage, &disk)?;
-    must(cargo().args(["build", "-q", "--release", "-p", "local-vmm", "--example", "lab"]))?;
+    make_ready()?;
     let all = todo.len();
     for attempt in 1..=ATTEMPTS {
         let list = target.join("todo");
         write_list(&list, &todo)?;
-        let mut lab = Command::new(root().join("target/release/examples/lab"));
-        lab.arg(&image).arg(&init.executable).arg(&disk).arg(&list);
-        let passed = run(&mut lab)?;
+        let passed = run(&mut lab_with(&image, init, &disk, &list))?;
         todo.retain(|test| !passed.contains(test));
         if todo.is_empty() {
             println!("test result: ok. {all} tests passed in the lab");
@@ -102,8 +107,20 @@ pub fn lab(part: Part, filters: &[String]) -> Result<()> {
     Err(format!("in the lab these failed each of {ATTEMPTS} times: {}", todo.join(", ")).into())
 }
 
+/// Builds the program that boots the lab.
+pub fn make_ready() -> Result<()> {
+    must(cargo().args(["build", "-q", "--release", "-p", "local-vmm", "--example", "lab"]))
+}
+
+/// What boots the lab with these when it is run.
+pub fn lab_with(image: &Path, init: &Made, disk: &Path, list: &Path) -> Command {
+    let mut lab = Command::new(root().join("target/release/examples/lab"));
+    lab.arg(image).arg(&init.executable).arg(disk).arg(list);
+    lab
+}
+
 /// The executable of that name.
-fn program<'m>(made: &'m [Made], name: &str) -> Result<&'m Made> {
+pub fn program<'m>(made: &'m [Made], name: &str) -> Result<&'m Made> {
     let found = made.iter().find(|made| made.name == name && !made.tests);
     found.ok_or_else(|| format!("{name} was not built").into())
 }
@@ -116,7 +133,7 @@ fn names(executable: &Path) -> Result<Vec<String>> {
 }
 
 /// A list in a file that is a disk: whole sectors.
-fn write_list(path: &Path, lines: &[String]) -> Result<()> {
+pub fn write_list(path: &Path, lines: &[String]) -> Result<()> {
     let mut bytes: Vec<u8> = lines.iter().flat_map(|line| [line.as_bytes(), b"\n"].concat()).collect();
     bytes.resize(bytes.len().next_multiple_of(4096).max(4096), 0);
     Ok(fs::write(path, bytes)?)
@@ -138,9 +155,9 @@ fn run(lab: &mut Command) -> Result<Vec<String>> {
 }
 
 /// Something that cargo built.
-struct Made {
+pub struct Made {
     name: String,
-    executable: PathBuf,
+    pub executable: PathBuf,
     /// Whether it holds tests.
     tests: bool,
 }
@@ -163,18 +180,20 @@ struct Target {
     name: String,
 }
 
-/// Runs cargo for static executables.
-fn build(target: &Path, words: &[&str]) -> Result<Vec<Made>> {
+/// Runs cargo for static executables of that profile.
+pub fn build(target: &Path, profile: &str, words: &[&str]) -> Result<Vec<Made>> {
     let mut command = cargo();
     command.args(words).args([
         "--profile",
-        "lab",
+        profile,
         "--message-format",
         "json-render-diagnostics",
         "--target",
         TARGET,
     ]);
-    command.arg("--target-dir").arg(target).env("RUSTFLAGS", "-C target-feature=+crt-static");
+    // A static program does not find the system's way to randomness by itself and would open a device, which the jail does not have.
+    let flags = "-C target-feature=+crt-static --cfg getrandom_backend=\"linux_getrandom\"";
+    command.arg("--target-dir").arg(target).env("RUSTFLAGS", flags);
     let done = command.stderr(Stdio::inherit()).output()?;
     if !done.status.success() {
         return Err("the lab's programs did not build; the messages above tell why".into());
@@ -191,7 +210,8 @@ fn build(target: &Path, words: &[&str]) -> Result<Vec<Made>> {
     Ok(made.collect())
 }
 
-fn newest(images: &Path) -> Result<PathBuf> {
+/// The newest image that was made for the lab.
+pub fn newest(images: &Path) -> Result<PathBuf> {
     let mut all: Vec<PathBuf> = fs::read_dir(images)?.flatten().map(|entry| entry.path()).collect();
     all.retain(|path| path.join("nested.cpio").is_file());
     all.sort();
@@ -199,12 +219,12 @@ fn newest(images: &Path) -> Result<PathBuf> {
 }
 
 /// Debug information is of no use inside and takes long to copy.
-fn strip(from: &Path, to: &Path) -> Result<()> {
+pub fn strip(from: &Path, to: &Path) -> Result<()> {
     must(Command::new("strip").arg("-o").arg(to).arg(from))
 }
 
 /// The image's files, linked, which costs nothing.
-fn copy_image(image: &Path, images: &Path) -> Result<()> {
+pub fn copy_image(image: &Path, images: &Path) -> Result<()> {
     let to = images.join(image.file_name().ok_or("the image has no name")?);
     fs::create_dir_all(&to)?;
     for entry in fs::read_dir(image)?.flatten() {
@@ -225,7 +245,7 @@ fn copy_image(image: &Path, images: &Path) -> Result<()> {
 }
 
 /// Makes an ext4 disk of a folder.
-fn make_disk(stage: &Path, disk: &Path) -> Result<()> {
+pub fn make_disk(stage: &Path, disk: &Path) -> Result<()> {
     let _ = fs::remove_file(disk);
     fs::File::create(disk)?.set_len(DISK)?;
     let path = std::env::var("PATH").unwrap_or_default();

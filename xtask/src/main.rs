@@ -4,6 +4,8 @@ mod bench;
 mod fuzz;
 mod host;
 mod lab;
+mod lab_bench;
+mod lab_qemu;
 mod leftovers;
 mod tasks;
 
@@ -34,7 +36,10 @@ enum Task {
     },
     /// Measure, and print ratios against peers and limits
     Bench {
-        /// Only the suites whose name contains this
+        /// Our own monitor against QEMU on the same KVM, in a machine within this one
+        #[arg(long)]
+        lab: bool,
+        /// Only the suites, in the lab the parts, whose name contains this
         filter: Option<String>,
     },
     /// Feed what hostile guests and damaged files can reach with cases of all kinds
@@ -61,7 +66,8 @@ fn main() -> ExitCode {
     let result = match Args::parse().task {
         Task::Run { args } => tasks::run(&args),
         Task::Test { args } => tasks::test(&args),
-        Task::Bench { filter } => bench::bench(filter.as_deref()),
+        Task::Bench { lab: true, filter } => lab_bench::bench(filter.as_deref()),
+        Task::Bench { lab: false, filter } => bench::bench(filter.as_deref()),
         Task::Lab { machine, filters } => {
             lab::lab(if machine { lab::Part::Machine } else { lab::Part::All }, &filters)
         }

@@ -89,14 +89,15 @@ impl Emulated {
         sockets: &Arc<Vsock>,
         console: impl FnMut(&[u8]) + Send + 'static,
     ) -> Result<Self, EmulatedError> {
-        let Qemu { path: qemu, .. } = find().ok_or(EmulatedError::NoQemu)?;
+        // Its version is of no use here, and asking for it would start it twice.
+        let qemu = qemu::executable().ok_or(EmulatedError::NoQemu)?;
         let disk = match disk {
             Disk::Ours(block) => {
                 let socket = spec.run_dir.join(files::BLOCK);
                 block::serve(*block, &socket)?;
                 DiskAt::Socket(socket)
             }
-            Disk::Raw(file) => DiskAt::Raw(file),
+            Disk::Raw(file, accel) => DiskAt::Raw(file, accel),
         };
         let attach = Attach { disk, vsock: spec.run_dir.join(files::VSOCK) };
         vsock::serve(Arc::clone(sockets), &attach.vsock)?;
@@ -118,6 +119,11 @@ impl Emulated {
                 })
             }
         }
+    }
+
+    /// Number of QEMU's process.
+    pub fn pid(&self) -> u32 {
+        self.pid
     }
 
     /// Host memory that backs the machine now, bytes; 0 where the host does not show it.
@@ -172,8 +178,17 @@ impl Emulated {
 pub enum Disk {
     /// We do.
     Ours(Box<Block>),
-    /// QEMU itself, from a raw file: what ours is measured against.
-    Raw(PathBuf),
+    /// QEMU itself, from a raw file and with a CPU of choice: what our disk and our monitor are measured against. No sprite runs so.
+    Raw(PathBuf, Accel),
+}
+
+/// What computes in a machine that is there to be measured against. With a disk of ours it is always software.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accel {
+    /// QEMU's software CPU.
+    Software,
+    /// The host's KVM.
+    Kvm,
 }
 
 /// Where QEMU finds the devices.
@@ -184,5 +199,14 @@ struct Attach {
 
 enum DiskAt {
     Socket(PathBuf),
-    Raw(PathBuf),
+    Raw(PathBuf, Accel),
+}
+
+impl DiskAt {
+    fn accel(&self) -> Accel {
+        match self {
+            Self::Socket(_) => Accel::Software,
+            Self::Raw(_, accel) => *accel,
+        }
+    }
 }

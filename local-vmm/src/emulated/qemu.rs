@@ -1,10 +1,11 @@
 //! QEMU itself: where it is, what it is told, and its confinement.
 
 use super::clock::tsc_khz;
-use super::{Attach, DiskAt, EmulatedError};
+use super::{Accel, Attach, DiskAt, EmulatedError};
 use crate::MachineSpec;
 use crate::devices::net::MTU;
 use crate::jail::{self, Role};
+use crate::kvm::KERNEL_WORDS;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
@@ -28,22 +29,28 @@ pub struct Qemu {
     pub version: String,
 }
 
+/// Its executable on the search path.
+pub(super) fn executable() -> Option<PathBuf> {
+    std::env::split_paths(&std::env::var_os("PATH")?).map(|dir| dir.join(BINARY)).find(|path| path.is_file())
+}
+
 /// Looks for QEMU on the search path.
 pub fn find() -> Option<Qemu> {
-    let path = std::env::split_paths(&std::env::var_os("PATH")?)
-        .map(|dir| dir.join(BINARY))
-        .find(|path| path.is_file())?;
+    let path = executable()?;
     let told = Command::new(&path).arg("--version").stdin(Stdio::null()).output().ok()?;
     let version = String::from_utf8_lossy(&told.stdout).lines().next().unwrap_or_default().to_owned();
     Some(Qemu { path, version })
 }
 
 /// The kernel's command line. All words come from a checked specification.
-fn command_line(spec: &MachineSpec) -> String {
+fn command_line(spec: &MachineSpec, accel: Accel) -> String {
+    let clock = match accel {
+        Accel::Software => format!("tsc=reliable tsc_early_khz={}", tsc_khz()),
+        // Those of our own monitor, so that the kernel has nothing else to do on either.
+        Accel::Kvm => KERNEL_WORDS.into(),
+    };
     format!(
-        "console=ttyS0 quiet loglevel=3 panic=-1 reboot=t mitigations=off tsc=reliable tsc_early_khz={} \
-         {}",
-        tsc_khz(),
+        "console=ttyS0 quiet loglevel=3 panic=-1 reboot=t mitigations=off {clock} {}",
         spec.command_line()
     )
 }
@@ -69,7 +76,7 @@ pub(super) fn spawn(
     // The largest file it may write.
     let file_size = match &attach.disk {
         DiskAt::Socket(_) => memory,
-        DiskAt::Raw(file) => memory.max(std::fs::metadata(file).map_or(0, |found| found.len())),
+        DiskAt::Raw(file, _) => memory.max(std::fs::metadata(file).map_or(0, |found| found.len())),
     };
     // SAFETY: between fork and exec only system calls are made; nothing is allocated and no lock is taken.
     unsafe { command.pre_exec(move || confine(file_size)) };
@@ -97,19 +104,22 @@ fn arguments(
     add(&["-name", &spec.name, "-nodefaults", "-no-user-config", "-nographic", "-no-reboot"]);
     // The interrupt and timer chips of old stay: without them the kernel hangs on this machine model.
     add(&["-machine", "microvm,acpi=on,rtc=on,pcie=off,usb=off,memory-backend=memory"]);
-    add(&["-accel", "tcg,thread=multi,tb-size=256", "-cpu", "max"]);
+    add(match attach.disk.accel() {
+        Accel::Software => &["-accel", "tcg,thread=multi,tb-size=256", "-cpu", "max"],
+        Accel::Kvm => &["-accel", "kvm", "-cpu", "host"],
+    });
     add(&["-smp", &spec.cpus.to_string(), "-m", &format!("{}M", spec.memory_mb)]);
     add(&["-object", &format!("memory-backend-memfd,id=memory,share=on,size={}M", spec.memory_mb)]);
     // vhost-user speaks the modern interface only.
     add(&["-global", "virtio-mmio.force-legacy=false"]);
     add(&["-kernel", &spec.kernel.to_string_lossy(), "-initrd", &initramfs.to_string_lossy()]);
-    add(&["-append", &command_line(spec)]);
+    add(&["-append", &command_line(spec, attach.disk.accel())]);
     match &attach.disk {
         DiskAt::Socket(socket) => {
             add(&["-chardev", &format!("socket,id=block,path={}", socket.display())]);
             add(&["-device", "vhost-user-blk,chardev=block,num-queues=1,queue-size=256"]);
         }
-        DiskAt::Raw(file) => {
+        DiskAt::Raw(file, _) => {
             add(&["-drive", &format!("id=disk,if=none,format=raw,discard=unmap,file={}", file.display())]);
             add(&["-device", "virtio-blk-device,drive=disk,num-queues=1,queue-size=256"]);
         }

@@ -115,6 +115,9 @@ pub(super) const ALL: &[Call] = &[
     Any(libc::SYS_exit),
 ];
 
+/// Blocks of the disk, from and to memory of the guest.
+const BLOCKS: &[Call] = &[Any(libc::SYS_preadv), Any(libc::SYS_pwritev)];
+
 /// Files of the disk.
 const DISK: &[Call] = &[
     Any(libc::SYS_openat),
@@ -122,9 +125,7 @@ const DISK: &[Call] = &[
     Any(libc::SYS_read),
     Any(libc::SYS_lseek),
     Any(libc::SYS_pread64),
-    Any(libc::SYS_preadv),
     Any(libc::SYS_pwrite64),
-    Any(libc::SYS_pwritev),
     Any(libc::SYS_fallocate),
     Any(libc::SYS_fdatasync),
     Any(libc::SYS_statx),
@@ -146,16 +147,16 @@ const FOLDERS: &[Call] = &[
 ];
 
 /// Waiting for events.
-const EVENTS: &[Call] = &[Any(libc::SYS_epoll_wait), Any(libc::SYS_epoll_ctl), Any(libc::SYS_read)];
+const EVENTS: &[Call] = &[Any(libc::SYS_epoll_wait), Any(libc::SYS_read)];
 
 /// Connections that are there.
 const STREAMS: &[Call] = &[
+    Any(libc::SYS_epoll_ctl),
     Any(libc::SYS_accept4),
     Any(libc::SYS_recvfrom),
     Any(libc::SYS_sendto),
     Any(libc::SYS_writev),
     Any(libc::SYS_shutdown),
-    Any(libc::SYS_poll),
     Any(libc::SYS_close),
     Any(libc::SYS_fcntl),
     Request(&[NONBLOCKING]),
@@ -174,6 +175,7 @@ const THREADS: &[Call] = &[
 
 /// What vhost-user takes: queues and memory that come over a socket.
 const VHOST: &[Call] = &[
+    Any(libc::SYS_epoll_ctl),
     Any(libc::SYS_accept4),
     Any(libc::SYS_recvmsg),
     Any(libc::SYS_sendmsg),
@@ -189,10 +191,8 @@ const VHOST: &[Call] = &[
 const CONTROL: &[Call] = &[
     Unix(libc::SYS_socketpair),
     Any(libc::SYS_setsockopt),
-    Any(libc::SYS_getsockopt),
     Any(libc::SYS_epoll_create1),
     Any(libc::SYS_eventfd2),
-    Any(libc::SYS_dup),
     Any(libc::SYS_rt_sigtimedwait),
     Own(libc::SYS_tgkill),
     Any(libc::SYS_exit_group),
@@ -206,15 +206,14 @@ const CHILD: &[Call] =
 pub(super) fn lists(role: Role, qemu: bool) -> Vec<&'static [Call]> {
     match role {
         Role::Cpu => vec![ALL, &[Request(&RUN), Own(libc::SYS_tgkill), Any(libc::SYS_sendto)]],
-        Role::Disk => vec![ALL, EVENTS, DISK],
-        Role::Sockets => vec![ALL, EVENTS, STREAMS],
-        Role::DiskOfQemu => vec![ALL, EVENTS, DISK, THREADS, VHOST],
+        Role::Disk => vec![ALL, EVENTS, DISK, BLOCKS],
+        Role::Sockets => vec![ALL, EVENTS, STREAMS, &[Any(libc::SYS_poll)]],
+        Role::DiskOfQemu => vec![ALL, EVENTS, DISK, BLOCKS, THREADS, VHOST],
         Role::SocketsOfQemu => vec![ALL, EVENTS, STREAMS, THREADS, VHOST],
         Role::Device => vec![ALL, EVENTS],
         Role::Console => vec![
             ALL,
             &[
-                Any(libc::SYS_read),
                 Any(libc::SYS_recvfrom),
                 Any(libc::SYS_fcntl),
                 Any(libc::SYS_openat),
@@ -239,7 +238,7 @@ pub(super) fn filter(role: Role, qemu: bool) -> Result<BpfProgram, String> {
             entry => drop(entry.insert_entry(these)),
         }
     }
-    compile(all, SeccompAction::Log, SeccompAction::Allow)
+    compile(all, SeccompAction::KillProcess, SeccompAction::Allow)
 }
 
 /// For threads that start others: a call whose flags lie in memory, where no filter sees them, is answered as if the kernel did not know it.

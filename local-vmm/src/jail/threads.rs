@@ -45,6 +45,10 @@ struct Filters {
     unknown: BpfProgram,
 }
 
+/// Most arenas of the allocator. No thread of a machine lives from allocating.
+#[cfg(target_env = "gnu")]
+const ARENAS: libc::c_int = 2;
+
 /// There once the process is in its jail. Without it, as in tests of a part, threads are not filtered.
 static FILTERS: OnceLock<Filters> = OnceLock::new();
 
@@ -58,9 +62,20 @@ pub(super) fn prepare(kind: Kind) -> Result<(), JailError> {
         each: each.map_err(|why| failed(&why))?,
         unknown: calls::unknown().map_err(|why| failed(&why))?,
     };
+    few_arenas();
     // A process enters its jail once.
     let _ = FILTERS.set(filters);
     Ok(())
+}
+
+/// Tells the allocator how many arenas to have. It would ask the system for its CPUs otherwise, by a file, in whichever thread first finds all
+/// arenas taken; and each takes memory.
+fn few_arenas() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: a call with two numbers, made before there are other threads.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, ARENAS);
+    }
 }
 
 /// Starts a thread that makes the system calls of its kind and no others.

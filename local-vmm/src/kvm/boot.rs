@@ -25,11 +25,14 @@ const KERNEL_ALIGN: u32 = 0x100_0000;
 /// Pages.
 const PAGE: u64 = 4096;
 
+/// What the kernel is told so that it does not look for what the machine has not, or check what is known.
+pub(crate) const KERNEL_WORDS: &str =
+    "tsc=reliable no_timer_check i8042.noaux i8042.nomux i8042.nopnp i8042.dumbkbd random.trust_cpu=on";
+
 /// The kernel's command line. All words come from a checked specification.
 pub(super) fn command_line(spec: &MachineSpec) -> String {
     format!(
-        "console=ttyS0 quiet loglevel=3 panic=-1 reboot=k mitigations=off tsc=reliable no_timer_check i8042.noaux i8042.nomux \
-         i8042.nopnp i8042.dumbkbd random.trust_cpu=on {}",
+        "console=ttyS0 quiet loglevel=3 panic=-1 reboot=k mitigations=off {KERNEL_WORDS} {}",
         spec.command_line()
     )
 }

@@ -46,6 +46,7 @@ mod tests;
 mod transport;
 mod vcpu;
 
+pub(crate) use boot::KERNEL_WORDS;
 pub use host::KvmHost;
 pub(crate) use host::resident;
 pub use kept::{forget, is_kept, kept_bytes, share};

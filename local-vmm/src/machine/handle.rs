@@ -17,8 +17,8 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep, timeout};
 
-/// How long a machine process may take until it answers.
-const START: Duration = Duration::from_secs(20);
+/// How long a machine process may take until it answers. It takes moments, but a host may be busy; one that fails is noticed at once.
+const START: Duration = Duration::from_secs(60);
 /// Most calls need moments.
 const ANSWER: Duration = Duration::from_secs(20);
 /// A checkpoint waits for the guest to write back its data, and then for the host's disk.

@@ -17,6 +17,7 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -240,7 +241,13 @@ fn converse(stream: &UnixStream, work: &Work) -> io::Result<()> {
         }
         Ok(call) => {
             ends = matches!(call, Call::Suspend);
-            perform(call, work).map_or_else(|error| Answer::Error(error.to_string()), Answer::Ok)
+            match catch_unwind(AssertUnwindSafe(|| perform(call, work))) {
+                Ok(Ok(value)) => Answer::Ok(value),
+                Ok(Err(error)) => Answer::Error(error.to_string()),
+                Err(_) => {
+                    Answer::Error("the machine process failed at this; its machine.log tells where".into())
+                }
+            }
         }
         Err(error) => Answer::Error(format!("this call cannot be understood: {error}")),
     };

@@ -5,7 +5,7 @@ use local_vmm::{ExitReason, Kind, MachineHandle, MachineSpec, State, kvm};
 use std::time::Duration;
 use vmm_disk::Volume;
 
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(180);
 
 /// Whether there is something to test.
 fn real() -> bool {

@@ -9,7 +9,7 @@ use vmm_disk::Store;
 use vmm_image::{Image, ImageStore};
 
 /// Far more than a machine needs on a slow host.
-pub const BOOT: Duration = Duration::from_secs(60);
+pub const BOOT: Duration = Duration::from_secs(180);
 
 /// A folder with a sprite's disk in it.
 pub struct Rig {

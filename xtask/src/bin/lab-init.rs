@@ -51,7 +51,10 @@ fn work() -> Result<i32, Box<dyn Error>> {
     ] {
         put(kind, at, kind)?;
     }
-    chroot("/newroot")?;
+    // The new root takes the place of the old one: within a mere chroot the kernel makes no namespaces for users.
+    std::env::set_current_dir("/newroot")?;
+    mount(Some("."), "/", None::<&str>, MsFlags::MS_MOVE, None::<&str>)?;
+    chroot(".")?;
     std::env::set_current_dir("/lab")?;
     let status = Command::new("/bin/sh")
         .arg("/lab/run")

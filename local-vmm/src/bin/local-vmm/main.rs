@@ -1,6 +1,6 @@
 //! One machine by hand: `local-vmm machine --spec FILE`. The app has the same subcommand; this executable needs nothing but this crate.
 //!
-//! `local-vmm intrude --spec FILE ATTEMPT` is for tests: see [`intruder`].
+//! `local-vmm probe` prints what KVM is here, one word. `local-vmm intrude --spec FILE ATTEMPT` is for tests: see [`intruder`].
 
 mod intruder;
 
@@ -14,6 +14,10 @@ fn main() -> ExitCode {
     let done = match words[..] {
         ["machine", "--spec", spec] => {
             local_vmm::machine::run(&PathBuf::from(spec)).map_err(|error| error.to_string())
+        }
+        ["probe"] => {
+            println!("{:?}", local_vmm::kvm::probe());
+            Ok(())
         }
         ["intrude", "--spec", spec, ref attempt @ ..] => intruder::run(&PathBuf::from(spec), attempt),
         _ => {
