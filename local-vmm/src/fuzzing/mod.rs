@@ -45,7 +45,7 @@ pub struct Target {
 pub const TARGETS: &[Target] = &[
     Target { name: "block", run: block, most_bytes: 16 << 20 },
     Target { name: "rng", run: rng, most_bytes: 2 << 20 },
-    Target { name: "balloon", run: balloon, most_bytes: 2 << 20 },
+    Target { name: "balloon", run: balloon, most_bytes: 8 << 20 },
     Target { name: "net", run: net, most_bytes: 4 << 20 },
     Target { name: "vsock_queues", run: vsock_queues, most_bytes: 4 << 20 },
     Target { name: "vsock_packets", run: vsock_packets, most_bytes: 8 << 20 },
