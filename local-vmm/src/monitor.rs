@@ -174,6 +174,23 @@ impl Monitor {
         }
     }
 
+    /// What an emulated machine has computed so far, where it can be told.
+    pub fn cpu_time(&self) -> Option<Duration> {
+        match self {
+            Self::Kvm(_) => None,
+            Self::Emulated(machine) => machine.cpu_time(),
+        }
+    }
+
+    /// Lets an emulated machine begin again from its kernel. Ours needs no such thing.
+    pub fn reset(&self) -> Result<(), MonitorError> {
+        match self {
+            Self::Kvm(_) => {}
+            Self::Emulated(machine) => machine.reset()?,
+        }
+        Ok(())
+    }
+
     /// Ends the machine at once, as pulling the plug would; what the guest flushed is safe.
     pub fn kill(&self) {
         match self {

@@ -65,6 +65,17 @@ impl Qmp {
         self.answer(command, deadline, Some(format!("{{\"execute\":\"{command}\"}}\n")))
     }
 
+    /// The same, with arguments that are JSON already.
+    pub(super) fn call_with(
+        &self,
+        command: &'static str,
+        arguments: &'static str,
+        deadline: Duration,
+    ) -> Result<(), EmulatedError> {
+        let say = format!("{{\"execute\":\"{command}\",\"arguments\":{arguments}}}\n");
+        self.answer(command, deadline, Some(say))
+    }
+
     fn answer(
         &self,
         command: &'static str,

@@ -16,6 +16,7 @@ pub mod control;
 pub(crate) mod files;
 pub(crate) mod handle;
 mod run;
+mod still;
 mod work;
 
 pub use run::{MachineError, run};

@@ -2,6 +2,7 @@
 
 use super::agent::{Agent, AgentError};
 use super::control::{CheckpointDone, MachineStatus, State, Suspended};
+use super::still::Still;
 use crate::devices::block::Bell;
 use crate::{Kind, MachineSpec, Monitor, MonitorError};
 use sprites_api::agent::Identity;
@@ -94,6 +95,7 @@ impl Work {
 
     /// Waits for the agent's first answer; to be called in a thread of its own.
     pub(super) fn watch_boot(&self) {
+        let mut still = Still::new();
         while self.state() == State::Booting && self.started.elapsed() < BOOT {
             match self.agent.health(ANSWER.min(BOOT.saturating_sub(self.started.elapsed()))) {
                 Ok(_) => {
@@ -109,6 +111,12 @@ impl Work {
                     return;
                 }
                 // Until the agent listens, the guest refuses.
+                Err(_) if still.is_stuck(self.monitor.cpu_time()) => {
+                    tracing::warn!("the kernel stands still while it comes up; it is begun again, once");
+                    if let Err(error) = self.monitor.reset() {
+                        tracing::warn!("{error}");
+                    }
+                }
                 Err(_) => std::thread::sleep(LOOK),
             }
         }

@@ -69,9 +69,20 @@ impl Rig {
 pub fn words(handle: &MachineHandle) -> String {
     let read = |file: &str| std::fs::read_to_string(handle.run_dir().join(file)).unwrap_or_default();
     let (exit, console, log) = (read("exit.json"), read("console.log"), read("machine.log"));
-    let tasks = std::fs::read_dir(format!("/proc/{}/task", read("pid").trim()));
-    let threads: Vec<String> = tasks
-        .into_iter()
+    let pid = read("pid");
+    // It waits for another process, and that one for QEMU where there is one.
+    let mut pids = vec![pid.trim().to_owned()];
+    let mut next = 0;
+    while let Some(pid) = pids.get(next).cloned() {
+        next += 1;
+        for task in std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+            let children = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
+            pids.extend(children.split_ascii_whitespace().map(str::to_owned));
+        }
+    }
+    let threads: Vec<String> = pids
+        .iter()
+        .filter_map(|pid| std::fs::read_dir(format!("/proc/{pid}/task")).ok())
         .flatten()
         .flatten()
         .filter_map(|task| {
