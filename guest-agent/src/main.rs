@@ -6,6 +6,9 @@ use std::process::ExitCode;
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 
+// As PID 1 it contains panics of single sessions, which takes a profile that unwinds.
+const _: () = assert!(cfg!(panic = "unwind"));
+
 const USAGE: &str = "usage: sprite-agent --host-socket <path> [--socket <path>] [--user <name>]
                     [--adopt-orphans]
 

@@ -20,7 +20,13 @@ fn real() -> bool {
 const COUNTER: &str = "nohup sh -c 'n=0; while :; do n=$((n+1)); echo $n > /run/count; sleep 0.1; done' >/dev/null 2>&1 & cat /proc/sys/kernel/random/boot_id";
 
 async fn count(handle: &MachineHandle) -> u64 {
-    sh(handle, "cat /run/count").await.0.trim().parse().unwrap()
+    loop {
+        let told = sh(handle, "cat /run/count").await.0;
+        // The file is empty for the moment between its opening and its writing.
+        if !told.trim().is_empty() {
+            return told.trim().parse().unwrap();
+        }
+    }
 }
 
 /// Waits until the counter has moved on from `before`.
