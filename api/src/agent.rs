@@ -6,6 +6,9 @@
 //! | `GET /v1/agent/usage` | | 200 [`Counters`] |
 //! | `POST /v1/agent/quiesce` | [`Quiesce`] | 200 [`Quiesced`]: the file system was at rest, and the disk's bell rung meanwhile |
 //! | `POST /v1/agent/wake` | [`Wake`] | 204: the machine knows that it was away |
+//! | `GET /v1/agent/web`, upgrade to [`WEB`] | | 101, then the bytes of one connection to the web app inside; 502, 504 when there is none |
+//! | `GET /v1/agent/outward`, upgrade to [`OUTWARD`] | | 101, then the agent asks, as an HTTP client, what only the host can answer |
+//! | `PUT /v1/agent/policy` | [`crate::policy::NetworkPolicy`] | 204: the copy inside tells it |
 //! | `POST /v1/agent/shutdown` | | 202, then sessions end, file systems are flushed, the machine powers off |
 
 use crate::Time;
@@ -24,6 +27,12 @@ pub const CMDLINE_NAME: &str = "sprite.name";
 pub const CMDLINE_URL: &str = "sprite.url";
 /// Kernel command line key that carries the machine id to the agent.
 pub const CMDLINE_MACHINE: &str = "sprite.machine";
+
+/// Protocol of a connection to the web app inside.
+pub const WEB: &str = "sprite-web";
+/// Protocol of a connection on which the agent asks the host. It waits there until somebody inside asks for something that the host has to
+/// answer, carries that one request, and is closed.
+pub const OUTWARD: &str = "sprite-outward";
 
 /// The agent is up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

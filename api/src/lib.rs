@@ -7,6 +7,10 @@
 //! |---|---|
 //! | [`sprite`] | a sprite: object, create, update, list, watch |
 //! | [`exec`] | commands: query, stream frames, control messages, sessions, kill |
+//! | [`files`] | files inside a sprite: list, write, copy, change, watch |
+//! | [`services`] | programs that a sprite keeps running |
+//! | [`policy`] | what a sprite may reach, do and take |
+//! | [`task`] | holds that keep a sprite awake |
 //! | [`checkpoint`] | checkpoints and the progress lines of create and restore |
 //! | [`extension`] | what the local server adds: usage, tree, fork, images, version |
 //! | [`agent`] | host-only calls of the agent: quiesce, clock, usage counters, shutdown |
@@ -19,8 +23,12 @@ pub mod duration;
 pub mod error;
 pub mod exec;
 pub mod extension;
+pub mod files;
 pub mod name;
+pub mod policy;
+pub mod services;
 pub mod sprite;
+pub mod task;
 pub mod time;
 
 pub use error::ErrorBody;

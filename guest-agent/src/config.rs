@@ -16,6 +16,8 @@ pub struct Config {
     /// Reap every child of the process, not only sessions. Right for PID 1 and child subreapers; wrong in a process
     /// that starts children by other means, whose exit statuses would be stolen.
     pub adopt_orphans: bool,
+    /// Folder of the sprite's own things: definitions and logs of services. Without one there are no services.
+    pub home: Option<PathBuf>,
     /// The disk that quiesce calls bring to rest; without one they are refused.
     pub disk: Option<Disk>,
     /// Whether it is a machine: the host may set its clock, its randomness and its identity.
@@ -86,6 +88,7 @@ impl Config {
             identity: Identity::default(),
             cgroup: None,
             adopt_orphans: false,
+            home: None,
             disk: None,
             is_machine: false,
             limits: Limits::default(),
@@ -99,6 +102,7 @@ impl Config {
             identity: Identity::default(),
             cgroup: Some("/sys/fs/cgroup/sprite".into()),
             adopt_orphans: true,
+            home: Some("/.sprite".into()),
             disk: Some(Disk { mount: "/".into(), bell: BELL.into() }),
             is_machine: true,
             limits: Limits::default(),

@@ -3,7 +3,7 @@
 //!
 //! Two HTTP routers, see `docs/agent.md`:
 //!
-//! - the *inner* API, `/v1/exec…`, for the server outside (vsock) and for programs inside (`/.sprite/api.sock`);
+//! - the *inner* API, `/v1/exec…`, `/v1/fs…`, `/v1/services…`, ports, for the server outside (vsock) and for programs inside (`/.sprite/api.sock`);
 //! - the *host-only* calls, `/v1/agent/…`, on vsock alone, because code inside a sprite is not to be trusted with them.
 //!
 //! The same code runs in two roles: as PID 1 of a machine ([`boot`]), and as an ordinary process over unix sockets, which
@@ -22,19 +22,29 @@ pub mod boot;
 mod cgroup;
 mod config;
 mod exec;
+mod files;
 mod host;
 mod identity;
+mod interior;
 mod listen;
+mod outward;
+mod ports;
 mod process;
 mod reply;
+mod services;
 mod session;
+pub mod tool;
+mod websocket;
 
 pub use cgroup::CgroupError;
 pub use config::{Config, Disk, Limits};
 pub use listen::Listener;
 
 use host::quiesce::Quiescer;
+use outward::Outward;
+use ports::Ports;
 use process::reaper::Reaper;
+use services::Services;
 use session::registry::Sessions;
 use sprites_api::agent::Identity;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -58,9 +68,12 @@ pub enum AgentError {
 pub(crate) struct Agent {
     pub(crate) config: Config,
     pub(crate) sessions: Sessions,
+    pub(crate) services: Arc<Services>,
+    pub(crate) ports: Arc<Ports>,
+    pub(crate) outward: Outward,
     pub(crate) quiescer: Arc<Quiescer>,
     /// Changes when the machine wakes as another.
-    pub(crate) identity: Mutex<Identity>,
+    pub(crate) identity: Arc<Mutex<Identity>>,
     pub(crate) stop: CancellationToken,
 }
 
@@ -90,17 +103,30 @@ pub async fn serve(
         None => None,
     };
     let reaper = Reaper::start(config.adopt_orphans).map_err(AgentError::Reaper)?;
+    let identity = Arc::new(Mutex::new(config.identity.clone()));
+    let told = Arc::clone(&identity);
+    let known = Arc::new(move || told.lock().unwrap_or_else(PoisonError::into_inner).clone());
     let agent = Arc::new(Agent {
+        services: Arc::new(Services::new(reaper.clone(), group.clone(), &config, known)),
+        ports: Ports::new(),
+        outward: Outward::default(),
         sessions: Sessions::new(reaper, group, &config),
         quiescer: Arc::new(Quiescer::new(config.disk.clone())),
-        identity: Mutex::new(config.identity.clone()),
+        identity,
         stop: stop.clone(),
         config,
     });
     let serving = CancellationToken::new();
     let accepting: Vec<_> =
         listeners.into_iter().map(|one| tokio::spawn(one.run(agent.clone(), serving.clone()))).collect();
+    let booting = {
+        let services = Arc::clone(&agent.services);
+        tokio::spawn(async move { services.boot().await })
+    };
     stop.cancelled().await;
+    // A boot that is not over would start what is ended here.
+    booting.abort();
+    agent.services.end_all(agent.config.limits.shutdown_grace).await;
     agent.sessions.end_all(agent.config.limits.shutdown_grace).await;
     serving.cancel();
     for task in accepting {

@@ -1,6 +1,6 @@
 //! Listening sockets and the HTTP connections they bring.
 
-use crate::{Agent, exec, host};
+use crate::{Agent, exec, files, host, outward, ports, services};
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -51,7 +51,8 @@ impl Listener {
 
     pub(crate) async fn run(self, agent: Arc<Agent>, stop: CancellationToken) {
         let slots = Arc::new(Semaphore::new(agent.config.limits.connections));
-        let router = if self.host { exec::router().merge(host::router()) } else { exec::router() };
+        // The host does not ask itself.
+        let router = inner().merge(if self.host { host::router() } else { outward::router() });
         let router = exec::finish(router, agent);
         loop {
             // A slot first: when all are taken, new connections wait in the kernel's queue.
@@ -80,6 +81,11 @@ impl Listener {
             }
         }
     }
+}
+
+/// What is the same for programs inside and for the host.
+fn inner() -> Router<Arc<Agent>> {
+    exec::router().merge(files::router()).merge(services::router()).merge(ports::router())
 }
 
 async fn serve(

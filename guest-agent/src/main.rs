@@ -1,6 +1,6 @@
 //! `sprite-agent`: PID 1 of a sprite, or an ordinary process over unix sockets.
 
-use sprites_guest_agent::{Config, Listener, boot, serve};
+use sprites_guest_agent::{Config, Listener, boot, serve, tool};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tokio::net::UnixListener;
@@ -51,6 +51,14 @@ impl Arguments {
 fn main() -> ExitCode {
     if std::process::id() == 1 {
         boot::run();
+    }
+    let mut words = std::env::args();
+    let name = words.next().unwrap_or_default();
+    let name = std::path::Path::new(&name).file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    if tool::NAMES.contains(&name)
+        && let Some(code) = tool::run(name, words.collect())
+    {
+        return code;
     }
     let arguments = match Arguments::parse(std::env::args().skip(1)) {
         Ok(arguments) => arguments,

@@ -1,9 +1,13 @@
-//! Answers other than success: a status and the common error body.
+//! Answers: the common error body, and lines of JSON.
 
 use axum::Json;
-use axum::http::StatusCode;
+use axum::body::Body;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 use sprites_api::ErrorBody;
+use std::convert::Infallible;
+use tokio::sync::mpsc;
 
 /// A request that is refused.
 #[derive(Debug, thiserror::Error)]
@@ -44,4 +48,21 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         (self.status, Json(*self.body)).into_response()
     }
+}
+
+/// Our own fault.
+pub(crate) fn ours() -> Refusal {
+    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the agent failed at this request")
+}
+
+/// An answer of lines (NDJSON) that come as they are made, and ends with their sender.
+pub(crate) fn lines<T: Serialize + Send + 'static>(lines: mpsc::Receiver<T>) -> Response {
+    let body = Body::from_stream(futures::stream::unfold(lines, |mut lines| async {
+        let line = lines.recv().await?;
+        // Plain data with string keys always has a JSON form.
+        let mut text = serde_json::to_string(&line).unwrap_or_default();
+        text.push('\n');
+        Some((Ok::<_, Infallible>(text), lines))
+    }));
+    ([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response()
 }

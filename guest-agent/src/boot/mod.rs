@@ -16,7 +16,7 @@ mod power;
 
 use crate::host::clock::uptime_ms;
 use crate::session::screen;
-use crate::{Config, Listener, identity, serve};
+use crate::{Config, Listener, identity, interior, serve};
 use nix::errno::Errno;
 use std::fs;
 use std::io;
@@ -100,12 +100,20 @@ fn life() -> Result<(), BootError> {
     say(&format!("{loaded} modules"));
     disk::mount(Path::new("/dev/vda"), Path::new("/newroot"))?;
     say("disk");
+    // Before the file is gone from which they are made.
+    if let Err(error) = mounts::tools(Path::new("/newroot/.sprite/bin")) {
+        say(&format!("the tools for programs inside are missing: {error}"));
+    }
     mounts::switch_root(Path::new("/newroot"))?;
     mounts::late()?;
     say("root");
-    // Neither is worth stopping a sprite for.
+    // None of this is worth stopping a sprite for.
     if let Err(error) = identity::take(&identity) {
         say(&error.to_string());
+    }
+    let home = Path::new("/.sprite");
+    if let Err(error) = interior::furnish(home).and_then(|()| interior::close_policy(home)) {
+        say(&format!("/.sprite is not complete: {error}"));
     }
     if let Err(error) = network::loopback_up() {
         say(&format!("the loopback device did not come up: {error}"));

@@ -4,6 +4,7 @@ use super::BootError;
 use nix::mount::{MsFlags, mount};
 use nix::unistd::{chdir, chroot};
 use std::fs;
+use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
@@ -34,6 +35,23 @@ pub(super) fn late() -> Result<(), BootError> {
     for folder in ["/tmp", "/run/lock"] {
         let _ = fs::create_dir_all(folder);
         let _ = fs::set_permissions(folder, fs::Permissions::from_mode(0o1777));
+    }
+    Ok(())
+}
+
+/// Puts the tools for programs inside into `folder`: this very executable under their names, which needs no memory beside the one it has as
+/// the first process, and no room on the disk.
+pub(super) fn tools(folder: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    for name in crate::tool::NAMES {
+        let path = folder.join(name);
+        if !path.exists() {
+            fs::write(&path, "")?;
+        }
+        let bind = MsFlags::MS_BIND;
+        mount(Some("/init"), &path, None::<&str>, bind, None::<&str>)?;
+        let closed = bind | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+        mount(None::<&str>, &path, None::<&str>, closed, None::<&str>)?;
     }
     Ok(())
 }

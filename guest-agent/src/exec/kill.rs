@@ -3,18 +3,17 @@
 use super::Shared;
 use super::query::Pairs;
 use crate::process::signal;
-use crate::reply::Refusal;
+use crate::reply::{self, Refusal};
 use crate::session::Session;
 use crate::session::registry::Found;
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
+use axum::response::Response;
 use nix::sys::signal::Signal;
 use serde::Deserialize;
 use sprites_api::duration;
 use sprites_api::exec::KillLine;
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -50,13 +49,7 @@ pub(super) async fn run(
     let (tell, lines) = mpsc::channel(8);
     // A task of its own: what was begun is carried through also when the client leaves.
     tokio::spawn(kill(session, signal, timeout, tell));
-    let body = Body::from_stream(futures::stream::unfold(lines, |mut lines| async {
-        let line: KillLine = lines.recv().await?;
-        let mut text = serde_json::to_string(&line).unwrap_or_default();
-        text.push('\n');
-        Some((Ok::<_, Infallible>(text), lines))
-    }));
-    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
+    Ok(reply::lines(lines))
 }
 
 fn parameters(pairs: &Pairs, body: &[u8]) -> Result<(Signal, Duration), Refusal> {

@@ -10,11 +10,11 @@ use crate::reply::Refusal;
 use crate::session::registry::{Found, describe};
 use crate::session::start::{Request as Start, StartError};
 use crate::session::{Attachment, TooManyClients};
+use crate::websocket::{self, Upgrade};
 use crate::{Agent, VERSION, identity};
 use axum::extract::ws::WebSocketUpgrade;
-use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -28,7 +28,6 @@ use std::sync::Arc;
 const BODY_LIMIT: usize = 64 << 10;
 
 type Shared = State<Arc<Agent>>;
-type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
 
 /// A program that could not start, told to the client the way a shell would tell it.
 pub(crate) struct Stillborn {
@@ -85,22 +84,21 @@ async fn start_or_list(
     headers: HeaderMap,
     upgrade: Upgrade,
 ) -> Result<Response, Refusal> {
-    let upgrade = match upgrade {
-        Ok(upgrade) => upgrade,
-        Err(reason) if headers.contains_key(header::UPGRADE) => return Err(bad_upgrade(&reason)),
-        Err(_) => return Ok(Json(agent.sessions.list()).into_response()),
+    let Some(upgrade) = websocket::asked(upgrade, &headers, &agent)? else {
+        return Ok(Json(agent.sessions.list()).into_response());
     };
     if let Some(id) = query::session_id(&pairs) {
         return attach(&agent, &id, &pairs, upgrade).await;
     }
     let request = query::start(&pairs)?;
     let (stdin, tty) = (request.stdin, request.tty);
-    let limits = agent.config.limits.clone();
-    let upgrade = configured(upgrade, &agent);
+    let mode = socket::Mode { owner: true, stdin };
     Ok(match start(&agent, request).await? {
-        Ok(attachment) => upgrade
-            .on_upgrade(move |ws| socket::serve(ws, attachment, socket::Mode { owner: true, stdin }, limits)),
-        Err(stillborn) => upgrade.on_upgrade(move |ws| socket::serve_stillborn(ws, stillborn, tty, limits)),
+        Ok(attachment) => upgrade.on_upgrade(move |ws| socket::serve(ws, attachment, mode, agent)),
+        Err(stillborn) => {
+            let limits = agent.config.limits.clone();
+            upgrade.on_upgrade(move |ws| socket::serve_stillborn(ws, stillborn, tty, limits))
+        }
     })
 }
 
@@ -111,10 +109,9 @@ async fn attach_or_show(
     headers: HeaderMap,
     upgrade: Upgrade,
 ) -> Result<Response, Refusal> {
-    match upgrade {
-        Ok(upgrade) => attach(&agent, &id, &pairs, upgrade).await,
-        Err(reason) if headers.contains_key(header::UPGRADE) => Err(bad_upgrade(&reason)),
-        Err(_) => match agent.sessions.find(&id) {
+    match websocket::asked(upgrade, &headers, &agent)? {
+        Some(upgrade) => attach(&agent, &id, &pairs, upgrade).await,
+        None => match agent.sessions.find(&id) {
             Found::Live(session) => Ok(Json(describe(&session)).into_response()),
             Found::Ended | Found::Unknown => Err(Refusal::no_session(&id)),
         },
@@ -134,9 +131,9 @@ async fn attach(
         session.resize(cols, rows).await;
     }
     let attachment = session.attach().await?;
-    let limits = agent.config.limits.clone();
     let mode = socket::Mode { owner: false, stdin };
-    Ok(configured(upgrade, agent).on_upgrade(move |ws| socket::serve(ws, attachment, mode, limits)))
+    let agent = Arc::clone(agent);
+    Ok(upgrade.on_upgrade(move |ws| socket::serve(ws, attachment, mode, agent)))
 }
 
 /// Starts a session. The inner error is a program that is not there or may not run: the request itself was in order.
@@ -181,18 +178,4 @@ impl From<TooManyClients> for Refusal {
     fn from(error: TooManyClients) -> Self {
         Refusal::limit("client_limit_exceeded", error.to_string(), error.limit)
     }
-}
-
-fn bad_upgrade(reason: &WebSocketUpgradeRejection) -> Refusal {
-    Refusal::bad(format!("this is no proper WebSocket upgrade: {reason}"))
-}
-
-fn configured(upgrade: WebSocketUpgrade, agent: &Agent) -> WebSocketUpgrade {
-    let limit = agent.config.limits.message;
-    // Small buffers: there may be many connections, and frames are written through at once.
-    upgrade
-        .max_message_size(limit)
-        .max_frame_size(limit)
-        .read_buffer_size(16 << 10)
-        .write_buffer_size(16 << 10)
 }

@@ -1,31 +1,34 @@
 //! A client's WebSocket: output, input, control messages, the end.
 
 use super::Stillborn;
+use crate::Agent;
 use crate::config::Limits;
+use crate::ports::Ports;
 use crate::process::signal;
 use crate::session::log::Next;
 use crate::session::{Attachment, Session};
+use crate::websocket::{Gone, Sink, closing, finish, send, text};
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
 use bytes::Bytes;
-use futures::stream::{SplitSink, SplitStream};
-use futures::{SinkExt, StreamExt};
-use sprites_api::exec::{ClientMessage, ServerMessage, SessionInfo, stream};
+use futures::stream::{self, SplitStream};
+use futures::{Stream, StreamExt};
+use sprites_api::exec::{ClientMessage, ServerMessage, SessionInfo, stream as ids};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 
 /// Payload of one output frame at most; every client takes 64 KiB.
 const FRAME: usize = 32 << 10;
-/// After our close frame the client gets this long to answer with its own.
-const CLOSING: Duration = Duration::from_secs(5);
 /// Close code of a terminal session that ended with another exit code than zero: one client knows no other sign.
 const CLOSE_FAILED: u16 = 4000;
 /// Close code for a client that was too slow beside faster ones.
 const CLOSE_SLOW: u16 = 4008;
+/// A session that lives this long is told of ports.
+const PORTS: Duration = Duration::from_millis(300);
 /// Complaints waiting for a client; it sent as many wrong frames without listening, and needs no more.
 const COMPLAINTS: usize = 8;
-
-type Sink = SplitSink<WebSocket, Message>;
 
 /// How a client is connected.
 #[derive(Clone, Copy, Debug)]
@@ -36,16 +39,13 @@ pub(super) struct Mode {
     pub(super) stdin: bool,
 }
 
-/// The client is gone or does not listen.
-struct Gone;
-
 /// Serves one client until the session or the connection ends.
-pub(super) async fn serve(socket: WebSocket, mut attachment: Attachment, mode: Mode, limits: Limits) {
+pub(super) async fn serve(socket: WebSocket, mut attachment: Attachment, mode: Mode, agent: Arc<Agent>) {
     let (mut sink, mut incoming) = socket.split();
     let (complain, complaints) = mpsc::channel(COMPLAINTS);
     let session = attachment.session.clone();
     let close = tokio::select! {
-        close = deliver(&mut sink, &mut attachment, mode, complaints, &limits) => close,
+        close = deliver(&mut sink, &mut attachment, mode, complaints, &agent) => close,
         close = receive(&mut incoming, &session, mode, complain) => close,
     };
     // From here on the session is free of this client.
@@ -60,11 +60,11 @@ pub(super) async fn serve_stillborn(socket: WebSocket, stillborn: Stillborn, tty
     let (mut sink, incoming) = socket.split();
     let info = SessionInfo { session_id: "0".into(), is_owner: true, tty, ..SessionInfo::default() };
     let told = async {
-        send(&mut sink, text(&ServerMessage::SessionInfo(info)), &limits).await?;
-        let mut frame = if tty { Vec::new() } else { vec![stream::STDERR] };
+        send(&mut sink, text(&ServerMessage::SessionInfo(info)), limits.stall).await?;
+        let mut frame = if tty { Vec::new() } else { vec![ids::STDERR] };
         frame.extend_from_slice(stillborn.message.as_bytes());
         frame.extend_from_slice(if tty { b"\r\n" } else { b"\n" });
-        send(&mut sink, Message::Binary(frame.into()), &limits).await?;
+        send(&mut sink, Message::Binary(frame.into()), limits.stall).await?;
         send_exit(&mut sink, stillborn.code, tty, &limits).await
     };
     if let Ok(frame) = told.await {
@@ -78,22 +78,28 @@ async fn deliver(
     attachment: &mut Attachment,
     mode: Mode,
     mut complaints: mpsc::Receiver<String>,
-    limits: &Limits,
+    agent: &Agent,
 ) -> Result<CloseFrame, Gone> {
+    let limits = &agent.config.limits;
+    let mut ports = pin!(port_events(&agent.ports));
     let tty = attachment.session.tty;
     let info = attachment.session.info(mode.owner);
-    send(sink, text(&ServerMessage::SessionInfo(info)), limits).await?;
+    send(sink, text(&ServerMessage::SessionInfo(info)), limits.stall).await?;
     send_picture(sink, attachment, limits).await?;
     loop {
         let next = tokio::select! {
             next = tokio::time::timeout(limits.keepalive, attachment.next(FRAME, !tty)) => next,
             Some(message) = complaints.recv() => {
-                send(sink, text(&ServerMessage::Error { message }), limits).await?;
+                send(sink, text(&ServerMessage::Error { message }), limits.stall).await?;
+                continue;
+            }
+            Some(event) = ports.next() => {
+                send(sink, text(&event), limits.stall).await?;
                 continue;
             }
         };
         match next {
-            Ok(Next::Data(frame)) => send(sink, Message::Binary(frame.into()), limits).await?,
+            Ok(Next::Data(frame)) => send(sink, Message::Binary(frame.into()), limits.stall).await?,
             Ok(Next::End(code)) => return send_exit(sink, code, tty, limits).await,
             Ok(Next::Lost) if tty => {
                 // What was missed shows on the screen as it is now.
@@ -101,20 +107,40 @@ async fn deliver(
                 send_picture(sink, attachment, limits).await?;
             }
             Ok(Next::Lost) => {
-                return Ok(frame(CLOSE_SLOW, "too slow: output was lost while another client read on"));
+                return Ok(closing(CLOSE_SLOW, "too slow: output was lost while another client read on"));
             }
             // Silence.
-            Err(_) if tty => send(sink, text(&ServerMessage::Keepalive), limits).await?,
-            Err(_) => send(sink, Message::Binary(Bytes::from_static(&[stream::STDOUT])), limits).await?,
+            Err(_) if tty => send(sink, text(&ServerMessage::Keepalive), limits.stall).await?,
+            Err(_) => send(sink, Message::Binary(Bytes::from_static(&[ids::STDOUT])), limits.stall).await?,
         }
     }
+}
+
+/// What happens to the sprite's ports while the session lives. Commands that are over at once have no time for it.
+fn port_events(ports: &Arc<Ports>) -> impl Stream<Item = ServerMessage> {
+    let begin = async {
+        tokio::time::sleep(PORTS).await;
+        ports.subscribe().await.1
+    };
+    stream::once(begin).flat_map(|events| {
+        stream::unfold(events, |mut events| async {
+            loop {
+                match events.recv().await {
+                    Ok(event) => return Some((event, events)),
+                    // Too many at once for this client; the next ones count.
+                    Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => return None,
+                }
+            }
+        })
+    })
 }
 
 async fn send_picture(sink: &mut Sink, attachment: &mut Attachment, limits: &Limits) -> Result<(), Gone> {
     let picture = Bytes::from(std::mem::take(&mut attachment.picture));
     for start in (0..picture.len()).step_by(FRAME) {
         let piece = picture.slice(start..(start + FRAME).min(picture.len()));
-        send(sink, Message::Binary(piece), limits).await?;
+        send(sink, Message::Binary(piece), limits.stall).await?;
     }
     Ok(())
 }
@@ -122,11 +148,11 @@ async fn send_picture(sink: &mut Sink, attachment: &mut Attachment, limits: &Lim
 /// The exit in every form that some client needs.
 async fn send_exit(sink: &mut Sink, code: u8, tty: bool, limits: &Limits) -> Result<CloseFrame, Gone> {
     if !tty {
-        send(sink, Message::Binary(Bytes::copy_from_slice(&[stream::EXIT, code])), limits).await?;
+        send(sink, Message::Binary(Bytes::copy_from_slice(&[ids::EXIT, code])), limits.stall).await?;
     }
     let exit = ServerMessage::Exit { exit_code: code.into(), code: code.into() };
-    send(sink, text(&exit), limits).await?;
-    Ok(if tty && code != 0 { frame(CLOSE_FAILED, "exit") } else { frame(close_code::NORMAL, "") })
+    send(sink, text(&exit), limits.stall).await?;
+    Ok(if tty && code != 0 { closing(CLOSE_FAILED, "exit") } else { closing(close_code::NORMAL, "") })
 }
 
 /// Takes what the client sends; returns when it has left, or with a close frame when it broke the protocol.
@@ -158,9 +184,9 @@ async fn receive(
 fn broken(error: &axum::Error) -> Result<CloseFrame, Gone> {
     let reason = error.to_string();
     if reason.contains("too long") || reason.contains("too big") {
-        Ok(frame(close_code::SIZE, "message too large"))
+        Ok(closing(close_code::SIZE, "message too large"))
     } else if reason.contains("utf-8") || reason.contains("UTF-8") {
-        Ok(frame(close_code::INVALID, "text frame is not UTF-8"))
+        Ok(closing(close_code::INVALID, "text frame is not UTF-8"))
     } else {
         Err(Gone)
     }
@@ -171,8 +197,8 @@ async fn input(session: &Session, mut bytes: Bytes) {
         return session.write(bytes).await;
     }
     match bytes.first() {
-        Some(&stream::STDIN) => session.write(bytes.split_off(1)).await,
-        Some(&stream::STDIN_EOF) if bytes.len() == 1 => session.end_input(),
+        Some(&ids::STDIN) => session.write(bytes.split_off(1)).await,
+        Some(&ids::STDIN_EOF) if bytes.len() == 1 => session.end_input(),
         // Anything without a stream id is dropped, as the original service does.
         _ => {}
     }
@@ -191,31 +217,4 @@ async fn control(session: &Arc<Session>, text: &str) -> Result<(), String> {
         ClientMessage::Unknown => {}
     }
     Ok(())
-}
-
-/// Closes in good order: our close frame, then reading on, so that nothing already sent is torn down by a reset.
-async fn finish(mut sink: Sink, mut incoming: SplitStream<WebSocket>, frame: CloseFrame) {
-    let closing = async {
-        if sink.send(Message::Close(Some(frame))).await.is_ok() {
-            while let Some(Ok(_)) = incoming.next().await {}
-        }
-    };
-    // A client that does not close is left alone.
-    let _ = tokio::time::timeout(CLOSING, closing).await;
-}
-
-async fn send(sink: &mut Sink, message: Message, limits: &Limits) -> Result<(), Gone> {
-    match tokio::time::timeout(limits.stall, sink.send(message)).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) | Err(_) => Err(Gone),
-    }
-}
-
-fn text(message: &ServerMessage) -> Message {
-    // Plain data with string keys always has a JSON form.
-    Message::Text(serde_json::to_string(message).unwrap_or_default().into())
-}
-
-fn frame(code: u16, reason: &'static str) -> CloseFrame {
-    CloseFrame { code, reason: reason.into() }
 }

@@ -4,16 +4,21 @@ pub(crate) mod clock;
 pub(crate) mod quiesce;
 mod seed;
 pub(crate) mod usage;
+mod web;
 
+use crate::outward;
 use crate::reply::Refusal;
 use crate::{Agent, VERSION, identity};
 use axum::body::Bytes;
-use axum::extract::State;
-use axum::http::StatusCode;
-use axum::routing::{get, post};
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post, put};
 use axum::{Json, Router};
+use hyper::upgrade::Upgraded;
 use quiesce::{MAX_WORD, QuiesceError};
 use sprites_api::agent::{Counters, Health, Identity, Quiesce, Quiesced, Wake};
+use sprites_api::policy::NetworkPolicy;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,7 +34,44 @@ pub(crate) fn router() -> Router<Arc<Agent>> {
         .route("/v1/agent/usage", get(read_usage))
         .route("/v1/agent/quiesce", post(do_quiesce))
         .route("/v1/agent/wake", post(wake))
+        .route("/v1/agent/web", get(web::connect))
+        .route("/v1/agent/outward", get(outward::wait))
+        .route("/v1/agent/policy", put(policy))
         .route("/v1/agent/shutdown", post(shutdown))
+}
+
+/// Changes the protocol of a connection to `protocol`, and hands it to `then`.
+pub(crate) fn upgrade<F>(
+    mut request: Request,
+    protocol: &'static str,
+    then: impl FnOnce(Upgraded) -> F + Send + 'static,
+) -> Result<Response, Refusal>
+where
+    F: Future<Output = ()> + Send,
+{
+    let asked = request.headers().get(header::UPGRADE);
+    if asked.is_none_or(|value| value.as_bytes() != protocol.as_bytes()) {
+        let message = format!("this path takes connections that change to {protocol}");
+        return Err(Refusal::new(StatusCode::UPGRADE_REQUIRED, "upgrade_required", message));
+    }
+    let changed = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        // A host that went away in this moment wants nothing more.
+        if let Ok(connection) = changed.await {
+            then(connection).await;
+        }
+    });
+    let head = [(header::CONNECTION, "upgrade"), (header::UPGRADE, protocol)];
+    Ok((StatusCode::SWITCHING_PROTOCOLS, head).into_response())
+}
+
+async fn policy(State(agent): Shared, body: Bytes) -> Result<StatusCode, Refusal> {
+    let policy: NetworkPolicy = parse(&body)?;
+    let Some(home) = agent.config.home.clone() else { return Ok(StatusCode::NO_CONTENT) };
+    blocking(move || crate::interior::write_policy(&home, &policy))
+        .await?
+        .map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "disk", error.to_string()))?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn health() -> Json<Health> {

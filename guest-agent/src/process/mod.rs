@@ -5,5 +5,6 @@ pub(crate) mod launch;
 pub(crate) mod pty;
 pub(crate) mod reaper;
 pub(crate) mod signal;
+pub(crate) mod surroundings;
 pub(crate) mod tree;
 pub(crate) mod user;

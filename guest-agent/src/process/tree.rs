@@ -47,6 +47,15 @@ pub(crate) fn of_sessions(all: &[Process], leaders: &[i32]) -> Vec<Process> {
     all.iter().copied().filter(belongs).collect()
 }
 
+/// Ends every process of a session and its descendants at once, as far as they can be found.
+pub(crate) fn kill_session(leader: i32) {
+    use nix::sys::signal::{Signal, kill};
+    for process in of_sessions(&all(), &[leader]) {
+        let _ = kill(nix::unistd::Pid::from_raw(process.pid), Signal::SIGKILL);
+    }
+    let _ = super::signal::send_group(leader, Signal::SIGKILL);
+}
+
 fn parse(stat: &str) -> Option<Process> {
     // The name may hold spaces and brackets: numbers begin after the last bracket.
     let pid = stat.split_once(' ')?.0.parse().ok()?;

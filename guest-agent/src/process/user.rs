@@ -43,6 +43,14 @@ impl User {
     }
 }
 
+/// The number that stands beside a name in `/etc/passwd` or `/etc/group`.
+pub(crate) fn number_of(file: &Path, name: &str) -> Option<u32> {
+    read(file).lines().find_map(|line| {
+        let mut fields = line.split(':');
+        (fields.next() == Some(name)).then(|| fields.nth(1)?.parse().ok())?
+    })
+}
+
 fn read(path: &Path) -> String {
     let mut bytes = Vec::new();
     if let Ok(file) = File::open(path) {

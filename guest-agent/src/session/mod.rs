@@ -209,10 +209,7 @@ impl Session {
             // The leader is gone and its number may belong to somebody else.
             return;
         }
-        for process in tree::of_sessions(&tree::all(), &[self.pid]) {
-            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(process.pid), Signal::SIGKILL);
-        }
-        let _ = signal::send_group(self.pid, Signal::SIGKILL);
+        tree::kill_session(self.pid);
     }
 
     /// The exit code, once the process has ended.

@@ -10,25 +10,21 @@ use crate::process::file::AsyncFile;
 use crate::process::launch::{Child, LaunchError, Program, launch};
 use crate::process::pty;
 use crate::process::reaper::Reaper;
+use crate::process::surroundings::{self, own, pipe_size, strings};
 use crate::process::user::User;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::unistd::{Gid, Uid, fchown, pipe2};
+use nix::fcntl::OFlag;
+use nix::unistd::pipe2;
 use sprites_api::Time;
 use sprites_api::exec::stream;
-use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
-/// Search path of sessions.
-const PATH: &str =
-    "/.sprite/bin:/home/sprite/.local/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Group that owns terminals, by convention.
 const TTY_GROUP: u32 = 5;
 /// Most bytes read from a process at once.
@@ -87,27 +83,15 @@ pub(super) async fn start(
     config: &Config,
 ) -> Result<Started, StartError> {
     let user = User::find(config.user.as_deref());
-    let is_folder = |path: &str| std::fs::metadata(path).is_ok_and(|meta| meta.is_dir());
-    let home = if is_folder(&user.home) { user.home.clone() } else { "/".to_owned() };
-    let dir = match &request.dir {
-        Some(dir) => {
-            // A relative one begins at home, where sessions start.
-            let dir = Path::new(&home).join(dir).to_string_lossy().into_owned();
-            if !is_folder(&dir) {
-                return Err(StartError::NoDirectory(dir));
-            }
-            dir
-        }
-        None => home,
-    };
-    let env = environment(&request, &user);
+    let dir = surroundings::directory(&user, request.dir.as_deref()).map_err(StartError::NoDirectory)?;
+    let env = surroundings::environment(&user, request.tty, request.env.iter().cloned());
     let streams = streams(&request, &user)?;
     let group = cgroup.map(|cgroup| cgroup.session()).transpose()?;
     let program = Program {
         name: request.path.clone(),
         argv: strings(request.argv.iter().cloned()),
         path: env.get("PATH").cloned().unwrap_or_default(),
-        env: strings(env.into_iter().map(|(key, value)| format!("{key}={value}"))),
+        env: surroundings::words(env),
         dir: CString::new(dir.as_str()).unwrap_or_default(),
         user,
         terminal: request.tty,
@@ -246,7 +230,7 @@ async fn pump(session: Arc<Session>, stream: u8, file: Arc<AsyncFile>) {
         }
     }
     // A pipe already holds all that the process wrote. A terminal passes it on a little later.
-    let mut left = if session.tty { AFTERMATH } else { pipe_size(&*file) };
+    let mut left = if session.tty { AFTERMATH } else { pipe_size(&*file, AFTERMATH) };
     while left > 0 {
         session.log.room().await;
         let limit = left.min(READ);
@@ -286,10 +270,6 @@ async fn deliver(session: &Arc<Session>, stream: u8, bytes: &[u8]) {
     }
 }
 
-fn pipe_size(pipe: impl AsFd) -> usize {
-    fcntl(pipe, FcntlArg::F_GETPIPE_SZ).map_or(AFTERMATH, |size| size.max(0) as usize)
-}
-
 fn streams(request: &Request, user: &User) -> io::Result<Streams> {
     if request.tty {
         let pty = pty::open(request.cols, request.rows)?;
@@ -308,12 +288,8 @@ fn streams(request: &Request, user: &User) -> io::Result<Streams> {
     } else {
         (File::open("/dev/null")?.into(), None)
     };
-    let (our_out, their_out) = pipe2(OFlag::O_CLOEXEC)?;
-    let (our_err, their_err) = pipe2(OFlag::O_CLOEXEC)?;
-    // Programs open /dev/stdout and its like by name, which asks for the owner's rights.
-    for pipe in [&their_out, &their_err] {
-        own(pipe, user, None);
-    }
+    let (their_out, our_out) = surroundings::output(user)?;
+    let (their_err, our_err) = surroundings::output(user)?;
     if our_in.is_some() {
         own(&their_in, user, None);
     }
@@ -321,39 +297,6 @@ fn streams(request: &Request, user: &User) -> io::Result<Streams> {
         theirs: [their_in, their_out, their_err],
         master: None,
         stdin: our_in,
-        outputs: vec![
-            (stream::STDOUT, Arc::new(AsyncFile::new(our_out)?)),
-            (stream::STDERR, Arc::new(AsyncFile::new(our_err)?)),
-        ],
+        outputs: vec![(stream::STDOUT, Arc::new(our_out)), (stream::STDERR, Arc::new(our_err))],
     })
-}
-
-fn own(file: impl AsFd, user: &User, group: Option<u32>) {
-    if user.is_other() {
-        // Without it most programs work all the same, so a refusal is not worth failing for.
-        let _ = fchown(file, Some(Uid::from_raw(user.uid)), Some(Gid::from_raw(group.unwrap_or(user.gid))));
-    }
-}
-
-/// The session's environment: the standard one, and over it what was asked for.
-fn environment(request: &Request, user: &User) -> BTreeMap<String, String> {
-    let path = if user.is_other() { None } else { std::env::var("PATH").ok() };
-    let standard = [
-        ("PATH", path.unwrap_or_else(|| PATH.to_owned())),
-        ("HOME", user.home.clone()),
-        ("USER", user.name.clone()),
-        ("LOGNAME", user.name.clone()),
-        ("SHELL", user.shell.clone()),
-        ("LANG", "C.UTF-8".to_owned()),
-        ("TERM", if request.tty { "xterm-256color" } else { "dumb" }.to_owned()),
-    ];
-    let mut env: BTreeMap<String, String> =
-        standard.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
-    env.extend(request.env.iter().cloned());
-    env
-}
-
-/// Text without NUL bytes, which the door has checked; an entry with one would be left out.
-fn strings(list: impl Iterator<Item = String>) -> Vec<CString> {
-    list.filter_map(|text| CString::new(text).ok()).collect()
 }

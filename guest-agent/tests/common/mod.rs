@@ -88,6 +88,12 @@ impl Agent {
         Client::connect(&self.path("host.sock"), rest).await.unwrap()
     }
 
+    /// A WebSocket on any other path.
+    pub async fn socket(&self, path: &str) -> WebSocketStream<UnixStream> {
+        let stream = UnixStream::connect(self.path("host.sock")).await.unwrap();
+        client_async(format!("ws://sprite{path}"), stream).await.unwrap().0
+    }
+
     /// A WebSocket that must be refused; gives status and body.
     pub async fn refused(&self, rest: &str) -> (u16, Value) {
         match Client::connect(&self.path("host.sock"), rest).await {
@@ -167,6 +173,7 @@ pub struct Said {
     pub close: Option<u16>,
     pub errors: Vec<String>,
     pub keepalives: usize,
+    pub ports: Vec<Value>,
 }
 
 impl Said {
@@ -233,6 +240,7 @@ impl Client {
                     Some("exit") => self.said.exit_text = Some(value),
                     Some("error") => self.said.errors.push(value["message"].as_str().unwrap().to_owned()),
                     Some("keepalive") => self.said.keepalives += 1,
+                    Some("port_opened" | "port_closed") => self.said.ports.push(value),
                     other => panic!("unknown text {other:?}"),
                 }
                 true
@@ -293,6 +301,18 @@ impl Client {
 
     pub async fn text(&mut self, text: &str) {
         self.send(Message::Text(text.into())).await;
+    }
+}
+
+/// The next text frame of a WebSocket, as JSON; pings are passed over.
+pub async fn frame(socket: &mut WebSocketStream<UnixStream>) -> Value {
+    loop {
+        let next = tokio::time::timeout(DEADLINE, socket.next()).await.expect("no frame comes");
+        match next.expect("the socket has ended").unwrap() {
+            Message::Text(text) => return serde_json::from_str(&text).unwrap(),
+            Message::Ping(_) | Message::Pong(_) => {}
+            other => panic!("expected text, got {other:?}"),
+        }
     }
 }
 

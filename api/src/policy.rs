@@ -1,0 +1,192 @@
+//! What a sprite may do: its network, its privileges, its resources. `/v1/sprites/{name}/policy/…`.
+
+use serde::{Deserialize, Serialize};
+
+/// Most rules of a policy.
+pub const MAX_RULES: usize = 10_000;
+/// The one known list of rules that can be included.
+pub const DEFAULTS: &str = "defaults";
+
+/// Which names a sprite may reach. No rules: every one. With rules the most specific one decides, and what none speaks of is denied.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkPolicy {
+    /// In the order in which they were given.
+    pub rules: Vec<Rule>,
+}
+
+/// One rule: about a domain, or a list to include.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Rule {
+    /// About a host, the hosts below a domain (`*.example.com`), or all others (`*`).
+    Domain {
+        /// Which.
+        domain: String,
+        /// What is to happen.
+        action: Action,
+    },
+    /// The rules of a list.
+    Include {
+        /// Its name.
+        include: String,
+    },
+}
+
+/// Part of [`Rule`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// It may be reached.
+    Allow,
+    /// It may not.
+    Deny,
+}
+
+impl NetworkPolicy {
+    /// Whether it can be meant; the error is a sentence that names the rule.
+    pub fn check(&self) -> Result<(), String> {
+        if self.rules.len() > MAX_RULES {
+            return Err(format!("a policy has at most {MAX_RULES} rules"));
+        }
+        for (index, rule) in self.rules.iter().enumerate() {
+            match rule {
+                Rule::Domain { domain, .. } => {
+                    check_domain(domain).map_err(|why| format!("rule {}: {domain:.80}: {why}", index + 1))?;
+                }
+                Rule::Include { include } if include == DEFAULTS => {}
+                Rule::Include { include } => {
+                    let number = index + 1;
+                    return Err(format!(
+                        "rule {number}: there is no list {include:.80}; the one known is {DEFAULTS}"
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A host name (RFC 1123), `*.` before one, or `*`.
+fn check_domain(domain: &str) -> Result<(), &'static str> {
+    if domain == "*" {
+        return Ok(());
+    }
+    let name = domain.strip_prefix("*.").unwrap_or(domain);
+    let name = name.strip_suffix('.').unwrap_or(name);
+    if name.is_empty() || name.len() > 253 {
+        return Err("a domain has 1 to 253 characters");
+    }
+    for label in name.split('.') {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        if !(1..=63).contains(&label.len()) || !label.bytes().all(fits) {
+            return Err(
+                "a label of a domain has 1 to 63 letters, digits and '-'; others are written in their ASCII form",
+            );
+        }
+        if label.starts_with('-') || label.ends_with('-') {
+            return Err("a label of a domain neither begins nor ends with '-'");
+        }
+    }
+    Ok(())
+}
+
+/// What programs in a sprite may do with its machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PrivilegesPolicy {
+    /// Empty, `minimal`, `standard` or `privileged`.
+    pub profile: String,
+    /// Devices, such as `/dev/fuse`.
+    pub devices: Vec<String>,
+    /// Nobody gains rights by running a program.
+    pub no_new_privileges: bool,
+}
+
+impl PrivilegesPolicy {
+    /// Whether it can be meant; the error is a sentence.
+    pub fn check(&self) -> Result<(), String> {
+        if !matches!(self.profile.as_str(), "" | "minimal" | "standard" | "privileged") {
+            return Err("`profile` is empty, minimal, standard or privileged".into());
+        }
+        let fits = |device: &String| {
+            device.starts_with("/dev/")
+                && device.len() <= 128
+                && !device.contains("..")
+                && !device.contains('\0')
+        };
+        if self.devices.len() > 64 || !self.devices.iter().all(fits) {
+            return Err("`devices` are at most 64 paths below /dev/".into());
+        }
+        Ok(())
+    }
+}
+
+/// How much of the host a sprite may take.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ResourcesPolicy {
+    /// Memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<MemoryPolicy>,
+}
+
+/// Part of [`ResourcesPolicy`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MemoryPolicy {
+    /// Most memory of its programs together, MiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit_mb: Option<u32>,
+    /// Kept and shown; the local server always lets memory grow up to the limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub autoscale: Option<bool>,
+}
+
+impl ResourcesPolicy {
+    /// Whether it can be meant; the error is a sentence.
+    pub fn check(&self) -> Result<(), String> {
+        match self.memory.as_ref().and_then(|memory| memory.limit_mb) {
+            Some(limit) if !(64..=1 << 20).contains(&limit) => {
+                Err("`memory.limit_mb` is 64 to 1048576".into())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_come_back_as_they_were_given() {
+        let text = r#"{"rules":[{"domain":"example.com","action":"allow"},{"include":"defaults"},{"domain":"*","action":"deny"}]}"#;
+        let policy: NetworkPolicy = serde_json::from_str(text).unwrap();
+        assert_eq!(policy.check(), Ok(()));
+        assert_eq!(serde_json::to_string(&policy).unwrap(), text);
+    }
+
+    #[test]
+    fn what_cannot_be_meant() {
+        let check = |domain: &str| check_domain(domain).is_ok();
+        for domain in ["*", "a.b", "*.example.com", "localhost", "xn--bcher-kva.example", "example.com."] {
+            assert!(check(domain), "{domain}");
+        }
+        for domain in
+            ["", ".", "*.", "**", "a..b", "-a.b", "a b", "http://a", "a/b", "*.*.a", "a:80", "bücher.example"]
+        {
+            assert!(!check(domain), "{domain}");
+        }
+        for text in
+            [r#"{"rules":[{"include":"everything"}]}"#, r#"{"rules":[{"domain":"a b","action":"deny"}]}"#]
+        {
+            let policy: NetworkPolicy = serde_json::from_str(text).unwrap();
+            assert!(policy.check().is_err(), "{text}");
+        }
+        for text in
+            [r#"{}"#, r#"{"rules":[{"domain":"a.b"}]}"#, r#"{"rules":[{"domain":"a.b","action":"maybe"}]}"#]
+        {
+            assert!(serde_json::from_str::<NetworkPolicy>(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! A file's bytes.
+
+use super::blocking;
+use super::failure::Failure;
+use super::place::Wish;
+use axum::body::Body;
+use axum::extract::Query;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use nix::errno::Errno;
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{Seek, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use tokio::io::AsyncReadExt;
+use tokio_util::io::ReaderStream;
+
+/// Bytes read from the disk at once.
+const PIECE: usize = 256 << 10;
+
+/// `GET /v1/fs/read`.
+pub(super) async fn run(
+    Query(pairs): Query<Vec<(String, String)>>,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    let wish = Wish::new(pairs);
+    let path = wish.path()?;
+    let asked = match headers.get(header::RANGE).and_then(|value| value.to_str().ok()).and_then(header_range)
+    {
+        Some(range) => Some(range),
+        None => query_range(&wish)?,
+    };
+    let opened = path.clone();
+    let (file, metadata) = blocking(move || open(&opened)).await?;
+    answer(path, file, &metadata, asked)
+}
+
+/// A part of a file as it is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// From a byte to another, which belongs to it, or to the end.
+    From(u64, Option<u64>),
+    /// So many at the end.
+    Last(u64),
+}
+
+impl Part {
+    /// First byte and number of bytes in a file of `size` bytes; nothing if it has no such part.
+    fn within(self, size: u64) -> Option<(u64, u64)> {
+        match self {
+            Self::From(first, _) if first >= size => None,
+            Self::From(first, last) => {
+                let end = last.map_or(size, |last| last.saturating_add(1).min(size));
+                (end > first).then_some((first, end - first))
+            }
+            Self::Last(0) => None,
+            Self::Last(count) => {
+                let count = count.min(size);
+                (count > 0).then_some((size - count, count))
+            }
+        }
+    }
+}
+
+/// RFC 9110, section 14.1.2. What is not one range of bytes is not a range, and the whole file is the answer.
+fn header_range(text: &str) -> Option<Part> {
+    let (first, last) = text.trim().strip_prefix("bytes=")?.split_once('-')?;
+    match (first.trim(), last.trim()) {
+        ("", last) => Some(Part::Last(last.parse().ok()?)),
+        (first, "") => Some(Part::From(first.parse().ok()?, None)),
+        (first, last) => {
+            let (first, last) = (first.parse().ok()?, last.parse().ok()?);
+            (first <= last).then_some(Part::From(first, Some(last)))
+        }
+    }
+}
+
+fn query_range(wish: &Wish) -> Result<Option<Part>, Failure> {
+    Ok(match (wish.number("start")?, wish.number("end")?) {
+        (None, None) => None,
+        (start, end) => Some(Part::From(start.unwrap_or(0), end)),
+    })
+}
+
+fn open(path: &Path) -> Result<(File, Metadata), Failure> {
+    let failed = |error: std::io::Error| Failure::of(&error, path);
+    // Opening a pipe that nobody writes into would wait for ever.
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
+    if metadata.is_dir() {
+        return Err(Failure::system(Errno::EISDIR, path));
+    }
+    if !metadata.is_file() {
+        return Err(Failure::invalid("it is a device, pipe or socket, and only files can be read", path));
+    }
+    Ok((file, metadata))
+}
+
+fn answer(
+    path: PathBuf,
+    mut file: File,
+    metadata: &Metadata,
+    asked: Option<Part>,
+) -> Result<Response, Failure> {
+    let size = metadata.len();
+    let kind = (header::CONTENT_TYPE, "application/octet-stream".to_owned());
+    let ranges = (header::ACCEPT_RANGES, "bytes".to_owned());
+    let Some(part) = asked else {
+        // Files of the kernel say that they are empty, and are not.
+        if size == 0 {
+            return Ok(([kind], stream(file, u64::MAX)).into_response());
+        }
+        let length = (header::CONTENT_LENGTH, size.to_string());
+        return Ok(([kind, ranges, length], stream(file, size)).into_response());
+    };
+    let Some((first, count)) = part.within(size) else {
+        let has = (header::CONTENT_RANGE, format!("bytes */{size}"));
+        return Ok(([has], Failure::beyond(&path)).into_response());
+    };
+    file.seek(SeekFrom::Start(first)).map_err(|error| Failure::of(&error, &path))?;
+    let is = (header::CONTENT_RANGE, format!("bytes {first}-{}/{size}", first + count - 1));
+    let length = (header::CONTENT_LENGTH, count.to_string());
+    Ok((StatusCode::PARTIAL_CONTENT, [kind, ranges, is, length], stream(file, count)).into_response())
+}
+
+fn stream(file: File, count: u64) -> Body {
+    let mut file = tokio::fs::File::from_std(file);
+    file.set_max_buf_size(PIECE);
+    Body::from_stream(ReaderStream::with_capacity(file.take(count), PIECE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_of_a_file() {
+        let of = |text: &str| header_range(text).map(|part| part.within(10));
+        assert_eq!(of("bytes=0-4"), Some(Some((0, 5))));
+        assert_eq!(of("bytes=4-"), Some(Some((4, 6))));
+        assert_eq!(of("bytes=-3"), Some(Some((7, 3))));
+        assert_eq!(of("bytes=-30"), Some(Some((0, 10))));
+        assert_eq!(of("bytes=8-100"), Some(Some((8, 2))));
+        assert_eq!(of("bytes=10-"), Some(None));
+        assert_eq!(of("bytes=-0"), Some(None));
+        assert_eq!(of("bytes=0-18446744073709551615"), Some(Some((0, 10))));
+        for text in
+            ["bytes=5-4", "bytes=a-b", "bytes=-", "bytes=0-1,3-4", "lines=1-2", "bytes=99999999999999999999-"]
+        {
+            assert_eq!(of(text), None, "{text}");
+        }
+        assert_eq!(Part::From(3, Some(2)).within(10), None);
+        assert_eq!(Part::Last(5).within(0), None);
+    }
+}
