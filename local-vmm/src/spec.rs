@@ -1,6 +1,7 @@
 //! What a machine consists of: written by the server, checked by the machine process.
 
 use crate::Kind;
+use crate::machine::files;
 use serde::{Deserialize, Serialize};
 use sprites_api::agent::{CMDLINE_MACHINE, CMDLINE_NAME, CMDLINE_URL, Identity};
 use std::fs;
@@ -45,7 +46,7 @@ pub struct MachineSpec {
     pub volume: PathBuf,
     /// Folder in which the machine is kept while it sleeps without a process; need not exist.
     pub memory: PathBuf,
-    /// Folder of the machine's sockets and logs.
+    /// Folder of the machine's lock and logs; what its process makes is [below](Self::inside).
     pub run_dir: PathBuf,
     /// Its network; without one it has no card.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -109,6 +110,11 @@ impl MachineSpec {
             .filter_map(|(key, value)| value.map(|value| format!("{key}={value}")))
             .collect::<Vec<_>>()
             .join(" ")
+    }
+
+    /// Folder of what the machine process makes: all of the run folder that is within its walls.
+    pub fn inside(&self) -> PathBuf {
+        self.run_dir.join(files::INSIDE)
     }
 
     /// Place of the specification within a run folder.
@@ -178,7 +184,7 @@ impl MachineSpec {
                 return refuse(format!("{} must be an absolute path without commas", path.display()));
             }
         }
-        let longest = self.run_dir.join("control.sock");
+        let longest = self.inside().join(files::CONTROL);
         for socket in [&longest].into_iter().chain(net) {
             if socket.as_os_str().len() > MAX_SOCKET_PATH {
                 return refuse(format!(

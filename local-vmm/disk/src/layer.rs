@@ -44,14 +44,19 @@ fn most_open() -> usize {
 /// Bytes of the bitmap that one block of it covers.
 const ZERO_CHUNK: u64 = 4096;
 
+/// Where the layers of a volume are. Files that others hold as well have more than one link, and nobody writes into them.
+pub fn layers(volume: &Path) -> PathBuf {
+    volume.join("layers")
+}
+
 /// Path of a layer's data.
 pub(crate) fn data_path(dir: &Path, id: Uuid) -> PathBuf {
-    dir.join("layers").join(format!("{id}.data"))
+    layers(dir).join(format!("{id}.data"))
 }
 
 /// Path of a layer's marks.
 pub(crate) fn zero_path(dir: &Path, id: Uuid) -> PathBuf {
-    dir.join("layers").join(format!("{id}.zero"))
+    layers(dir).join(format!("{id}.zero"))
 }
 
 /// Bytes of the bitmap of a disk of `size` bytes.

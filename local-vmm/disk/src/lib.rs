@@ -25,7 +25,7 @@ pub use account::Stored;
 pub use check::{Report, check};
 pub use error::{Error, Result};
 pub use export::{Format, export};
-pub use layer::raise_file_limit;
+pub use layer::{layers, raise_file_limit};
 pub use store::Store;
 pub use tree::{Checkpoint, Kind, NewCheckpoint, Node, Restored, Tree};
 pub use volume::Volume;

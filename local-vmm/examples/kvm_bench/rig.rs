@@ -162,7 +162,7 @@ impl Drop for Ours {
 /// What a machine has to say about its end.
 fn words(run_dir: &Path) -> String {
     let read = |file: &str| fs::read_to_string(run_dir.join(file)).unwrap_or_default();
-    let (exit, console, log) = (read("exit.json"), read("console.log"), read("machine.log"));
+    let (exit, console, log) = (read("exit.json"), read("in/console.log"), read("machine.log"));
     format!("\n--- exit\n{exit}\n--- console\n{console}\n--- log\n{log}")
 }
 
@@ -180,7 +180,7 @@ pub trait Machine {
 
 impl Machine for Ours {
     fn agent(&self) -> io::Result<UnixStream> {
-        UnixStream::connect(self.handle.run_dir().join("agent.sock"))
+        UnixStream::connect(self.handle.run_dir().join("in/agent.sock"))
     }
 }
 

@@ -42,6 +42,7 @@ impl Raw {
             run_dir: dir.path().to_owned(),
             net: None,
         };
+        fs::create_dir_all(spec.inside()).expect("a folder can be made");
         let raw = Self { dir, spec, accel };
         let disk = raw.file("disk.raw");
         let copied = Command::new("cp").arg("--sparse=always").arg(image.rootfs()).arg(&disk).status();

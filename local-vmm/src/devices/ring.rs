@@ -4,7 +4,7 @@
 //! differ. Both are behind [`Ring`].
 
 use crate::{Chain, MemoryNow};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use virtio_queue::{Error, Queue, QueueOwnedT, QueueT};
 
 /// Most chains that are taken from a queue at once, and most looks at whether there are more. A driver that adds chains as fast as they are used,
@@ -104,10 +104,14 @@ pub fn finish(ring: &impl Ring, memory: &MemoryNow, head: u16, written: u32) -> 
     Ok(())
 }
 
-/// A guest that breaks its own queue only loses the device until it mends it; here it is told to the log.
+/// A guest that breaks its own queue only loses the device until it mends it; here it is told to the log, more and more seldom the oftener it does.
 pub fn forgive(device: &str, outcome: Result<(), Error>) {
+    static TIMES: AtomicU64 = AtomicU64::new(0);
     if let Err(error) = outcome {
-        tracing::warn!("the guest's queue of the {device} makes no sense: {error}");
+        let times = TIMES.fetch_add(1, Ordering::Relaxed) + 1;
+        if times.is_power_of_two() {
+            tracing::warn!("the guest's queue of the {device} makes no sense (seen {times} times): {error}");
+        }
     }
 }
 

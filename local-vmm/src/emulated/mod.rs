@@ -97,13 +97,13 @@ impl Emulated {
         let qemu = qemu::executable().ok_or(EmulatedError::NoQemu)?;
         let disk = match disk {
             Disk::Ours(block) => {
-                let socket = spec.run_dir.join(files::BLOCK);
+                let socket = spec.inside().join(files::BLOCK);
                 block::serve(*block, &socket)?;
                 DiskAt::Socket(socket)
             }
             Disk::Raw(file, accel) => DiskAt::Raw(file, accel),
         };
-        let attach = Attach { disk, vsock: spec.run_dir.join(files::VSOCK) };
+        let attach = Attach { disk, vsock: spec.inside().join(files::VSOCK) };
         vsock::serve(Arc::clone(sockets), &attach.vsock)?;
         let (mut child, control, screen) = qemu::spawn(&qemu, spec, initramfs, &attach)?;
         qemu::watch_console(screen, console)?;

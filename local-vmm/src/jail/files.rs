@@ -31,9 +31,11 @@ fn rules(spec: &MachineSpec) -> Result<RulesetStatus, RulesetError> {
         .handle_access(AccessNet::from_all(KNOWN))?
         .scope(Scope::from_all(KNOWN))?
         .create()?;
-    let own = [spec.volume.as_path(), spec.memory.as_path(), spec.run_dir.as_path()];
-    // Sockets are made here; devices, programs and links to programs are not.
-    let keep = all & !(AccessFs::Execute | AccessFs::MakeBlock | AccessFs::MakeChar | AccessFs::IoctlDev);
+    let inside = spec.inside();
+    let own = [spec.volume.as_path(), spec.memory.as_path(), inside.as_path()];
+    // Sockets are made here; devices, programs and links that lead elsewhere are not.
+    let strange = AccessFs::MakeBlock | AccessFs::MakeChar | AccessFs::MakeSym | AccessFs::IoctlDev;
+    let keep = all & !(strange | AccessFs::Execute);
     let mut allowed = own.map(|path| (path, keep)).to_vec();
     allowed.extend(
         [spec.kernel.as_path(), spec.modules.as_path()].map(|path| (path, AccessFs::ReadFile.into())),

@@ -6,7 +6,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::unistd::pivot_root;
 use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 
 /// Within the run folder: where the new root is put together. Empty outside.
@@ -43,10 +43,13 @@ fn build(spec: &MachineSpec) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(&root)?;
     let plain = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     mount(Some("root"), &root, Some("tmpfs"), plain, Some(SIZE))?;
-    for own in [&spec.volume, &spec.memory, &spec.run_dir] {
+    for own in [&spec.volume, &spec.memory, &spec.inside()] {
         if own.is_dir() {
             bind(&root, own, plain)?;
         }
+    }
+    for others in shared(spec) {
+        bind(&root, &others, plain | MsFlags::MS_RDONLY)?;
     }
     for read in [&spec.kernel, &spec.modules] {
         bind(&root, read, plain | MsFlags::MS_RDONLY)?;
@@ -73,6 +76,20 @@ fn build(spec: &MachineSpec) -> io::Result<()> {
     Ok(())
 }
 
+/// Files in the machine's own folders that belong to others as well: layers of the image and of forks, memory of a template. A guest that took over
+/// this machine must not change what another one reads.
+fn shared(spec: &MachineSpec) -> Vec<PathBuf> {
+    let files = |dir: PathBuf| fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    let layers = files(vmm_disk::layers(&spec.volume))
+        .filter(|path| path.symlink_metadata().is_ok_and(|file| file.is_file() && file.nlink() > 1));
+    let memories = files(spec.memory.clone())
+        .filter(|path| path.symlink_metadata().is_ok_and(|file| file.is_dir()))
+        .chain([spec.memory.clone()])
+        .map(|dir| dir.join(crate::kvm::SHARED))
+        .filter(|path| path.symlink_metadata().is_ok_and(|file| file.is_file()));
+    layers.chain(memories).collect()
+}
+
 /// Lets a folder or file of the host be seen at its own path below `root`.
 fn bind(root: &Path, path: &Path, flags: MsFlags) -> io::Result<()> {
     let none = None::<&str>;
@@ -88,7 +105,7 @@ fn bind(root: &Path, path: &Path, flags: MsFlags) -> io::Result<()> {
     let deep = if flags.contains(MsFlags::MS_RDONLY) { MsFlags::MS_REC } else { MsFlags::empty() };
     if what.is_dir() {
         fs::create_dir_all(&place)?;
-    } else {
+    } else if !place.exists() {
         File::create(&place)?;
     }
     mount(Some(path), &place, none, MsFlags::MS_BIND | deep, none)?;

@@ -2,7 +2,7 @@
 
 use super::attach::{Device, MmioRing, Port};
 use super::devices::{Balloon, Card, Disk, Random};
-use super::kept::MEMORY as FILE;
+use super::kept::OWN as FILE;
 use super::state::DeviceState;
 use super::transport::{Line, Registers};
 use super::{kept, memory};

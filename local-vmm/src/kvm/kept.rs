@@ -1,9 +1,10 @@
 //! A machine in a folder: its memory and its state.
 //!
 //! Several folders may hold the same memory, as hard links of one file: a checkpoint, the sprite that went back to it, the forks of both. Whoever
-//! runs from a memory has a link to it in a folder of its own for as long as it runs. So a memory with one link belongs to one machine, which may
-//! write its changes into it; one with more is nobody's to change. The state is never shared: it is the mark that the folder can be started
-//! from, written last and removed first.
+//! runs from a memory has a link to it in a folder of its own for as long as it runs. What was given by others is called `shared` there, and nobody
+//! writes into it: behind its walls a machine cannot. What a machine has written itself is called `own`; as long as that has one link, the machine
+//! may write its changes into it. The state is never shared: it is the mark that the folder can be started from, written last and removed
+//! first.
 
 use super::KvmError;
 use std::fs::{self, DirBuilder, File};
@@ -13,7 +14,10 @@ use std::path::{Path, PathBuf};
 
 /// Files of a kept machine.
 pub(super) const STATE: &str = "state";
-pub(super) const MEMORY: &str = "memory";
+/// Memory that the machine has written itself.
+pub(super) const OWN: &str = "own";
+/// Memory that others have given it.
+pub(crate) const SHARED: &str = "shared";
 
 /// Whether a machine is kept in a folder.
 pub fn is_kept(dir: &Path) -> bool {
@@ -25,11 +29,25 @@ pub fn kept_bytes(dir: &Path) -> u64 {
     if !is_kept(dir) {
         return 0;
     }
-    [STATE, MEMORY]
+    [dir.join(STATE), memory(dir)]
         .iter()
-        .filter_map(|name| dir.join(name).metadata().ok())
+        .filter_map(|path| path.metadata().ok())
         .map(|file| file.blocks() * 512)
         .sum()
+}
+
+/// The memory of a kept machine: its own, else the one that it was given.
+pub(super) fn memory(dir: &Path) -> PathBuf {
+    let own = dir.join(OWN);
+    if own.exists() { own } else { dir.join(SHARED) }
+}
+
+/// Removes what a machine was given and does not need any more, because it has written its own. Behind its walls it could not.
+pub(crate) fn tidy(dir: &Path) {
+    if dir.join(OWN).exists() {
+        // Often it is not there.
+        let _ = fs::remove_file(dir.join(SHARED));
+    }
 }
 
 /// Makes a kept machine one that cannot be started from. To be called before one goes on, because its disk moves away from it then.
@@ -45,13 +63,15 @@ pub fn forget(dir: &Path) -> io::Result<()> {
 pub fn share(from: &Path, to: &Path) -> io::Result<()> {
     make(to)?;
     forget(to)?;
-    let memory = to.join(MEMORY);
-    match fs::remove_file(&memory) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+    for old in [OWN, SHARED] {
+        match fs::remove_file(to.join(old)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
     }
-    if fs::hard_link(from.join(MEMORY), &memory).is_err() {
-        copy(&File::open(from.join(MEMORY))?, &File::create_new(&memory)?)?;
+    let (source, shared) = (memory(from), to.join(SHARED));
+    if fs::hard_link(&source, &shared).is_err() {
+        copy(&File::open(&source)?, &File::create_new(&shared)?)?;
     }
     let (state, unfinished) = (to.join(STATE), to.join(STATE).with_extension("new"));
     fs::copy(from.join(STATE), &unfinished)?;
@@ -84,7 +104,7 @@ impl Target {
             return Ok(Self::Empty(file, path));
         };
         let known = base.metadata()?;
-        if let Ok(own) = File::options().write(true).open(dir.join(MEMORY)) {
+        if let Ok(own) = File::options().write(true).open(dir.join(OWN)) {
             let found = own.metadata()?;
             if (found.dev(), found.ino()) == (known.dev(), known.ino()) && found.nlink() == 1 {
                 return Ok(Self::Own(own));
@@ -111,14 +131,14 @@ impl Target {
         self.file().sync_data()?;
         match self {
             Self::Own(_) => Ok(()),
-            Self::Copied(_, path) | Self::Empty(_, path) => fs::rename(path, dir.join(MEMORY)),
+            Self::Copied(_, path) | Self::Empty(_, path) => fs::rename(path, dir.join(OWN)),
         }
     }
 }
 
 fn unfinished(dir: &Path) -> io::Result<(File, PathBuf)> {
     use std::os::unix::fs::OpenOptionsExt;
-    let path = dir.join(MEMORY).with_extension("new");
+    let path = dir.join(OWN).with_extension("new");
     let file = File::options().read(true).write(true).create(true).truncate(true).mode(0o600).open(&path)?;
     Ok((file, path))
 }
@@ -160,9 +180,9 @@ mod tests {
     use std::os::unix::fs::FileExt;
 
     /// A memory with data, a hole, and data.
-    fn memory(dir: &Path) -> File {
+    fn some_memory(dir: &Path) -> File {
         make(dir).unwrap();
-        let file = File::options().read(true).write(true).create_new(true).open(dir.join(MEMORY)).unwrap();
+        let file = File::options().read(true).write(true).create_new(true).open(dir.join(OWN)).unwrap();
         file.set_len(1 << 20).unwrap();
         file.write_all_at(&[1; 4096], 0).unwrap();
         file.write_all_at(&[2; 4096], 512 << 10).unwrap();
@@ -174,7 +194,7 @@ mod tests {
     fn one_link_is_written_into_and_more_are_not() {
         let root = tempfile::tempdir().unwrap();
         let (one, two) = (root.path().join("one"), root.path().join("two"));
-        let base = memory(&one);
+        let base = some_memory(&one);
         assert!(is_kept(&one) && kept_bytes(&one) < 1 << 20);
         assert!(matches!(Target::of(Some(&base), &one).unwrap(), Target::Own(_)));
         share(&one, &two).unwrap();
@@ -188,10 +208,16 @@ mod tests {
             target.file().write_all_at(&[3; 4096], 0).unwrap();
             assert!(target.file().metadata().unwrap().blocks() * 512 < 1 << 20, "its holes are filled");
         }
-        // Two has a memory of its own from now on, and one's is one's alone.
+        // Two has a memory of its own from now on.
         Target::of(Some(&base), &two).unwrap().finish(&two).unwrap();
-        assert!(matches!(Target::of(Some(&base), &one).unwrap(), Target::Own(_)));
         assert!(matches!(Target::of(Some(&base), &two).unwrap(), Target::Copied(..)));
+        // What it was given is still there, and goes when it is tidied.
+        assert!(two.join(SHARED).exists() && memory(&two) == two.join(OWN));
+        assert!(matches!(Target::of(Some(&base), &one).unwrap(), Target::Copied(..)));
+        tidy(&two);
+        tidy(&one);
+        assert!(!two.join(SHARED).exists() && memory(&one).exists());
+        assert!(matches!(Target::of(Some(&base), &one).unwrap(), Target::Own(_)));
         let mut first = [0; 4096];
         base.read_exact_at(&mut first, 0).unwrap();
         assert_eq!(first, [1; 4096]);

@@ -4,12 +4,12 @@ use super::attach::{Device, Port};
 use super::bus::{Bus, Output, Slot, Wire};
 use super::devices::{Balloon, Card, Disk, Random, Sockets};
 use super::host::{self, KvmHost};
-use super::kept::{MEMORY, STATE};
+use super::kept::{self, STATE};
 use super::layout::{DEVICE_SIZE, DEVICES, FIRST_LINE, GENERATION_LINE, SERIAL_LINE, TASK_SEGMENT};
 use super::state::{self, State};
 use super::transport::{Line, NOTIFY, Registers};
 use super::vcpu::{self, Gate};
-use super::{KvmError, acpi, boot, cpu, generation, kept, memory};
+use super::{KvmError, acpi, boot, cpu, generation, memory};
 use crate::devices::block::{Block, Server};
 use crate::devices::net::Net;
 use crate::devices::vsock::Vsock;
@@ -84,7 +84,7 @@ impl KvmMachine {
         }
         let kept = match begin {
             Begin::Boot(_) => None,
-            Begin::GoOn(dir) => Some((read(&kvm, dir, spec)?, dir.join(MEMORY))),
+            Begin::GoOn(dir) => Some((read(&kvm, dir, spec)?, kept::memory(dir))),
         };
         let vm = make_vm(&kvm)?;
         let (memory, base) = match &kept {

@@ -84,7 +84,7 @@ impl Small {
         let (memory, base) = match kept {
             None => (memory::fresh(&vm, MEMORY).unwrap(), None),
             Some(Kept(dir, _)) => {
-                let (memory, base) = memory::from_file(&vm, MEMORY, &dir.join(kept::MEMORY)).unwrap();
+                let (memory, base) = memory::from_file(&vm, MEMORY, &kept::memory(dir)).unwrap();
                 (memory, Some(base))
             }
         };
@@ -256,7 +256,7 @@ fn a_guest_goes_on_in_another_machine_and_only_what_changed_is_written() {
     let (written, _) = second.keep(two.path());
     assert!((4096..=8 * 4096).contains(&written), "{written} bytes were written");
     let of = |dir: &Path| {
-        let bytes = std::fs::read(dir.join(kept::MEMORY)).unwrap();
+        let bytes = std::fs::read(kept::memory(dir)).unwrap();
         u64::from_le_bytes(bytes[RESULT as usize..][..8].try_into().unwrap())
     };
     assert_eq!((of(one.path()), of(two.path())), (count, further));

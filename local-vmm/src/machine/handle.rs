@@ -1,14 +1,15 @@
 //! How a server starts, finds and drives a machine process.
 
 use super::control::{Answer, Call, CheckpointDone, MAX_LINE, MachineStatus, Suspended};
+use super::exit::Exit;
 use super::files;
+use super::log::BoundedLog;
 use crate::{MachineSpec, SpecError};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -63,13 +64,6 @@ pub enum HandleError {
     Refused(String),
 }
 
-/// What a machine process leaves behind.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Exit {
-    /// Why it failed; none when it was told to end.
-    pub error: Option<String>,
-}
-
 /// How a machine process ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ExitReason {
@@ -104,10 +98,11 @@ impl MachineHandle {
         }
         // Words of an earlier run must not be taken for this one's.
         let _ = fs::remove_file(dir.join(files::EXIT));
-        let _ = fs::remove_file(dir.join(files::CONTROL));
+        let _ = fs::remove_file(spec.inside().join(files::CONTROL));
         let file = spec.save()?;
-        let log = dir.join(files::LOG);
-        let out = File::create(&log).map_err(io("write", &log))?;
+        drop(BoundedLog::new(dir, files::LOG));
+        let log = files::log(dir, files::LOG);
+        let out = File::options().append(true).open(&log).map_err(io("write", &log))?;
         let err = out.try_clone().map_err(io("write", &log))?;
         let mut command = tokio::process::Command::new(exe);
         command.arg("machine").arg("--spec").arg(file);
@@ -120,7 +115,7 @@ impl MachineHandle {
                 return Ok(handle);
             }
             if let Ok(Some(status)) = child.try_wait() {
-                return Err(HandleError::Start(match handle.exit() {
+                return Err(HandleError::Start(match Exit::read(dir) {
                     // The whole reason, unless it points to the log.
                     Some(Exit { error: Some(error) }) if !error.contains("its log") => error,
                     Some(Exit { error: Some(error) }) => format!("{error}; {}", tail(&log)),
@@ -181,7 +176,7 @@ impl MachineHandle {
 
     /// A connection to the agent inside.
     pub async fn connect(&self) -> Result<UnixStream, HandleError> {
-        match timeout(ANSWER, UnixStream::connect(self.run_dir.join(files::AGENT))).await {
+        match timeout(ANSWER, self.dial(files::AGENT)).await {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(_)) => Err(HandleError::Gone),
             Err(_) => Err(HandleError::Silent { call: "connect", deadline: ANSWER }),
@@ -254,8 +249,10 @@ impl MachineHandle {
     pub fn kill(&self) {
         // As long as the lock is held the process lives, and the number is its own.
         let held = self.is_held();
-        let pid =
-            fs::read_to_string(self.run_dir.join(files::PID)).ok().and_then(|text| text.trim().parse().ok());
+        let pid = files::read(&self.run_dir.join(files::PID))
+            .ok()
+            .and_then(|text| std::str::from_utf8(&text).ok()?.trim().parse().ok())
+            .filter(|pid| *pid > 1);
         if let (true, Some(pid)) = (held, pid) {
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
@@ -263,7 +260,7 @@ impl MachineHandle {
 
     /// Waits until the process has ended.
     pub async fn wait_exit(&self) -> ExitReason {
-        if let Ok(mut stream) = UnixStream::connect(self.run_dir.join(files::CONTROL)).await {
+        if let Ok(mut stream) = self.dial(files::CONTROL).await {
             let mut text = serde_json::to_vec(&Call::Watch).unwrap_or_default();
             text.push(b'\n');
             if stream.write_all(&text).await.is_ok() {
@@ -275,7 +272,7 @@ impl MachineHandle {
         while self.is_held() {
             sleep(LOOK).await;
         }
-        match self.exit() {
+        match Exit::read(&self.run_dir) {
             Some(Exit { error: None }) => ExitReason::Stopped,
             Some(Exit { error: Some(error) }) => ExitReason::Failed(error),
             None => ExitReason::Killed,
@@ -287,8 +284,10 @@ impl MachineHandle {
         File::open(self.run_dir.join(files::LOCK)).is_ok_and(|lock| lock.try_lock_shared().is_err())
     }
 
-    fn exit(&self) -> Option<Exit> {
-        serde_json::from_slice(&fs::read(self.run_dir.join(files::EXIT)).ok()?).ok()
+    /// Connects to a socket of the machine process.
+    async fn dial(&self, name: &str) -> io::Result<UnixStream> {
+        let (_file, path) = files::socket(&self.run_dir.join(files::INSIDE).join(name))?;
+        UnixStream::connect(path).await
     }
 
     async fn call<T: DeserializeOwned>(
@@ -309,7 +308,7 @@ impl MachineHandle {
 
     /// None when the process went away, before or meanwhile.
     async fn exchange(&self, call: &Call) -> Option<Answer> {
-        let mut stream = UnixStream::connect(self.run_dir.join(files::CONTROL)).await.ok()?;
+        let mut stream = self.dial(files::CONTROL).await.ok()?;
         let mut text = serde_json::to_vec(call).ok()?;
         text.push(b'\n');
         stream.write_all(&text).await.ok()?;
@@ -321,10 +320,19 @@ impl MachineHandle {
 
 /// The end of a log, for a message.
 fn tail(path: &Path) -> String {
-    let text = fs::read_to_string(path).unwrap_or_default();
+    let text = String::from_utf8_lossy(&end(path).unwrap_or_default()).into_owned();
     let from = text.char_indices().rev().nth(TAIL).map_or(0, |(at, _)| at);
     match text[from..].trim() {
         "" => "its log is empty".into(),
         words => format!("its log ends with: {}", words.replace('\n', " | ")),
     }
+}
+
+fn end(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let from = file.metadata()?.len().saturating_sub(4 * TAIL as u64);
+    file.seek(SeekFrom::Start(from))?;
+    let mut bytes = Vec::new();
+    file.take(4 * TAIL as u64).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }

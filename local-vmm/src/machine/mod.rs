@@ -6,15 +6,18 @@
 //! | `control` | the protocol of `control.sock` |
 //! | `work` | what the calls do |
 //! | `agent` | calls to the agent inside |
-//! | `console` | the console's log |
-//! | `files` | names within the run folder |
+//! | `log` | logs that have an end |
+//! | `files` | names within the run folder, and how they are used safely |
+//! | `exit` | how the process ended |
+//! | `still` | a machine that does not come up |
 //! | `handle` | the other side of the socket: how a server drives a machine |
 
 mod agent;
-mod console;
 pub mod control;
+pub(crate) mod exit;
 pub(crate) mod files;
 pub(crate) mod handle;
+pub(crate) mod log;
 mod run;
 mod still;
 mod work;

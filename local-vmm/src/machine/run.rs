@@ -1,10 +1,10 @@
 //! The life of a machine process.
 
 use super::agent::Agent;
-use super::console::Console;
 use super::control::{Answer, Call, MAX_LINE};
+use super::exit::Exit;
 use super::files;
-use super::handle::Exit;
+use super::log::BoundedLog;
 use super::work::{Work, WorkError};
 use crate::devices::block::{Bell, Block};
 use crate::devices::vsock::Vsock;
@@ -89,18 +89,13 @@ pub fn run(spec: &Path) -> Result<(), MachineError> {
         }
         thread::sleep(LINGER / 50);
     }
-    let machine = jail::part(&spec)?;
-    let exit = file(files::EXIT);
-    let _ = fs::remove_file(&exit);
+    let _ = fs::remove_file(file(files::EXIT));
+    let inside = spec.inside();
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(&inside).map_err(io("make", &inside))?;
+    kvm::tidy(&spec.memory);
+    let mut machine = jail::part(&spec)?;
     let outcome = live(&spec, &machine, started);
-    let reason = match &outcome {
-        Ok(()) => Exit { error: None },
-        Err(error) => Exit { error: Some(error.to_string()) },
-    };
-    if let Ok(text) = serde_json::to_vec(&reason) {
-        let _ = fs::write(&exit, text);
-    }
-    files::clear(&spec.run_dir);
+    machine.tell(&Exit { error: outcome.as_ref().err().map(ToString::to_string) }.told());
     outcome
 }
 
@@ -125,17 +120,18 @@ fn live(spec: &MachineSpec, machine: &jail::Machine, started: Instant) -> Result
     })?;
     let volume = Arc::new(Volume::open(&spec.volume)?);
     jail::largest_file(volume.size().max(u64::from(spec.memory_mb) << 20))?;
-    let archive = spec.run_dir.join(files::INITRAMFS);
+    let inside = spec.inside();
+    let archive = inside.join(files::INITRAMFS);
     initramfs::write(&spec.modules, &archive).map_err(|source| MachineError::Io {
         doing: "write",
         path: archive.clone(),
         source,
     })?;
-    let agent = listen(&spec.run_dir.join(files::AGENT))?;
-    let control = listen(&spec.run_dir.join(files::CONTROL))?;
+    let agent = listen(&inside.join(files::AGENT))?;
+    let control = listen(&inside.join(files::CONTROL))?;
     let told = |path: PathBuf| move |source| MachineError::Io { doing: "serve", path, source };
-    let sockets = Vsock::start(agent).map_err(told(spec.run_dir.join(files::AGENT)))?;
-    let console = Arc::new(Mutex::new(Console::new(&spec.run_dir)));
+    let sockets = Vsock::start(agent).map_err(told(inside.join(files::AGENT)))?;
+    let console = Arc::new(Mutex::new(BoundedLog::new(&inside, files::CONSOLE)));
     let bell = Arc::new(Bell::new(Arc::clone(&volume)));
     let start = |begin| {
         let block = Block::new(Arc::clone(&volume), Arc::clone(&bell), &spec.id);
@@ -156,7 +152,7 @@ fn live(spec: &MachineSpec, machine: &jail::Machine, started: Instant) -> Result
         Some(Err(error)) => return Err(error.into()),
         None => start(Begin::Boot(&archive))?,
     };
-    let agent = Agent::new(sockets).map_err(told(spec.run_dir.join(files::AGENT)))?;
+    let agent = Agent::new(sockets).map_err(told(inside.join(files::AGENT)))?;
     let work = Arc::new(Work::new(
         Arc::clone(&volume),
         bell,

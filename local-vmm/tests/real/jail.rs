@@ -4,14 +4,16 @@ use crate::rig::{Rig, exe};
 use local_vmm::Kind;
 use std::net::TcpListener;
 use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::process::Command;
+use vmm_disk::{NewCheckpoint, Volume};
 
 /// Has the intruder try; gives what it says, and checks that nothing got through.
 fn attempt(rig: &Rig, kind: Kind, words: &[&str]) -> String {
     let mut spec = rig.spec("box");
     spec.kind = kind;
-    std::fs::create_dir_all(&spec.run_dir).unwrap();
+    std::fs::create_dir_all(spec.inside()).unwrap();
     std::fs::create_dir_all(&spec.memory).unwrap();
     let file = spec.save().unwrap();
     let done = Command::new(exe()).args(["intrude", "--spec"]).arg(file).args(words).output().unwrap();
@@ -35,8 +37,18 @@ fn no_file_can_be_opened() {
     let around = rig.volume("box").join("../../neighbour/volume/manifest.json");
     let paths = ["/etc/passwd", "/proc/self/mem", "/proc/1/root/etc/passwd", "/dev/kvm", "/dev/mem", "/root"];
     let paths = paths.into_iter().chain([neighbour.to_str().unwrap(), around.to_str().unwrap()]);
+    // What the server goes by is out of reach.
+    let spec = rig.spec("box");
+    std::fs::create_dir_all(&spec.run_dir).unwrap();
+    let outside = ["lock", "pid", "exit.json"].map(|name| spec.run_dir.join(name));
+    outside.iter().for_each(|path| std::fs::write(path, "x").unwrap());
+    let paths = paths.chain(outside.iter().map(|path| path.to_str().unwrap()));
     let words: Vec<&str> = ["files"].into_iter().chain(paths).collect();
     attempt(&rig, Kind::Kvm, &words);
+    // The process that waits outside removes the number of the one that has ended; all else is as it was.
+    assert!(
+        outside.iter().filter(|path| !path.ends_with("pid")).all(|path| std::fs::read(path).unwrap() == b"x")
+    );
     assert!(neighbour.exists());
     // QEMU must be able to read itself, but may touch nothing either.
     attempt(
@@ -44,6 +56,33 @@ fn no_file_can_be_opened() {
         Kind::Emulated,
         &["files", "/etc/passwd", "/dev/kvm", "/dev/mem", "/root", around.to_str().unwrap()],
     );
+}
+
+#[test]
+fn what_others_hold_as_well_cannot_be_changed() {
+    let rig = Rig::new();
+    let checkpoint = Volume::open(&rig.volume("box")).unwrap().checkpoint(NewCheckpoint::default()).unwrap();
+    rig.store.fork(&rig.volume("box"), &checkpoint.id, &rig.volume("fork")).unwrap();
+    let spec = rig.spec("box");
+    // A memory that a template gave it.
+    std::fs::create_dir_all(&spec.memory).unwrap();
+    let memory = spec.memory.join("shared");
+    std::fs::write(&memory, "memory").unwrap();
+    std::fs::hard_link(&memory, rig.volume("fork").join("memory-of-both")).unwrap();
+    let layers: Vec<_> = std::fs::read_dir(vmm_disk::layers(&spec.volume))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.metadata().unwrap().nlink() > 1)
+        .collect();
+    assert!(!layers.is_empty(), "a fork shares its layers");
+    let paths = layers.iter().chain([&memory]).map(|path| path.to_str().unwrap());
+    let words: Vec<&str> = ["shared"].into_iter().chain(paths).collect();
+    for kind in KINDS {
+        attempt(&rig, kind, &words);
+    }
+    assert_eq!(std::fs::read(&memory).unwrap(), b"memory");
+    // From outside they can be removed, as a sprite is that nobody wants any more.
+    std::fs::remove_file(&memory).unwrap();
 }
 
 #[test]

@@ -205,8 +205,8 @@ async fn frames_pass_in_both_directions() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let rig = Rig::new();
     let mut spec = rig.spec("box");
-    std::fs::create_dir_all(&spec.run_dir).unwrap();
-    let socket = spec.run_dir.join("net.sock");
+    std::fs::create_dir_all(spec.inside()).unwrap();
+    let socket = spec.inside().join("net.sock");
     let listener = tokio::net::UnixListener::bind(&socket).unwrap();
     spec.net = Some(NetSpec { socket, mac: [2, 0, 0, 0, 0, 7] });
     let handle = MachineHandle::spawn(exe(), &spec).await.unwrap();

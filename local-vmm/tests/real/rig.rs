@@ -68,7 +68,7 @@ impl Rig {
 /// What a machine has to say about its end.
 pub fn words(handle: &MachineHandle) -> String {
     let read = |file: &str| std::fs::read_to_string(handle.run_dir().join(file)).unwrap_or_default();
-    let (exit, console, log) = (read("exit.json"), read("console.log"), read("machine.log"));
+    let (exit, console, log) = (read("exit.json"), read("in/console.log"), read("machine.log"));
     let pid = read("pid");
     // It waits for another process, and that one for QEMU where there is one.
     let mut pids = vec![pid.trim().to_owned()];

@@ -4,6 +4,7 @@
 //! | attempt | what it does |
 //! |---|---|
 //! | `files PATH…` | opens, makes and runs files outside of the machine's folders |
+//! | `shared PATH…` | changes and removes files that it may read, because others hold them as well |
 //! | `network PORT NAME` | reaches a TCP port of the host's loopback, and a socket in the abstract name space |
 //! | `signals PID` | signals a process outside, and everybody it can see |
 //! | `privileges` | does what takes privileges |
@@ -14,8 +15,9 @@
 use local_vmm::jail::{self, ROLES, Role};
 use local_vmm::{Host, MachineSpec};
 use std::ffi::CString;
-use std::io;
+use std::io::{self, Read};
 use std::mem::zeroed;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// Beyond the last system call of any kernel so far.
@@ -32,6 +34,7 @@ pub fn run(spec: &Path, attempt: &[&str]) -> Result<(), String> {
     jail::enter(&spec, &machine).map_err(|error| told(&error))?;
     match attempt {
         ["files", paths @ ..] => paths.iter().for_each(|path| files(path)),
+        ["shared", paths @ ..] => paths.iter().for_each(|path| shared(path)),
         ["network", port, name] => network(port.parse().map_err(|error| told(&error))?, name),
         ["signals", pid] => signals(pid.parse().map_err(|error| told(&error))?),
         ["privileges"] => privileges(),
@@ -61,6 +64,29 @@ fn files(path: &str) {
     tell(&format!("make {path}.new"), &std::fs::write(format!("{path}.new"), "x"));
     tell(&format!("run {path}"), &std::process::Command::new(path).status());
     tell(&format!("remove {path}"), &std::fs::remove_file(path));
+}
+
+fn shared(path: &str) {
+    use std::os::unix::fs::symlink;
+    let first = std::fs::File::open(path).and_then(|mut file| file.read(&mut [0; 1]));
+    if let Err(error) = first {
+        println!("IN {path} cannot even be read: {error}");
+    }
+    tell(&format!("write {path}"), &std::fs::File::options().write(true).open(path));
+    tell(&format!("cut {path}"), &std::fs::File::create(path));
+    tell(&format!("remove {path}"), &std::fs::remove_file(path));
+    tell(&format!("move {path}"), &std::fs::rename(path, format!("{path}.old")));
+    let other = format!("{path}.other");
+    // In the same folder files can be made; one that cannot is as good.
+    let _ = std::fs::write(&other, "x");
+    tell(&format!("replace {path}"), &std::fs::rename(&other, path));
+    let _ = std::fs::remove_file(&other);
+    tell(
+        &format!("open {path} to others"),
+        &std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777)),
+    );
+    tell(&format!("link to {path}"), &std::fs::hard_link(path, format!("{path}.link")));
+    tell(&format!("lead to {path}"), &symlink(path, format!("{path}.lead")));
 }
 
 fn network(port: u16, name: &str) {

@@ -1,5 +1,6 @@
-//! The console's log. Its bytes come from the guest, so there is an end to how many are kept.
+//! A log whose bytes come from a guest, or are caused by it, so that there is an end to how many are kept.
 
+use super::files;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -8,24 +9,32 @@ use std::path::{Path, PathBuf};
 /// Size at which a log becomes the older one, bytes. At most twice this is kept.
 const LIMIT: u64 = 512 << 10;
 
-/// A log in two files: `console.log` and, older, `console.old`.
+/// A log in two files: `<name>.log` and, older, `<name>.old`.
 #[derive(Debug)]
-pub(super) struct Console {
+pub(crate) struct BoundedLog {
     path: PathBuf,
     file: Option<File>,
     size: u64,
 }
 
-impl Console {
-    /// Begins a new log in `run_dir`; the one of the run before becomes the older one.
-    pub(super) fn new(run_dir: &Path) -> Self {
-        let mut console = Self { path: run_dir.join("console.log"), file: None, size: 0 };
-        console.turn();
-        console
+impl BoundedLog {
+    /// Begins a new log in a folder; the one of the run before becomes the older one.
+    pub(crate) fn new(dir: &Path, name: &str) -> Self {
+        let mut log = Self { path: files::log(dir, name), file: None, size: 0 };
+        log.turn();
+        log
     }
 
-    /// Adds what the guest printed. What cannot be written is lost; the machine goes on.
-    pub(super) fn add(&mut self, bytes: &[u8]) {
+    /// Goes on with a log that somebody else has begun.
+    pub(crate) fn go_on(dir: &Path, name: &str) -> Self {
+        let path = files::log(dir, name);
+        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path).ok();
+        let size = file.as_ref().and_then(|file| file.metadata().ok()).map_or(0, |data| data.len());
+        Self { path, file, size }
+    }
+
+    /// Adds bytes. What cannot be written is lost; the machine goes on.
+    pub(crate) fn add(&mut self, bytes: &[u8]) {
         if self.size + bytes.len() as u64 > LIMIT {
             self.turn();
         }
@@ -51,7 +60,11 @@ mod tests {
     #[test]
     fn a_flood_stays_within_two_files() {
         let dir = tempfile::tempdir().unwrap();
-        let mut console = Console::new(dir.path());
+        let mut console = BoundedLog::new(dir.path(), "console");
+        for _ in 0..300 {
+            console.add(&[b'x'; 8192]);
+        }
+        let mut console = BoundedLog::go_on(dir.path(), "console");
         for _ in 0..300 {
             console.add(&[b'x'; 8192]);
         }
