@@ -19,15 +19,15 @@ use sprites_api::agent::Counters;
 use sprites_api::extension::{UsageHistory, UsageLine, UsageSample, UsageTotals};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::broadcast;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use vmm_disk::Stored;
 
 /// Between two samples.
 const TICK: Duration = Duration::from_secs(1);
-/// How long an agent may take to tell its counters.
-const ANSWER: Duration = Duration::from_secs(2);
+/// How long an agent may take to tell its counters: less than a tick, because all others wait for the slowest.
+const ANSWER: Duration = Duration::from_millis(800);
 /// Largest answer, bytes.
 const MAX_ANSWER: usize = 16 << 10;
 /// Ticks between two looks at the bytes a running sprite has on the host's disk.
@@ -40,6 +40,12 @@ const ROLL_UP_EVERY: u64 = 60;
 const LINES: usize = 4096;
 /// Most samples of a history.
 const MOST: usize = 1000;
+/// Seconds by which a guest's clock and the host's may differ between two readings.
+const SLACK: f64 = 1.0;
+/// Counters of CPU time may be this much ahead of the clock.
+const ROUNDING: f64 = 1.1;
+/// Most processes of a machine (`man 5 proc`, `pid_max`).
+const MOST_PROCESSES: u64 = 1 << 22;
 /// Output within this time is use, milliseconds.
 const RECENT: u64 = 1500;
 
@@ -59,6 +65,8 @@ struct Known {
     kept_until: Time,
     stored: Stored,
     counters: Option<Counters>,
+    /// When these were read.
+    read_at: Option<Instant>,
     sample: Option<UsageSample>,
 }
 
@@ -135,7 +143,7 @@ impl Meter {
                     continue;
                 }
             };
-            let known = advance(before, counters, running);
+            let known = advance(before, counters, running, Size::of(sprite));
             ticks.push(Tick {
                 sprite: sprite.id().to_owned(),
                 sample: known.sample,
@@ -181,6 +189,7 @@ impl Meter {
                     kept_until,
                     stored: Stored::default(),
                     counters: None,
+                    read_at: None,
                     sample: None,
                 }
             }
@@ -211,8 +220,11 @@ impl Known {
 }
 
 /// What is known after a reading.
-fn advance(mut known: Known, counters: Option<Counters>, running: bool) -> Known {
+///
+/// Counters come from within, from somebody who may lie: they are held against the host's clock and the machine's size.
+fn advance(mut known: Known, counters: Option<Counters>, running: bool, size: Size) -> Known {
     let now = Time::now();
+    let counters = counters.map(|counters| size.bound(counters));
     let kept = now.seconds_since(known.kept_until).max(0.0);
     let keeping = rates::keep(&mut known.totals, kept, known.stored.bytes as f64);
     known.kept_until = now;
@@ -225,8 +237,10 @@ fn advance(mut known: Known, counters: Option<Counters>, running: bool) -> Known
     };
     if let Some(before) = known.counters.filter(|before| before.uptime_ms < counters.uptime_ms) {
         // The guest's own clock stands still while it sleeps, so a pause is never counted.
-        let seconds = (counters.uptime_ms - before.uptime_ms) as f64 / 1e3;
+        let passed = known.read_at.map_or(f64::MAX, |at| at.elapsed().as_secs_f64() + SLACK);
+        let seconds = ((counters.uptime_ms - before.uptime_ms) as f64 / 1e3).min(passed);
         let cpu_seconds = counters.cpu_usec.saturating_sub(before.cpu_usec) as f64 / 1e6;
+        let cpu_seconds = cpu_seconds.min(seconds * f64::from(size.cpus) * ROUNDING);
         let use_ = Running {
             seconds,
             cpu_seconds,
@@ -244,7 +258,30 @@ fn advance(mut known: Known, counters: Option<Counters>, running: bool) -> Known
         });
     }
     known.counters = Some(counters);
+    known.read_at = Some(Instant::now());
     known
+}
+
+/// How large a machine is, and so what it can use.
+#[derive(Clone, Copy, Debug)]
+struct Size {
+    cpus: u32,
+    memory_bytes: u64,
+}
+
+impl Size {
+    fn of(sprite: &Sprite) -> Self {
+        let (cpus, memory_mb) = sprite.size();
+        Self { cpus, memory_bytes: u64::from(memory_mb) << 20 }
+    }
+
+    fn bound(self, counters: Counters) -> Counters {
+        Counters {
+            memory_bytes: counters.memory_bytes.min(self.memory_bytes),
+            processes: counters.processes.min(MOST_PROCESSES),
+            ..counters
+        }
+    }
 }
 
 /// Asks the agent for its counters.
@@ -287,7 +324,14 @@ mod tests {
             kept_until: Time::now(),
             stored: Stored::default(),
             counters: None,
+            read_at: None,
             sample: None,
+        };
+        let size = Size { cpus: 1, memory_bytes: 1 << 30 };
+        let advance = |mut known: Known, counters, running| {
+            // As if the host's clock had gone on as the guest's says.
+            known.read_at = None;
+            super::advance(known, counters, running, size)
         };
         let known = advance(known, Some(counters(1000, 0)), true);
         assert!(known.sample.is_none());
@@ -303,5 +347,25 @@ mod tests {
         assert!(known.sample.is_none());
         let known = advance(known, Some(counters(1300, 10)), true);
         assert!((known.totals.running_seconds - 4.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn counters_that_cannot_be_true_are_held_to_what_can() {
+        let known = Known {
+            name: "box".into(),
+            totals: UsageTotals::default(),
+            kept_until: Time::now(),
+            stored: Stored::default(),
+            counters: Some(counters(1000, 0)),
+            read_at: Some(Instant::now()),
+            sample: None,
+        };
+        let size = Size { cpus: 2, memory_bytes: 1 << 30 };
+        let lie = Counters { memory_bytes: u64::MAX, processes: u64::MAX, ..counters(u64::MAX, u64::MAX) };
+        let known = super::advance(known, Some(lie), true, size);
+        let sample = known.sample.unwrap();
+        assert!(sample.seconds <= SLACK + 1.0 && sample.cpus <= 2.0 * ROUNDING, "{sample:?}");
+        assert_eq!(sample.memory_bytes, 1 << 30);
+        assert!(known.totals.cost_usd < 0.01);
     }
 }

@@ -4,7 +4,6 @@
 use super::App;
 use super::answer::ApiError;
 use super::frames;
-use crate::sprites::Guard;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
@@ -15,6 +14,7 @@ use hyper_util::rt::TokioIo;
 use sprites_api::exec::FRAME_LENGTHS;
 use sprites_api::sprite::Status;
 use std::time::Duration;
+use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 /// How long an agent may take to the head of its answer. Sessions answer at once; what takes long is in the body.
@@ -31,6 +31,24 @@ const OURS: [HeaderName; 7] = [
     header::TE,
     header::TRAILER,
     header::TRANSFER_ENCODING,
+];
+
+/// What is told of an agent's answer.
+const PASSED: [HeaderName; 6] = [
+    header::ACCEPT_RANGES,
+    header::CONTENT_LENGTH,
+    header::CONTENT_RANGE,
+    header::CONTENT_TYPE,
+    CAPABILITIES,
+    header::RETRY_AFTER,
+];
+/// What is told when the protocol changes.
+const CHANGED: [HeaderName; 5] = [
+    header::CONNECTION,
+    header::UPGRADE,
+    header::SEC_WEBSOCKET_ACCEPT,
+    header::SEC_WEBSOCKET_PROTOCOL,
+    CAPABILITIES,
 ];
 
 /// `/v1/sprites/{name}/exec`.
@@ -70,8 +88,18 @@ fn upgrades(headers: &HeaderMap) -> bool {
     headers.get(header::UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
-async fn forward(app: &App, name: &str, path: &str, mut request: Request) -> Result<Response, ApiError> {
+async fn forward(app: &App, name: &str, path: &str, request: Request) -> Result<Response, ApiError> {
     let (stream, guard) = app.sprites.get(name)?.connect().await?;
+    carry(stream, guard, path, request).await
+}
+
+/// Puts a request to the agent at the other end of `stream`. The guard is kept until the last byte has gone through.
+async fn carry<G: Send + 'static>(
+    stream: UnixStream,
+    guard: G,
+    path: &str,
+    mut request: Request,
+) -> Result<Response, ApiError> {
     let broken = |what: &str| {
         ApiError::new(502, "agent_failed", format!("the agent inside the sprite {what}; try again"))
     };
@@ -113,22 +141,28 @@ async fn forward(app: &App, name: &str, path: &str, mut request: Request) -> Res
         let client = client.ok_or_else(|| broken("changed the protocol without being asked"))?;
         return Ok(join(client, answer, guard));
     }
+    if answer.status().is_redirection() || answer.status().is_informational() {
+        // A client that follows it would take its token to wherever a program inside likes.
+        return Err(broken("answers with a redirection, which it never should"));
+    }
     let (mut parts, body) = answer.into_parts();
-    strip(&mut parts.headers, false);
-    let body = match parts.headers.remove(FRAME_LENGTHS) {
-        Some(_) => frames::paced(Body::new(body), guard),
+    let framed = parts.headers.remove(FRAME_LENGTHS).is_some();
+    let headers = passed(&parts.headers, &PASSED);
+    let body = if framed {
+        frames::paced(Body::new(body), guard)
+    } else {
         // The sprite stays awake until the last byte has gone through.
-        None => Body::from_stream(futures::stream::unfold(
+        Body::from_stream(futures::stream::unfold(
             (Body::new(body).into_data_stream(), guard),
             |(mut pieces, guard)| async {
                 let piece = pieces.next().await?;
                 Some((piece, (pieces, guard)))
             },
-        )),
+        ))
     };
     let mut response = Response::new(body);
     *response.status_mut() = parts.status;
-    *response.headers_mut() = parts.headers;
+    *response.headers_mut() = headers;
     Ok(response)
 }
 
@@ -136,12 +170,12 @@ async fn forward(app: &App, name: &str, path: &str, mut request: Request) -> Res
 fn join(
     client: hyper::upgrade::OnUpgrade,
     mut answer: hyper::Response<hyper::body::Incoming>,
-    guard: Guard,
+    guard: impl Send + 'static,
 ) -> Response {
     let inside = hyper::upgrade::on(&mut answer);
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    *response.headers_mut() = answer.headers().clone();
+    *response.headers_mut() = passed(answer.headers(), &CHANGED);
     response.headers_mut().entry(CAPABILITIES).or_insert(HeaderValue::from_static("signal"));
     tokio::spawn(async move {
         let _guard = guard;
@@ -157,6 +191,12 @@ fn join(
     response
 }
 
+/// Those of an agent's headers that a client is told. An agent may be a program that took its place.
+fn passed(given: &HeaderMap, names: &[HeaderName]) -> HeaderMap {
+    let pairs = names.iter().flat_map(|name| given.get_all(name).iter().map(move |value| (name, value)));
+    pairs.map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
 fn strip(headers: &mut HeaderMap, upgrading: bool) {
     for name in OURS {
         headers.remove(name);
@@ -165,5 +205,49 @@ fn strip(headers: &mut HeaderMap, upgrading: bool) {
         headers.remove(header::CONNECTION);
         headers.remove(header::UPGRADE);
         headers.remove("keep-alive");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    /// What a client is told when an agent answers this.
+    async fn told(answer: &'static str) -> Result<Response, ApiError> {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        tokio::spawn(async move {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(theirs.read_u8().await.unwrap());
+            }
+            theirs.write_all(answer.as_bytes()).await.unwrap();
+        });
+        let request = Request::get("/v1/sprites/a/exec").body(Body::empty()).unwrap();
+        carry(ours, (), "/v1/exec", request).await
+    }
+
+    #[tokio::test]
+    async fn an_agent_that_lies_sends_nobody_elsewhere() {
+        for answer in [
+            "HTTP/1.1 307 Temporary Redirect\r\nlocation: /v1/sprites/b/exec?cmd=reboot\r\ncontent-length: 0\r\n\r\n",
+            "HTTP/1.1 302 Found\r\nlocation: http://elsewhere/\r\ncontent-length: 0\r\n\r\n",
+            "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n",
+            "nonsense\r\n\r\n",
+        ] {
+            let error = told(answer).await.unwrap_err();
+            assert_eq!(error.into_response().status(), StatusCode::BAD_GATEWAY, "{answer}");
+        }
+    }
+
+    #[tokio::test]
+    async fn only_known_headers_pass() {
+        let answer = "HTTP/1.1 404 Not Found\r\ncontent-type: application/json\r\nset-cookie: a=b\r\n\
+            access-control-allow-origin: *\r\nlocation: /x\r\nsprite-version: 9\r\ncontent-length: 2\r\n\r\n{}";
+        let response = told(answer).await.unwrap();
+        assert_eq!(response.status(), StatusCode::NOT_FOUND);
+        let names: Vec<&str> = response.headers().keys().map(HeaderName::as_str).collect();
+        assert_eq!(names.len(), 2, "{names:?}");
+        assert!(names.contains(&"content-type") && names.contains(&"content-length"));
     }
 }

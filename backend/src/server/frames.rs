@@ -3,7 +3,6 @@
 //! Its frames have no length. One official client takes each piece that its HTTP library hands it for a frame, so a frame must be one chunk and
 //! arrive alone. What comes out of a machine arrives as it likes; so the agent gives lengths, and the pauses are made here, next to the client.
 
-use crate::sprites::Guard;
 use axum::body::Body;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
@@ -23,7 +22,7 @@ const LAST: Duration = Duration::from_millis(25);
 type Frames = Pin<Box<dyn futures::Stream<Item = io::Result<Bytes>> + Send>>;
 
 /// Frames with lengths in; each frame alone, after a pause, out. The sprite stays awake until the last one has gone through.
-pub(super) fn paced(body: Body, guard: Guard) -> Body {
+pub(super) fn paced(body: Body, guard: impl Send + 'static) -> Body {
     let bytes = StreamReader::new(body.into_data_stream().map_err(io::Error::other));
     let frames = LengthDelimitedCodec::builder().max_frame_length(MAX_FRAME).new_read(bytes);
     let frames: Frames = Box::pin(frames.map_ok(bytes::BytesMut::freeze));

@@ -3,6 +3,7 @@
 //! | file | what it is |
 //! |---|---|
 //! | `mod` | start, listeners, end |
+//! | `listen` | connections, as many as there may be |
 //! | `access` | who may call |
 //! | `answer` | errors and streams as answers |
 //! | `sprites` | `/v1/sprites…` |
@@ -18,6 +19,7 @@ mod checkpoints;
 mod forward;
 mod frames;
 mod images;
+mod listen;
 mod local;
 mod sprites;
 
@@ -43,9 +45,12 @@ use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::timeout::RequestBodyTimeoutLayer;
 
 /// Largest body of a call that is not forwarded, bytes.
 const MAX_BODY: usize = 1 << 20;
+/// A body that stands still for this long is given up.
+const BODY: Duration = Duration::from_secs(30);
 /// What answers say about the version; clients take it for the runtime's.
 const VERSION: HeaderName = HeaderName::from_static("sprite-version");
 
@@ -159,19 +164,20 @@ pub async fn run(config: ServerConfig) -> Result<(), ServerError> {
     let mut terminate = watch(SignalKind::terminate())?;
     let mut interrupt = watch(SignalKind::interrupt())?;
     let mut hangup = watch(SignalKind::hangup())?;
-    let ended = tokio::select! {
-        ended = axum::serve(unix, open) => ended,
-        ended = axum::serve(tcp, guarded) => ended,
+    let most = listen::connections();
+    tokio::select! {
+        () = listen::serve(unix, open, most) => {}
+        () = listen::serve(tcp, guarded, most) => {}
         // Streams never end by themselves; machines and disks need no farewell from here.
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
-        _ = hangup.recv() => Ok(()),
-    };
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        _ = hangup.recv() => {}
+    }
     for path in [paths.server_info(), paths.server_socket()] {
         let _ = fs::remove_file(path);
     }
     drop(lock);
-    ended.map_err(|source| io_error("serve", "calls", source))
+    Ok(())
 }
 
 fn io_error(doing: &'static str, place: &str, source: io::Error) -> ServerError {
@@ -225,6 +231,7 @@ fn router(app: App) -> Router {
         .route("/v1/local/images", get(local::images))
         .route("/v1/local/images/build", post(local::build_image))
         .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(RequestBodyTimeoutLayer::new(BODY))
         .merge(forwarded)
         .fallback(unknown)
         .method_not_allowed_fallback(not_allowed)

@@ -58,6 +58,7 @@ pub(super) fn begin(
         sprites: Arc::downgrade(sprites),
         machine: None,
         number: 0,
+        ready: false,
         since: Instant::now(),
     };
     if let Some(machine) = machine {
@@ -73,6 +74,8 @@ struct Life {
     machine: Option<MachineHandle>,
     /// Tells the machines of one sprite apart.
     number: u64,
+    /// Whether the machine has been seen to have come up.
+    ready: bool,
     /// Since when it is as it is.
     since: Instant,
 }
@@ -119,11 +122,8 @@ impl Life {
             }
             Command::Exited(number, reason) => self.exited(sprites, number, reason).await,
             Command::End(reply) => {
-                if let Some(machine) = self.machine.take() {
-                    // Its disk goes with it, so there is nothing to end in order.
-                    let _ = machine.stop(Duration::ZERO).await;
-                }
-                self.sprite.publish(None);
+                // Its disk goes with it, so there is nothing to end in order.
+                self.take_down(sprites, Duration::ZERO).await;
                 drop(reply.send(Ok(())));
                 return true;
             }
@@ -141,6 +141,11 @@ impl Life {
     async fn wake(&mut self, sprites: &Arc<Sprites>) -> Result<MachineHandle, SpriteError> {
         if let Some(machine) = self.machine.clone() {
             if self.sprite.state().status != Status::Warm {
+                if !self.ready {
+                    // The server before this one did not see it come up.
+                    machine.wait_ready(BOOT).await?;
+                    self.ready = true;
+                }
                 return Ok(machine);
             }
             match machine.resume().await {
@@ -161,7 +166,7 @@ impl Life {
         match self.boot(sprites).await {
             Ok(machine) => Ok(machine),
             Err(error) => {
-                self.take_down(Duration::ZERO).await;
+                self.take_down(sprites, Duration::ZERO).await;
                 // A memory that nothing has gone on from can be tried again; to be rid of it, the sprite is stopped.
                 let kept = kvm::is_kept(&sprites.paths.memory(self.sprite.id()));
                 let status = if kept { Status::Warm } else { Status::Cold };
@@ -174,9 +179,19 @@ impl Life {
     /// Starts the machine: it goes on where it was kept on disk, or boots.
     async fn boot(&mut self, sprites: &Arc<Sprites>) -> Result<MachineHandle, SpriteError> {
         let spec = spec(sprites, self.sprite.record(), self.sprite.url.clone());
-        let machine = MachineHandle::spawn(&sprites.settings.exe, &spec).await?;
+        // One that runs already, and of which this server does not know, is the sprite's all the same.
+        let machine = match MachineHandle::adopt(&spec.run_dir).await {
+            Ok(Some(machine)) => machine,
+            Ok(None) => MachineHandle::spawn(&sprites.settings.exe, &spec).await?,
+            Err(error) => {
+                tracing::warn!("{}: {error}", spec.name);
+                self.take_down(sprites, Duration::ZERO).await;
+                MachineHandle::spawn(&sprites.settings.exe, &spec).await?
+            }
+        };
         self.hold(machine.clone());
         machine.wait_ready(BOOT).await?;
+        self.ready = true;
         self.enter(sprites, Status::Running, None).await;
         Ok(machine)
     }
@@ -184,6 +199,7 @@ impl Life {
     /// Takes a machine over and watches for its end.
     fn hold(&mut self, machine: MachineHandle) {
         self.number += 1;
+        self.ready = false;
         let (number, commands, watched) = (self.number, self.sprite.commands.downgrade(), machine.clone());
         tokio::spawn(async move {
             let reason = watched.wait_exit().await;
@@ -202,7 +218,7 @@ impl Life {
 
     /// Takes the machine down, and its memory with it wherever that is.
     async fn stop(&mut self, sprites: &Arc<Sprites>, deadline: Duration) {
-        self.take_down(deadline).await;
+        self.take_down(sprites, deadline).await;
         let memory = sprites.paths.memory(self.sprite.id());
         let forgotten = blocking(move || kvm::forget(&memory).map_err(SpriteError::memory(&memory))).await;
         if let Err(error) = forgotten {
@@ -211,13 +227,21 @@ impl Life {
         self.enter(sprites, Status::Cold, self.sprite.state().failure).await;
     }
 
-    /// Ends the machine, if there is one.
-    async fn take_down(&mut self, deadline: Duration) {
-        if let Some(machine) = self.machine.take() {
-            self.sprite.publish(None);
-            if let Err(error) = machine.stop(deadline).await {
-                tracing::warn!("{}: {error}", self.sprite.record().name);
+    /// Ends the machine, if there is one; also one that nobody knows of, which would keep the sprite from ever starting again.
+    async fn take_down(&mut self, sprites: &Arc<Sprites>, deadline: Duration) {
+        let machine = match self.machine.take() {
+            Some(machine) => machine,
+            None => {
+                let machine = MachineHandle::at(&sprites.paths.machine(self.sprite.id()));
+                if !machine.is_held() {
+                    return;
+                }
+                machine
             }
+        };
+        self.sprite.publish(None);
+        if let Err(error) = machine.stop(deadline).await {
+            tracing::warn!("{}: {error}", self.sprite.record().name);
         }
     }
 

@@ -19,7 +19,7 @@ mod template;
 
 pub use disk::{StoredDisk, stored_disks};
 pub(crate) use error::SpriteError;
-pub(crate) use sprite::{Guard, NewCheckpoint, Sprite};
+pub(crate) use sprite::{NewCheckpoint, Sprite};
 
 use crate::paths::Paths;
 use crate::store::{Record, Store};
@@ -106,22 +106,14 @@ impl Sprites {
             all: Mutex::default(),
             changes,
         });
-        for record in records {
-            let machine = match MachineHandle::adopt(&sprites.paths.machine(&record.id)).await {
-                Ok(machine) => machine,
-                Err(error) => {
-                    // It holds its lock and does not answer: nothing but force is left.
-                    tracing::error!("the machine of {} is not to be had and is ended: {error}", record.name);
-                    let handle = MachineHandle::at(&sprites.paths.machine(&record.id));
-                    handle.kill();
-                    let _ = tokio::time::timeout(Duration::from_secs(10), handle.wait_exit()).await;
-                    None
-                }
-            };
+        // All at once: one that is silent must not hold up the others.
+        let found = records.into_iter().map(async |record| {
+            let machine = adopted(&sprites.paths.machine(&record.id), &record.name).await;
             let name = record.name.clone();
             let sprite = Sprite::spawn(&sprites, record, machine).await;
             sprites.table().insert(name, Entry::Here(sprite));
-        }
+        });
+        futures::future::join_all(found).await;
         template::prepare(&sprites);
         Ok(sprites)
     }
@@ -296,7 +288,14 @@ impl Sprites {
             sprite.end().await?;
             let (disks, store, id) =
                 (sprites.disks.clone(), Arc::clone(&sprites.store), sprite.id().to_owned());
-            blocking(move || disks.destroy(&store, &id)).await?;
+            if let Err(error) = blocking(move || disks.destroy(&store, &id)).await {
+                // It is still there, and can be used or destroyed again.
+                let record = sprite.record();
+                let name = record.name.clone();
+                let again = Sprite::spawn(&sprites, record, None).await;
+                sprites.table().insert(name, Entry::Here(again));
+                return Err(error);
+            }
             let _ = tokio::fs::remove_dir_all(sprites.paths.machine(sprite.id())).await;
             sprites.table().remove(&sprite.record().name);
             let line = WatchLine { kind: "deleted".into(), status: None, ..sprite.watch_line() };
@@ -309,6 +308,20 @@ impl Sprites {
     fn table(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
         // Each use is one look or one change.
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The machine that runs in a run folder. One that holds its lock and does not answer is ended: nothing but force is left.
+async fn adopted(run_dir: &std::path::Path, name: &str) -> Option<MachineHandle> {
+    match MachineHandle::adopt(run_dir).await {
+        Ok(machine) => machine,
+        Err(error) => {
+            tracing::error!("the machine of {name} is not to be had and is ended: {error}");
+            let handle = MachineHandle::at(run_dir);
+            handle.kill();
+            let _ = tokio::time::timeout(Duration::from_secs(10), handle.wait_exit()).await;
+            None
+        }
     }
 }
 

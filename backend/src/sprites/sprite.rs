@@ -145,6 +145,11 @@ impl Sprite {
         locked(&self.machine).clone().filter(|_| running)
     }
 
+    /// CPUs and MiB of memory of its machine.
+    pub(crate) fn size(&self) -> (u32, u32) {
+        life::size(&locked(&self.record).config)
+    }
+
     /// Something happened inside that keeps it awake for a while.
     pub(crate) fn touch(&self) {
         self.usage.touch();

@@ -38,7 +38,16 @@ pub(crate) trait Host: Send + Sync + fmt::Debug {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Makes names in a folder durable.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
+    /// Bytes that the file may grow by before what is kept free for others is touched.
+    fn room(&self, _file: &HostFile) -> io::Result<u64> {
+        Ok(u64::MAX)
+    }
 }
+
+/// Most that is kept free on the host's file system, bytes: other disks must be able to flush, and the server's database to grow.
+const RESERVE: u64 = 1 << 30;
+/// And no more than this part of the file system.
+const RESERVE_PART: u64 = 50;
 
 /// The file system itself.
 #[derive(Clone, Copy, Debug, Default)]
@@ -108,6 +117,14 @@ impl Host for RealHost {
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         File::open(path)?.sync_all()
+    }
+
+    fn room(&self, file: &HostFile) -> io::Result<u64> {
+        let found = nix::sys::statfs::fstatfs(&file.file)?;
+        let unit = u64::try_from(found.block_size()).unwrap_or(4096);
+        let (free, all) =
+            (found.blocks_available().saturating_mul(unit), found.blocks().saturating_mul(unit));
+        Ok(free.saturating_sub(RESERVE.min(all / RESERVE_PART)))
     }
 }
 

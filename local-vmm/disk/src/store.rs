@@ -15,7 +15,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, IoSlice};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -366,6 +366,9 @@ impl Store {
         let mut found = Vec::new();
         let same = |path: &Path| fs::canonicalize(path).ok();
         let here = same(dir);
+        // Whoever shares a layer has a name for its file.
+        let is_alone =
+            own.iter().all(|id| data_path(dir, *id).metadata().is_ok_and(|file| file.nlink() == 1));
         for entry in fs::read_dir(&self.root).map_err(|error| Error::io("read", &self.root, error))?.flatten()
         {
             let path = entry.path().join("volume");
@@ -377,7 +380,8 @@ impl Store {
                     found.push((path, other))
                 }
                 Ok(_) | Err(Error::NoVolume(_)) => {}
-                // Nobody can tell what a damaged volume reaches, so nothing may be taken from under it.
+                // Nobody can tell what a damaged volume reaches. But it reaches nothing here if these files have no other name.
+                Err(_) if is_alone => {}
                 Err(error) => return Err(error),
             }
         }

@@ -13,10 +13,13 @@ use std::fs::{self, File};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
+
+/// The host is asked whether it has room after this many bytes of new blocks.
+const ROOM: i64 = 64 << 20;
 
 /// A sprite's disk, open in this process and in no other.
 ///
@@ -32,6 +35,8 @@ pub struct Volume {
     size: u64,
     /// A flush failed: the kernel may have dropped the data, so no later flush may claim success.
     poisoned: AtomicBool,
+    /// New blocks that may be written before the host is asked again whether it has room, bytes.
+    room: AtomicI64,
     /// Held locked as long as the volume is open.
     _lock: File,
 }
@@ -154,6 +159,7 @@ impl Volume {
             open: OpenLayers::new(),
             size,
             poisoned: AtomicBool::new(false),
+            room: AtomicI64::new(0),
             _lock: lock,
         })
     }
@@ -272,14 +278,17 @@ impl Volume {
 
     fn write_blocks(&self, core: &Core, data: &[IoSlice<'_>], offset: u64, len: u64) -> Result<()> {
         let head = &core.head;
-        self.host
-            .write(&head.data, data, offset)
-            .map_err(|error| Error::io("write", &head.data.path, error))?;
         let blocks = offset / BLOCK..(offset + len) / BLOCK;
         let known = {
             let map = core.map.read().unwrap_or_else(PoisonError::into_inner);
             map.run(blocks.start, blocks.end) == (head.slot, blocks.end - blocks.start)
         };
+        if !known {
+            self.take_room(&head.data, len)?;
+        }
+        self.host
+            .write(&head.data, data, offset)
+            .map_err(|error| Error::io("write", &head.data.path, error))?;
         // Blocks that the map gives to the head are never waiting to become holes.
         if !known {
             core.map.write().unwrap_or_else(PoisonError::into_inner).set(blocks.clone(), head.slot);
@@ -287,6 +296,21 @@ impl Volume {
             state.punch.remove(blocks.clone());
             state.trim.remove(blocks);
         }
+        Ok(())
+    }
+
+    /// Takes room for new blocks: what the host keeps free for others is not for this disk.
+    fn take_room(&self, file: &HostFile, len: u64) -> Result<()> {
+        let needed = i64::try_from(len).unwrap_or(i64::MAX);
+        if self.room.fetch_sub(needed, Ordering::Relaxed) >= needed {
+            return Ok(());
+        }
+        let room =
+            self.host.room(file).map_err(|error| Error::io("look for room beside", &file.path, error))?;
+        if room < len {
+            return Err(Error::NoSpace { doing: "write", path: file.path.clone() });
+        }
+        self.room.store(i64::try_from(room - len).unwrap_or(i64::MAX).min(ROOM), Ordering::Relaxed);
         Ok(())
     }
 

@@ -5,9 +5,9 @@ use crate::jail::{self, Role};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver};
 use std::sync::{Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Longest line taken, in bytes.
 const MAX_LINE: u64 = 1 << 20;
@@ -24,6 +24,8 @@ pub(super) struct Qmp {
 struct Talk {
     stream: UnixStream,
     answers: Receiver<Value>,
+    /// Number of the last question. Its answer bears it; that of an earlier one, which came too late, is nobody's.
+    number: u64,
 }
 
 impl Qmp {
@@ -53,7 +55,7 @@ impl Qmp {
             end.1.notify_all();
         };
         jail::spawn(Role::Console, "qmp", body).map_err(EmulatedError::host("read QEMU's answers"))?;
-        let qmp = Self { talk: Mutex::new(Talk { stream, answers }), closed };
+        let qmp = Self { talk: Mutex::new(Talk { stream, answers, number: 0 }), closed };
         // The greeting comes unasked.
         qmp.answer("greeting", deadline, None)?;
         qmp.call("qmp_capabilities", deadline)?;
@@ -62,7 +64,7 @@ impl Qmp {
 
     /// Gives a command and waits for its answer.
     pub(super) fn call(&self, command: &'static str, deadline: Duration) -> Result<(), EmulatedError> {
-        self.answer(command, deadline, Some(format!("{{\"execute\":\"{command}\"}}\n")))
+        self.answer(command, deadline, Some("{}"))
     }
 
     /// The same, with arguments that are JSON already.
@@ -72,31 +74,37 @@ impl Qmp {
         arguments: &'static str,
         deadline: Duration,
     ) -> Result<(), EmulatedError> {
-        let say = format!("{{\"execute\":\"{command}\",\"arguments\":{arguments}}}\n");
-        self.answer(command, deadline, Some(say))
+        self.answer(command, deadline, Some(arguments))
     }
 
     fn answer(
         &self,
         command: &'static str,
         deadline: Duration,
-        say: Option<String>,
+        arguments: Option<&str>,
     ) -> Result<(), EmulatedError> {
         let mut talk = self.talk.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(text) = say {
-            talk.stream.write_all(text.as_bytes()).map_err(|_| EmulatedError::Silent { command })?;
+        let silent = |_| EmulatedError::Silent { command };
+        if let Some(arguments) = arguments {
+            talk.number += 1;
+            let number = talk.number;
+            let text = format!("{{\"execute\":\"{command}\",\"arguments\":{arguments},\"id\":{number}}}\n");
+            talk.stream.write_all(text.as_bytes()).map_err(|error| silent(error.to_string()))?;
         }
-        match talk.answers.recv_timeout(deadline) {
-            Ok(value) => match value.get("error") {
+        let give_up = Instant::now() + deadline;
+        loop {
+            let left = give_up.saturating_duration_since(Instant::now());
+            let value = talk.answers.recv_timeout(left).map_err(|error| silent(error.to_string()))?;
+            if arguments.is_some() && value.get("id").and_then(Value::as_u64) != Some(talk.number) {
+                continue;
+            }
+            return match value.get("error") {
                 Some(error) => Err(EmulatedError::Refused {
                     command,
                     why: error.get("desc").and_then(Value::as_str).unwrap_or("no reason given").to_owned(),
                 }),
                 None => Ok(()),
-            },
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                Err(EmulatedError::Silent { command })
-            }
+            };
         }
     }
 

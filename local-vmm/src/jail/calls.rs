@@ -115,8 +115,8 @@ pub(super) const ALL: &[Call] = &[
     Any(libc::SYS_exit),
 ];
 
-/// Blocks of the disk, from and to memory of the guest.
-const BLOCKS: &[Call] = &[Any(libc::SYS_preadv), Any(libc::SYS_pwritev)];
+/// Blocks of the disk, from and to memory of the guest, and whether the host has room for them.
+const BLOCKS: &[Call] = &[Any(libc::SYS_preadv), Any(libc::SYS_pwritev), Any(libc::SYS_fstatfs)];
 
 /// Files of the disk.
 const DISK: &[Call] = &[

@@ -280,7 +280,7 @@ impl MachineHandle {
     }
 
     /// Whether a process has the machine.
-    fn is_held(&self) -> bool {
+    pub fn is_held(&self) -> bool {
         File::open(self.run_dir.join(files::LOCK)).is_ok_and(|lock| lock.try_lock_shared().is_err())
     }
 

@@ -11,6 +11,8 @@ use tracing_subscriber::EnvFilter;
 
 /// Environment variable that chooses what is logged, in the form of `tracing-subscriber`.
 const LOG: &str = "SPRITES_LOG";
+/// What is told when it does not say otherwise. What a guest does with its queues is not: the device tells it, and less often.
+const USUAL: &str = "info,virtio_queue=off,vhost_user_backend=warn";
 
 #[derive(Debug, Args)]
 pub(super) struct Serve {
@@ -60,6 +62,12 @@ impl Machine {
 }
 
 fn log() {
-    let filter = EnvFilter::try_from_env(LOG).unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(std::io::stderr).init();
+    let filter = EnvFilter::try_from_env(LOG).unwrap_or_else(|_| EnvFilter::new(USUAL));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(false)
+        // A log that cannot be written is told on standard error, which is the log, and that ends in a panic.
+        .log_internal_errors(false)
+        .with_writer(std::io::stderr)
+        .init();
 }

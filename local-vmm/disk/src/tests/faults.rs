@@ -5,7 +5,7 @@ use crate::host::{Host, HostFile, RealHost};
 use crate::{Error, NewCheckpoint, Volume, check};
 use std::io::{self, IoSlice};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 const BLOCKS: u64 = 16;
 
@@ -14,11 +14,13 @@ const BLOCKS: u64 = 16;
 struct Failing {
     left: AtomicI64,
     errno: i32,
+    /// Bytes that may be taken at each look.
+    room: AtomicU64,
 }
 
 impl Failing {
     fn new(errno: i32) -> Arc<Self> {
-        Arc::new(Self { left: AtomicI64::new(i64::MAX), errno })
+        Arc::new(Self { left: AtomicI64::new(i64::MAX), errno, room: AtomicU64::new(u64::MAX) })
     }
 
     fn after(&self, changes: i64) {
@@ -67,6 +69,9 @@ impl Host for Failing {
         self.pass()?;
         RealHost.sync_dir(path)
     }
+    fn room(&self, _file: &HostFile) -> io::Result<u64> {
+        Ok(self.room.load(Ordering::SeqCst))
+    }
 }
 
 fn first_bytes(volume: &Volume) -> Vec<u8> {
@@ -95,6 +100,40 @@ fn a_full_disk_fails_the_write_and_nothing_else() {
     host.after(i64::MAX);
     volume.write_at(&[2; BLOCK as usize], BLOCK).unwrap();
     volume.flush().unwrap();
+}
+
+#[test]
+fn what_is_kept_free_for_others_is_not_taken() {
+    let rig = Rig::new();
+    let dir = rig.create("a", BLOCKS);
+    let host = Failing::new(libc::ENOSPC);
+    host.room.store(2 * BLOCK, Ordering::SeqCst);
+    let volume = Volume::open_with(&dir, host.clone()).unwrap();
+    volume.write_at(&[1; 2 * BLOCK as usize], 0).unwrap();
+    host.room.store(0, Ordering::SeqCst);
+    let error = volume.write_at(&[1; BLOCK as usize], 4 * BLOCK).unwrap_err();
+    assert!(error.is_no_space(), "{error}");
+    // What it has it can change, and what it has written lasts.
+    volume.write_at(&[2; BLOCK as usize], 0).unwrap();
+    volume.flush().unwrap();
+    host.room.store(BLOCK, Ordering::SeqCst);
+    volume.write_at(&[1; BLOCK as usize], 4 * BLOCK).unwrap();
+}
+
+#[test]
+fn a_damaged_neighbour_holds_up_only_those_who_share_with_it() {
+    let rig = Rig::new();
+    let (alone, origin) = (rig.create("alone", BLOCKS), rig.create("origin", BLOCKS));
+    let volume = Volume::open(&origin).unwrap();
+    volume.write_at(&[1; BLOCK as usize], 0).unwrap();
+    let checkpoint = volume.checkpoint(NewCheckpoint::default()).unwrap();
+    drop(volume);
+    let fork = rig.volume("fork");
+    rig.store.fork(&origin, &checkpoint.id, &fork).unwrap();
+    std::fs::write(fork.join("manifest.json"), "{").unwrap();
+    rig.store.reclaim(&alone).unwrap();
+    rig.store.tree(&alone).unwrap();
+    assert!(rig.store.reclaim(&origin).is_err(), "nobody knows what the fork reaches");
 }
 
 #[test]

@@ -1,0 +1,95 @@
+//! Listening: connections from clients, as many as the process has files for, and each only as long as it speaks.
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::Semaphore;
+
+/// A connection that sends no whole request head for this long is closed, whether it has sent a request before or not.
+const HEAD: Duration = Duration::from_secs(60);
+/// Most connections of a listener.
+const MOST: u64 = 4096;
+/// Fewest, however few files there are.
+const FEWEST: u64 = 64;
+/// Files that are needed for other things.
+const OTHERS: u64 = 256;
+/// Files that the process wants to have.
+const FILES: u64 = 65_536;
+/// After a failed accept, so that a lack of files does not become a busy loop.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Where connections come from.
+pub(super) trait Source {
+    /// What they are.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// The next one.
+    fn next(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+}
+
+impl Source for TcpListener {
+    type Stream = tokio::net::TcpStream;
+
+    async fn next(&self) -> io::Result<Self::Stream> {
+        let (stream, _) = self.accept().await?;
+        // Small messages are not to wait for more; a stream without this works too.
+        let _ = stream.set_nodelay(true);
+        Ok(stream)
+    }
+}
+
+impl Source for UnixListener {
+    type Stream = tokio::net::UnixStream;
+
+    async fn next(&self) -> io::Result<Self::Stream> {
+        Ok(self.accept().await?.0)
+    }
+}
+
+/// Gives the process more files where it may have them, and tells how many connections a listener may have: each may need another one to a sprite.
+pub(super) fn connections() -> usize {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
+    let wanted = FILES.min(hard);
+    let files = match setrlimit(Resource::RLIMIT_NOFILE, wanted.max(soft), hard) {
+        Ok(()) => wanted.max(soft),
+        // It works with what it has.
+        Err(_) => soft,
+    };
+    usize::try_from((files.saturating_sub(OTHERS) / 4).clamp(FEWEST, MOST)).unwrap_or(FEWEST as usize)
+}
+
+/// Serves connections for ever, at most so many at once; more wait in the kernel's queue.
+pub(super) async fn serve(source: impl Source, router: Router, most: usize) {
+    let slots = Arc::new(Semaphore::new(most));
+    loop {
+        // It is never closed.
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
+        match source.next().await {
+            Ok(stream) => {
+                let service = TowerToHyperService::new(router.clone());
+                tokio::spawn(async move {
+                    let connection = http1::Builder::new()
+                        .timer(TokioTimer::new())
+                        .header_read_timeout(HEAD)
+                        .serve_connection(TokioIo::new(stream), service)
+                        .with_upgrades();
+                    // A broken connection concerns its client alone, which has seen it too.
+                    let _ = connection.await;
+                    drop(slot);
+                });
+            }
+            Err(error) => {
+                tracing::warn!("a connection cannot be taken: {error}");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
