@@ -4,6 +4,7 @@ mod common;
 
 use common::{Agent, alive, cmd, encode, sh, until};
 use hyper::{Method, StatusCode};
+use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -300,4 +301,35 @@ async fn raw(agent: &Agent, request: &str) -> String {
     let _ = tokio::time::timeout(common::DEADLINE, reader.read_to_end(&mut rest)).await.unwrap();
     answer.extend(rest);
     String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test]
+async fn a_command_in_a_json_body() {
+    let agent = Agent::start().await;
+    let run = async |body: Value| agent.post("/v1/exec", body.to_string()).await;
+    let answer = run(json!({ "command": "echo hello; echo oh >&2; exit 3" })).await;
+    assert_eq!(answer.headers["content-type"], "application/json");
+    assert_eq!(answer.json(), json!({ "stdout": "hello\n", "stderr": "oh\n", "exit_code": 3 }));
+    let answer = run(json!({ "command": ["printf", "%s", "a b"], "env": { "X": "1" }, "dir": "/tmp" })).await;
+    assert_eq!(answer.json()["stdout"], "a b");
+    let answer =
+        run(json!({ "command": "cat; pwd; echo $X", "stdin": "in ", "dir": "/tmp", "env": { "X": "y" } }))
+            .await;
+    assert_eq!(answer.json()["stdout"], "in /tmp\ny\n");
+    let answer = run(json!({ "command": ["no-such-program"] })).await.json();
+    assert_eq!((answer["exit_code"].as_u64(), answer["stdout"].as_str()), (Some(127), Some("")));
+    assert!(answer["stderr"].as_str().unwrap().contains("not found"));
+    for bad in [
+        json!({ "command": [] }),
+        json!({ "command": "a\u{0}b" }),
+        json!({ "command": "x", "env": { "": "" } }),
+    ] {
+        assert_eq!(run(bad.clone()).await.status.as_u16(), 400, "{bad}");
+    }
+    let answer = run(json!({ "command": "head -c 9000000 /dev/zero | tr '\\0' x" })).await.json();
+    assert_eq!(
+        (answer["stdout"].as_str().unwrap().len(), answer["truncated"].as_bool()),
+        (8 << 20, Some(true))
+    );
+    agent.finish().await;
 }

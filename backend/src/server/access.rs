@@ -58,7 +58,7 @@ impl Token {
         Ok(Self(token.into()))
     }
 
-    fn fits(&self, given: &str) -> bool {
+    pub(super) fn fits(&self, given: &str) -> bool {
         given.as_bytes().ct_eq(self.0.expose_secret().as_bytes()).into()
     }
 }

@@ -9,16 +9,23 @@ use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
+use http_body_util::BodyExt;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use sprites_api::exec::FRAME_LENGTHS;
 use sprites_api::sprite::Status;
+use std::collections::HashMap;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-/// How long an agent may take to the head of its answer. Sessions answer at once; what takes long is in the body.
+/// How long an agent may take to the head of its answer, while nothing of the request moves. Sessions answer at once; what takes long is in the body.
 const HEAD: Duration = Duration::from_secs(60);
+/// The same for work with files: a tree may be large.
+const FILES: Duration = Duration::from_secs(900);
 /// Tells clients that signals may be sent on the socket.
 const CAPABILITIES: HeaderName = HeaderName::from_static("x-sprite-capabilities");
 
@@ -51,6 +58,9 @@ const CHANGED: [HeaderName; 5] = [
     CAPABILITIES,
 ];
 
+/// Connections on which something is only looked at: they wake a sprite and do not keep it awake.
+const QUIET: [&str; 2] = ["/v1/fs/watch", "/v1/ports/watch"];
+
 /// `/v1/sprites/{name}/exec`.
 pub(super) async fn exec(
     State(app): State<App>,
@@ -63,34 +73,53 @@ pub(super) async fn exec(
         // A sprite without memory has no sessions, and looking must not wake it.
         return Ok(axum::Json(serde_json::json!({ "count": 0, "sessions": [] })).into_response());
     }
-    forward(&app, &name, "/v1/exec", request).await
+    forward(&app, &name, request).await
 }
 
 /// `/v1/sprites/{name}/exec/…`.
-pub(super) async fn below(
+pub(super) async fn session(
     State(app): State<App>,
     Path((name, rest)): Path<(String, String)>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    // The rest was decoded on its way here; only plain ids and words go on.
-    if !rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'/')) {
-        return Err(ApiError::new(404, "not_found", "session not found"));
-    }
     let sprite = app.sprites.get(&name)?;
     if sprite.state().status == Status::Cold {
         let id: String = rest.split('/').next().unwrap_or_default().chars().take(80).collect();
         return Err(ApiError::new(404, "not_found", format!("session not found: {id}")));
     }
-    forward(&app, &name, &format!("/v1/exec/{rest}"), request).await
+    forward(&app, &name, request).await
+}
+
+/// Everything else that the agent answers: files, services, ports, connections.
+pub(super) async fn any(
+    State(app): State<App>,
+    Path(parts): Path<HashMap<String, String>>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let name = parts.get("name").map(String::as_str).unwrap_or_default();
+    forward(&app, name, request).await
 }
 
 fn upgrades(headers: &HeaderMap) -> bool {
     headers.get(header::UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
-async fn forward(app: &App, name: &str, path: &str, request: Request) -> Result<Response, ApiError> {
+/// The path as the agent knows it: without `/sprites/{name}`.
+fn inner_path(path: &str) -> Option<String> {
+    let rest = path.strip_prefix("/v1/sprites/")?.split_once('/')?.1;
+    Some(format!("/v1/{rest}"))
+}
+
+async fn forward(app: &App, name: &str, request: Request) -> Result<Response, ApiError> {
+    let unreadable = || ApiError::new(400, "invalid", "the address cannot be read");
+    let path = inner_path(request.uri().path()).ok_or_else(unreadable)?;
     let (stream, guard) = app.sprites.get(name)?.connect().await?;
-    carry(stream, guard, path, request).await
+    if QUIET.contains(&path.as_str()) {
+        let answer = carry(stream, (), &path, request).await;
+        drop(guard);
+        return answer;
+    }
+    carry(stream, guard, &path, request).await
 }
 
 /// Puts a request to the agent at the other end of `stream`. The guard is kept until the last byte has gone through.
@@ -117,7 +146,14 @@ async fn carry<G: Send + 'static>(
         None => path.to_owned(),
     };
     let uri: Uri = target.parse().map_err(|_| ApiError::new(400, "invalid", "the address cannot be read"))?;
-    let mut inner = hyper::Request::new(body);
+    // A large body takes its time; as long as it moves nothing hangs.
+    let moved = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&moved);
+    let body = body.map_frame(move |frame| {
+        counter.fetch_add(1, Ordering::Relaxed);
+        frame
+    });
+    let mut inner = hyper::Request::new(Body::new(body));
     *inner.method_mut() = parts.method;
     *inner.uri_mut() = uri;
     *inner.version_mut() = Version::HTTP_11;
@@ -126,15 +162,18 @@ async fn carry<G: Send + 'static>(
     inner.headers_mut().insert(header::HOST, HeaderValue::from_static("sprite"));
     // Only answers that have frames take notice.
     inner.headers_mut().insert(FRAME_LENGTHS, HeaderValue::from_static("1"));
-    let answer = match timeout(HEAD, sender.send_request(inner)).await {
-        Ok(Ok(answer)) => answer,
-        Ok(Err(_)) => return Err(broken("broke the connection")),
-        Err(_) => {
-            return Err(ApiError::new(
-                504,
-                "timeout",
-                "the agent inside the sprite does not answer; the sprite may be overloaded",
-            ));
+    let patience = if path.starts_with("/v1/fs/") { FILES } else { HEAD };
+    let mut answering = pin!(sender.send_request(inner));
+    let answer = loop {
+        let before = moved.load(Ordering::Relaxed);
+        match timeout(patience, &mut answering).await {
+            Ok(Ok(answer)) => break answer,
+            Ok(Err(_)) => return Err(broken("broke the connection")),
+            Err(_) if moved.load(Ordering::Relaxed) != before => {}
+            Err(_) => {
+                let message = "the agent inside the sprite does not answer; the sprite may be overloaded";
+                return Err(ApiError::new(504, "timeout", message));
+            }
         }
     };
     if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -212,6 +251,18 @@ fn strip(headers: &mut HeaderMap, upgrading: bool) {
 mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    #[test]
+    fn paths() {
+        let inner = |path: &str| inner_path(path);
+        assert_eq!(inner("/v1/sprites/box/fs/read").as_deref(), Some("/v1/fs/read"));
+        assert_eq!(
+            inner("/v1/sprites/a%20b/services/x%2Fy/logs").as_deref(),
+            Some("/v1/services/x%2Fy/logs")
+        );
+        assert_eq!(inner("/v1/sprites/box"), None);
+        assert_eq!(inner("/v1/local/version"), None);
+    }
 
     /// What a client is told when an agent answers this.
     async fn told(answer: &'static str) -> Result<Response, ApiError> {

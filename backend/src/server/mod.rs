@@ -8,20 +8,30 @@
 //! | `answer` | errors and streams as answers |
 //! | `sprites` | `/v1/sprites…` |
 //! | `checkpoints` | `/v1/sprites/{name}/checkpoint…` |
+//! | `policy` | `/v1/sprites/{name}/policy/…` |
+//! | `tasks` | `/v1/sprites/{name}/tasks…` |
+//! | `account` | the organisation, and looking after a sprite's runtime |
+//! | `inside` | questions from inside a sprite |
+//! | `web` | sprites' URLs |
 //! | `forward` | everything that the agent inside answers |
 //! | `frames` | the answer of `POST exec`, paced for a client that needs it |
 //! | `local` | `/v1/local/…`, our extensions |
 //! | `images` | building base images, one at a time for all callers |
 
 mod access;
+mod account;
 mod answer;
 mod checkpoints;
 mod forward;
 mod frames;
 mod images;
+mod inside;
 mod listen;
 mod local;
+mod policy;
 mod sprites;
+mod tasks;
+mod web;
 
 use crate::meter::Meter;
 use crate::paths::{PathError, Paths};
@@ -159,7 +169,11 @@ pub async fn run(config: ServerConfig) -> Result<(), ServerError> {
     tracing::info!("serving on {} and http://{address}", socket.display());
 
     let open = router(app.clone());
-    let guarded = router(app).layer(middleware::from_fn_with_state(Arc::new(token), access::check));
+    inside::start(app.clone(), open.clone());
+    let token = Arc::new(token);
+    let guarded = router(app.clone())
+        .layer(middleware::from_fn_with_state(Arc::clone(&token), access::check))
+        .layer(middleware::from_fn_with_state(web::Web { app, token }, web::dispatch));
     let watch = |kind| signal(kind).map_err(|source| io_error("watch", "signals", source));
     let mut terminate = watch(SignalKind::terminate())?;
     let mut interrupt = watch(SignalKind::interrupt())?;
@@ -214,7 +228,12 @@ async fn bind(wanted: u16, store: &Store) -> Result<TcpListener, ServerError> {
 fn router(app: App) -> Router {
     let forwarded = Router::new()
         .route("/v1/sprites/{name}/exec", any(forward::exec))
-        .route("/v1/sprites/{name}/exec/{*rest}", any(forward::below));
+        .route("/v1/sprites/{name}/exec/{*rest}", any(forward::session))
+        .route("/v1/sprites/{name}/fs/{*rest}", any(forward::any))
+        .route("/v1/sprites/{name}/services", any(forward::any))
+        .route("/v1/sprites/{name}/services/{*rest}", any(forward::any))
+        .route("/v1/sprites/{name}/ports/{*rest}", any(forward::any))
+        .route("/v1/sprites/{name}/proxy", any(forward::any));
     Router::new()
         .route("/v1/sprites", get(sprites::list).post(sprites::create))
         .route("/v1/sprites/{name}", get(sprites::get).put(sprites::update).delete(sprites::delete))
@@ -222,6 +241,22 @@ fn router(app: App) -> Router {
         .route("/v1/sprites/{name}/checkpoints", get(checkpoints::list))
         .route("/v1/sprites/{name}/checkpoints/{id}", get(checkpoints::get).delete(checkpoints::delete))
         .route("/v1/sprites/{name}/checkpoints/{id}/restore", post(checkpoints::restore))
+        .route("/v1/sprites/{name}/policy/network", get(policy::network).post(policy::set_network))
+        .route(
+            "/v1/sprites/{name}/policy/privileges",
+            get(policy::privileges).post(policy::set_privileges).delete(policy::unset_privileges),
+        )
+        .route(
+            "/v1/sprites/{name}/policy/resources",
+            get(policy::resources).post(policy::set_resources).delete(policy::unset_resources),
+        )
+        .route("/v1/sprites/{name}/tasks", get(tasks::list).post(tasks::create).put(tasks::put))
+        .route("/v1/sprites/{name}/tasks/{task}", get(tasks::get).put(tasks::put_one).delete(tasks::delete))
+        .route("/v1/sprites/{name}/upgrade", post(account::upgrade))
+        .route("/v1/sprites/{name}/restart", post(account::restart))
+        .route("/v1/sprites/{name}/check", get(account::check))
+        .route("/v1/sprites/{name}/logs", get(account::logs))
+        .route("/v1/organization", get(account::organization))
         .route("/v1/local/version", get(local::version))
         .route("/v1/local/usage", get(local::usage))
         .route("/v1/local/sprites/{name}/usage", get(local::history))

@@ -2,6 +2,7 @@
 
 use super::App;
 use super::answer::{ApiError, HEARTBEAT, json, lines};
+use crate::sprites::SpriteError;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
@@ -133,13 +134,31 @@ pub(super) async fn get(State(app): State<App>, Path(name): Path<String>) -> Res
     Ok(Json(app.sprites.get(&name)?.view()))
 }
 
+/// Changes a sprite, or makes it when there is none of that name: the website says so, and the official clients never ask for one that is not there.
 pub(super) async fn update(
     State(app): State<App>,
     Path(name): Path<String>,
     body: Result<Bytes, BytesRejection>,
-) -> Result<Json<Sprite>, ApiError> {
+) -> Result<Response, ApiError> {
+    if matches!(app.sprites.get(&name), Err(SpriteError::Unknown(_))) {
+        let wish = CreateSprite { name, ..json(body.map(without_name))? };
+        let sprite = app.sprites.create(wish).await?;
+        return Ok((StatusCode::CREATED, Json(sprite.view())).into_response());
+    }
     let wish: UpdateSprite = json(body)?;
-    Ok(Json(app.sprites.update(&name, wish).await?.view()))
+    Ok(Json(app.sprites.update(&name, wish).await?.view()).into_response())
+}
+
+/// A body as the call takes it that makes a sprite, whose name the path tells here.
+fn without_name(body: Bytes) -> Bytes {
+    match serde_json::from_slice::<serde_json::Value>(&body) {
+        Ok(serde_json::Value::Object(mut wish)) => {
+            wish.insert("name".into(), "".into());
+            serde_json::to_vec(&wish).map_or(body, Bytes::from)
+        }
+        _ if body.iter().all(u8::is_ascii_whitespace) => Bytes::from_static(b"{\"name\":\"\"}"),
+        _ => body,
+    }
 }
 
 pub(super) async fn delete(State(app): State<App>, Path(name): Path<String>) -> Result<StatusCode, ApiError> {

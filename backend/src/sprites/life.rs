@@ -286,6 +286,7 @@ impl Life {
         let Some(machine) = self.machine.clone() else { return };
         let slept = self.since.elapsed();
         match self.sprite.state().status {
+            Status::Running if !self.sprite.tasks().is_empty() => self.sprite.usage.touch(),
             Status::Running if self.sprite.usage.idle().is_some_and(|idle| idle >= sprites.settings.idle) => {
                 match machine.pause().await {
                     Ok(()) => self.enter(sprites, Status::Warm, None).await,

@@ -19,10 +19,10 @@ mod template;
 
 pub use disk::{StoredDisk, stored_disks};
 pub(crate) use error::SpriteError;
-pub(crate) use sprite::{NewCheckpoint, Sprite};
+pub(crate) use sprite::{Guard, NewCheckpoint, Sprite};
 
 use crate::paths::Paths;
-use crate::store::{Record, Store};
+use crate::store::{Policies, Record, Store};
 use disk::Disks;
 use local_vmm::MachineHandle;
 use sprites_api::Time;
@@ -182,6 +182,7 @@ impl Sprites {
             last_running_at: None,
             last_warming_at: None,
             image: Some(image.info.id.clone()),
+            policy: Policies::default(),
         };
         let disks = self.disks.clone();
         let made = self.admit(place, record, move |record| disks.create(record, &image)).await;
@@ -278,6 +279,20 @@ impl Sprites {
             .await?;
         self.tell(&sprite);
         Ok(sprite)
+    }
+
+    /// Changes what is known of a sprite beside its settings.
+    pub(crate) async fn change(
+        &self,
+        sprite: &Arc<Sprite>,
+        change: impl FnOnce(&mut Record),
+    ) -> Result<(), SpriteError> {
+        sprite
+            .change(self, |record| {
+                change(record);
+                record.updated_at = Time::now();
+            })
+            .await
     }
 
     /// Destroys a sprite: machine, disk, checkpoints, usage. There is no way back.

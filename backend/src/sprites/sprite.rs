@@ -6,6 +6,8 @@ use crate::store::Record;
 use local_vmm::{MachineHandle, kvm};
 use sprites_api::Time;
 use sprites_api::sprite::{Sprite as ApiSprite, Status, WatchLine};
+use sprites_api::task::Task;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,6 +18,8 @@ use vmm_disk::{Checkpoint, Restored};
 
 /// Commands that may wait.
 const QUEUE: usize = 256;
+/// Most holds of a sprite.
+const MAX_TASKS: usize = 64;
 /// How long any command may take, waiting in the queue included.
 const COMMAND: Duration = Duration::from_secs(240);
 
@@ -47,7 +51,21 @@ pub(crate) struct Sprite {
     pub(super) usage: Arc<Usage>,
     /// The machine, for those who only look at it.
     machine: Mutex<Option<MachineHandle>>,
-    pub(super) url: String,
+    pub(crate) url: String,
+    /// Holds that programs inside have taken.
+    tasks: Mutex<BTreeMap<String, Task>>,
+    /// Who waits for questions from inside.
+    waiting: Arc<AtomicUsize>,
+}
+
+/// The place of one who waits for questions from inside.
+#[derive(Debug)]
+pub(crate) struct WaitingPlace(Arc<AtomicUsize>);
+
+impl Drop for WaitingPlace {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 /// Who uses a sprite.
@@ -109,7 +127,7 @@ impl Sprite {
         };
         let sprite = Arc::new(Self {
             id: record.id.clone(),
-            url: format!("http://{}.localhost:{}", record.name, sprites.settings.port),
+            url: format!("http://{}-{}.localhost:{}", record.name, short(&record.id), sprites.settings.port),
             record: Mutex::new(record),
             state: watch::Sender::new(State { status, failure: None }),
             commands: sender,
@@ -119,6 +137,8 @@ impl Sprite {
                 changed: AtomicBool::new(false),
             }),
             machine: Mutex::new(machine.clone()),
+            tasks: Mutex::default(),
+            waiting: Arc::default(),
         });
         life::begin(&sprite, sprites, machine, receiver);
         sprite
@@ -148,6 +168,50 @@ impl Sprite {
     /// CPUs and MiB of memory of its machine.
     pub(crate) fn size(&self) -> (u32, u32) {
         life::size(&locked(&self.record).config)
+    }
+
+    /// Whether this is the last part of its host name's first label, after its name.
+    pub(crate) fn is_called(&self, word: &str) -> bool {
+        short(&self.id) == word
+    }
+
+    /// Holds that have not expired, by name.
+    pub(crate) fn tasks(&self) -> Vec<Task> {
+        let mut tasks = locked(&self.tasks);
+        let now = Time::now();
+        tasks.retain(|_, task| task.expires_at > now);
+        tasks.values().cloned().collect()
+    }
+
+    /// Takes or renews a hold.
+    pub(crate) fn hold(&self, name: &str, length: Duration) -> Result<Task, SpriteError> {
+        // Those that have expired make room.
+        let held = self.tasks();
+        let now = Time::now();
+        let length = i64::try_from(length.as_micros()).unwrap_or(i64::MAX);
+        let started_at = held.iter().find(|task| task.name == name).map_or(now, |task| task.started_at);
+        if held.len() >= MAX_TASKS && !held.iter().any(|task| task.name == name) {
+            return Err(SpriteError::Value(format!("a sprite has at most {MAX_TASKS} tasks")));
+        }
+        let expires_at = Time::from_micros(now.as_micros().saturating_add(length));
+        let task = Task { name: name.to_owned(), started_at, expires_at };
+        locked(&self.tasks).insert(name.to_owned(), task.clone());
+        self.usage.touch();
+        Ok(task)
+    }
+
+    /// Gives a hold back; false if there is none of that name.
+    pub(crate) fn release(&self, name: &str) -> bool {
+        let known = self.tasks().iter().any(|task| task.name == name);
+        locked(&self.tasks).remove(name);
+        known
+    }
+
+    /// A place to wait for questions from inside, of which there are so many.
+    pub(crate) fn waiting_place(&self, most: usize) -> Option<WaitingPlace> {
+        let taken = self.waiting.fetch_add(1, Ordering::SeqCst);
+        let place = WaitingPlace(Arc::clone(&self.waiting));
+        (taken < most).then_some(place)
     }
 
     /// Something happened inside that keeps it awake for a while.
@@ -264,6 +328,12 @@ impl Sprite {
         };
         timeout(COMMAND, work).await.unwrap_or(Err(SpriteError::Late(COMMAND.as_secs())))
     }
+}
+
+/// The part of an id that tells two sprites of one name apart, of which the first was destroyed.
+fn short(id: &str) -> &str {
+    let bare = id.strip_prefix("sprite-").unwrap_or(id);
+    bare.get(..5).unwrap_or(bare)
 }
 
 /// What these locks guard is whole at every moment.

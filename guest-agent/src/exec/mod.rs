@@ -1,5 +1,6 @@
 //! The inner API: `/v1/exec` and below.
 
+mod json;
 mod kill;
 mod post;
 mod query;

@@ -5,13 +5,13 @@
 //! the machine, so the host asks for lengths instead and paces by itself.
 
 use super::query::{self, Pairs};
-use super::{Shared, start};
+use super::{BODY_LIMIT, Shared, json, start};
 use crate::reply::Refusal;
 use crate::session::log::Next;
 use crate::session::{Attachment, Session};
 use axum::body::{Body, BodyDataStream};
 use axum::extract::{Query, State};
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures::StreamExt;
@@ -33,6 +33,19 @@ pub(super) async fn run(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
+    let names_none = !pairs.iter().any(|(key, _)| key == "cmd" || key == "path");
+    let body = if names_none {
+        // Then the body may.
+        let bytes = axum::body::to_bytes(body, BODY_LIMIT).await.map_err(|_| {
+            Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "the body is too large or broke off")
+        })?;
+        if let Some(wish) = json::read(&bytes) {
+            return json::run(&agent, wish).await;
+        }
+        Body::from(bytes)
+    } else {
+        body
+    };
     let mut request = query::start(&pairs)?;
     let lengths = headers.contains_key(FRAME_LENGTHS);
     // There is no way back to such a session, so it must not outlive its client.

@@ -28,6 +28,8 @@ const CHECKPOINT: Duration = Duration::from_secs(180);
 const LOOK: Duration = Duration::from_millis(5);
 /// Most of a log that is told.
 const TAIL: usize = 400;
+/// Most of a log that is read for its last lines, bytes.
+const LINES: u64 = 256 << 10;
 
 /// Why a machine cannot be driven.
 #[derive(Debug, thiserror::Error)]
@@ -279,6 +281,18 @@ impl MachineHandle {
         }
     }
 
+    /// The last lines of what the machine's console and process said, at most so many, oldest first; without control characters.
+    pub fn last_words(&self, most: usize) -> Vec<String> {
+        let console = files::log(&self.run_dir.join(files::INSIDE), files::CONSOLE);
+        let process = files::log(&self.run_dir, files::LOG);
+        let mut lines = Vec::new();
+        for path in [console, process] {
+            let text = String::from_utf8_lossy(&end(&path, LINES).unwrap_or_default()).into_owned();
+            lines.extend(text.lines().map(|line| line.chars().filter(|sign| !sign.is_control()).collect()));
+        }
+        lines.split_off(lines.len().saturating_sub(most))
+    }
+
     /// Whether a process has the machine.
     pub fn is_held(&self) -> bool {
         File::open(self.run_dir.join(files::LOCK)).is_ok_and(|lock| lock.try_lock_shared().is_err())
@@ -320,7 +334,7 @@ impl MachineHandle {
 
 /// The end of a log, for a message.
 fn tail(path: &Path) -> String {
-    let text = String::from_utf8_lossy(&end(path).unwrap_or_default()).into_owned();
+    let text = String::from_utf8_lossy(&end(path, 4 * TAIL as u64).unwrap_or_default()).into_owned();
     let from = text.char_indices().rev().nth(TAIL).map_or(0, |(at, _)| at);
     match text[from..].trim() {
         "" => "its log is empty".into(),
@@ -328,11 +342,13 @@ fn tail(path: &Path) -> String {
     }
 }
 
-fn end(path: &Path) -> io::Result<Vec<u8>> {
-    let mut file = File::open(path)?;
-    let from = file.metadata()?.len().saturating_sub(4 * TAIL as u64);
+fn end(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let mut file = File::options().read(true).custom_flags(flags).open(path)?;
+    let from = file.metadata()?.len().saturating_sub(most);
     file.seek(SeekFrom::Start(from))?;
     let mut bytes = Vec::new();
-    file.take(4 * TAIL as u64).read_to_end(&mut bytes)?;
+    file.take(most).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
