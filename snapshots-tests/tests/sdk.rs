@@ -22,15 +22,17 @@ fn must(command: &mut Command) -> Output {
     output
 }
 
-fn with_server(home: &Home, command: &mut Command) {
+/// Runs scenarios against one server, each in a process of its own.
+fn with_server(home: &Home, scenarios: impl IntoIterator<Item = Command>) {
     home.serve();
     let (url, token) = home.tcp();
-    let output = must(
-        command.env("SPRITES_API_URL", url).env("SPRITES_TOKEN", token).env("SPRITES_CLIENT_SIGNALS", "0"),
-    );
-    let out = String::from_utf8_lossy(&output.stdout).into_owned();
-    println!("{out}");
-    assert!(out.contains("all steps hold"), "{out}");
+    for mut command in scenarios {
+        command.env("SPRITES_API_URL", &url).env("SPRITES_TOKEN", &token).env("SPRITES_CLIENT_SIGNALS", "0");
+        let output = must(&mut command);
+        let out = String::from_utf8_lossy(&output.stdout).into_owned();
+        println!("{out}");
+        assert!(out.contains("all steps hold"), "{out}");
+    }
 }
 
 fn source(path: &str) -> PathBuf {
@@ -50,7 +52,14 @@ fn sprites_py() {
             .args(["-m", "pip", "install", "-q", "--disable-pip-version-check", "-r"])
             .arg(source("python/requirements.txt")),
     );
-    with_server(&home, Command::new(&python).arg(source("python/scenario.py")));
+    with_server(
+        &home,
+        ["scenario.py", "inside.py"].map(|name| {
+            let mut command = Command::new(&python);
+            command.arg(source("python").join(name));
+            command
+        }),
+    );
 }
 
 #[test]
@@ -58,7 +67,7 @@ fn fly_sprites() {
     let home = Home::new();
     let folder = place("node");
     std::fs::create_dir_all(&folder).unwrap();
-    for file in ["package.json", "package-lock.json", "scenario.js"] {
+    for file in ["package.json", "package-lock.json", "scenario.js", "inside.js"] {
         std::fs::copy(source("node").join(file), folder.join(file)).unwrap();
     }
     let node = folder.join("node_modules/.bin/node");
@@ -70,5 +79,12 @@ fn fly_sprites() {
         );
         std::fs::write(&installed, wanted).unwrap();
     }
-    with_server(&home, Command::new(&node).arg("scenario.js").current_dir(&folder));
+    with_server(
+        &home,
+        ["scenario.js", "inside.js"].map(|name| {
+            let mut command = Command::new(&node);
+            command.arg(name).current_dir(&folder);
+            command
+        }),
+    );
 }
