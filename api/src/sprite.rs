@@ -169,7 +169,7 @@ pub struct UpdateSprite {
 }
 
 /// Part of [`UpdateSprite`].
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UpdateUrlSettings {
     /// `sprite` or `public`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,7 +1,7 @@
 //! Where an endpoint is, and how the local one is started.
 
 use crate::paths::Paths;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io;
@@ -26,6 +26,14 @@ pub const CLOUD: &str = "https://api.sprites.dev";
 pub struct Endpoint {
     place: Place,
     token: Option<SecretString>,
+}
+
+/// How an endpoint is reached.
+pub enum Access {
+    /// By this unix socket.
+    Socket(PathBuf),
+    /// At this address, with this token.
+    Url(String, Option<String>),
 }
 
 #[derive(Clone, Debug)]
@@ -84,6 +92,17 @@ impl Endpoint {
     /// Whether it is this machine's own server.
     pub fn is_local(&self) -> bool {
         matches!(self.place, Place::Socket(_))
+    }
+
+    /// How another program reaches it; the token is in it, so it is for nobody's eyes.
+    pub fn access(&self) -> Access {
+        match &self.place {
+            Place::Socket(path) => Access::Socket(path.clone()),
+            Place::Url(url) => {
+                let token = self.token.as_ref().map(|token| token.expose_secret().to_owned());
+                Access::Url(url.to_string(), token)
+            }
+        }
     }
 
     pub(crate) fn place(&self) -> &Place {

@@ -3,6 +3,7 @@
 //! | module | what it is | feature |
 //! |---|---|---|
 //! | [`client`] | one client for every endpoint, local or remote | always |
+//! | [`context`] | the places sprites are, and their tokens | always |
 //! | [`endpoint`] | where an endpoint is, and how a local one is started | always |
 //! | [`paths`] | where things live | always |
 //! | `server` | the local server: HTTP and WebSocket | `server` |
@@ -12,6 +13,7 @@
 //! | `doctor` | what this machine can do, and what to do about it | `server` |
 
 pub mod client;
+pub mod context;
 #[cfg(feature = "server")]
 pub mod doctor;
 pub mod endpoint;

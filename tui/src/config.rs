@@ -1,9 +1,9 @@
 //! The configuration file. Every mistake is told with its line, and the rest of the file still counts.
 
 use crate::action::Action;
-use crate::context::LOCAL;
 use crate::keys::{self, Keys};
 use serde::Deserialize;
+use sprites_backend::context::LOCAL;
 use sprites_backend::endpoint::Endpoint;
 use std::collections::BTreeMap;
 use std::fs;

@@ -16,14 +16,12 @@
 //! | [`theme`] | colours |
 //! | [`worker`] | effects, done against a server |
 //! | [`config`] | the configuration file |
-//! | [`context`] | where sprites are: this machine, remote endpoints |
 //! | [`guard`] | the process that puts the terminal back when the app is killed |
 //! | [`number`] | numbers for people |
 //! | [`run`] | the loop: terminal, time, frames |
 
 pub mod action;
 pub mod config;
-pub mod context;
 pub mod guard;
 pub mod keys;
 pub mod model;

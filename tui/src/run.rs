@@ -1,7 +1,6 @@
 //! The loop: events in, frames out. The one place that draws, only when something changed, at most every [`FRAME`].
 
 use crate::config::Config;
-use crate::context::Context;
 use crate::guard::Guard;
 use crate::model::{Here, Load, Model, Weight};
 use crate::terminal;
@@ -15,6 +14,7 @@ use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use sprites_api::sprite::Status;
 use sprites_backend::client::Client;
+use sprites_backend::context::Context;
 use std::io::{self, IsTerminal, Stdout};
 use std::time::{Duration, Instant};
 use termprofile::{DetectorSettings, TermProfile};

@@ -1,12 +1,12 @@
 //! Effects, done against a server; what comes of them goes back as events.
 
-use crate::context::Context;
 use crate::update::{Effect, Event};
 use futures::StreamExt;
 use sprites_api::checkpoint::{CreateCheckpoint, ProgressLine};
 use sprites_api::extension::Fork;
 use sprites_api::sprite::CreateSprite;
 use sprites_backend::client::{Client, Error, ExecRequest, ExecSender, Lines};
+use sprites_backend::context::Context;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

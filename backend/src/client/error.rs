@@ -100,6 +100,14 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// The sprite could not connect to the port.
+    #[error("{target} of the sprite cannot be reached: {why}")]
+    NotConnected {
+        /// Host and port.
+        target: String,
+        /// The sprite's reason.
+        why: String,
+    },
     /// A stream ended before its last line.
     #[error(
         "{endpoint} ended the stream before the work was reported done; look at the result before trying again"

@@ -1,23 +1,18 @@
 //! A command over a WebSocket: the frames of the API, in both directions.
 
 use super::error::{Error, Result};
+use super::socket::{self, Socket};
 use super::transport::{Call, Transport};
 use bytes::Bytes;
 use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt, StreamExt};
-use reqwest::{Upgraded, Url};
+use reqwest::Url;
 use sprites_api::exec::{ClientMessage, PortEvent, ServerMessage, SessionInfo, stream};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::handshake::client::generate_key;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
-/// Largest message taken; the API keeps them at 64 KiB, one vendor client takes 1 MiB.
-const MAX_MESSAGE: usize = 1 << 20;
 /// Pieces of input that may wait.
 const QUEUE: usize = 256;
 /// Events that may wait for the caller; then the socket is not read, and the sprite's side waits.
@@ -133,29 +128,8 @@ enum Command {
 
 impl ExecSession {
     /// Opens a connection. `tty` tells how frames are to be read until the session says so itself.
-    pub(super) async fn open(transport: &Transport, mut call: Call, tty: bool) -> Result<Self> {
-        let key = generate_key();
-        let headers = vec![
-            ("connection", "Upgrade".to_owned()),
-            ("upgrade", "websocket".to_owned()),
-            ("sec-websocket-version", "13".to_owned()),
-            ("sec-websocket-key", key.clone()),
-        ];
-        call.accept = "*/*";
-        let deadline = call.deadline;
-        let response = transport.upgrade(call, headers).await?;
-        let accepted = response.headers().get("sec-websocket-accept").and_then(|value| value.to_str().ok());
-        if accepted != Some(derive_accept_key(key.as_bytes()).as_str()) {
-            return Err(transport.protocol("it did not open a WebSocket".into()));
-        }
-        let upgraded = transport
-            .within(deadline, async {
-                response.upgrade().await.map_err(|error| transport.protocol(error.to_string()))
-            })
-            .await?;
-        let config =
-            WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE)).max_frame_size(Some(MAX_MESSAGE));
-        let socket = WebSocketStream::from_raw_socket(upgraded, Role::Client, Some(config)).await;
+    pub(super) async fn open(transport: &Transport, call: Call, tty: bool) -> Result<Self> {
+        let socket = socket::open(transport, call).await?;
         let (commands, inbox) = mpsc::channel(QUEUE);
         let (outbox, events) = mpsc::channel(EVENTS);
         let (sink, source) = socket.split();
@@ -219,18 +193,14 @@ impl ExecSender {
 
 /// Moves frames in both directions until either side ends.
 struct Pump {
-    sink: SplitSink<WebSocketStream<Upgraded>, Message>,
+    sink: SplitSink<Socket, Message>,
     outbox: mpsc::Sender<ExecEvent>,
     tty: bool,
     exited: bool,
 }
 
 impl Pump {
-    async fn run(
-        mut self,
-        mut source: SplitStream<WebSocketStream<Upgraded>>,
-        mut inbox: mpsc::Receiver<Command>,
-    ) {
+    async fn run(mut self, mut source: SplitStream<Socket>, mut inbox: mpsc::Receiver<Command>) {
         let mut pings = interval(PING);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut heard = Instant::now();

@@ -7,18 +7,29 @@
 //! |---|---|
 //! | `mod` | the calls |
 //! | `exec` | a command over a WebSocket |
+//! | `http_exec` | a command over plain HTTP |
+//! | `proxy` | a TCP connection over a WebSocket |
+//! | `files` | files of a sprite |
+//! | `socket` | opening a WebSocket |
 //! | `transport` | requests, deadlines, retries |
 //! | `lines` | streams of JSON lines |
 //! | `error` | what can go wrong |
 
 mod error;
 mod exec;
+mod files;
+mod http_exec;
 mod lines;
+mod proxy;
+mod socket;
 mod transport;
 
 pub use error::{Answer, Error, Result, clean};
 pub use exec::{ExecEvent, ExecReceiver, ExecRequest, ExecSender, ExecSession};
+pub use files::{HOME, WriteOptions};
+pub use http_exec::Done;
 pub use lines::Lines;
+pub use proxy::Proxy;
 
 use crate::endpoint::Endpoint;
 use bytes::Bytes;
@@ -203,6 +214,12 @@ impl Client {
         let mut call = self.get_call(&["v1", "sprites", name, "exec"])?;
         request.write(&mut call.url);
         ExecSession::open(&self.transport, self.long(call), request.tty).await
+    }
+
+    /// A TCP connection to a port of the sprite, which is woken if needed.
+    pub async fn connect(&self, name: &str, host: &str, port: u16) -> Result<Proxy> {
+        let call = self.get_call(&["v1", "sprites", name, "proxy"])?;
+        Proxy::open(&self.transport, self.long(call), host, port).await
     }
 
     /// Attaches to a session that runs; its terminal takes the given size.

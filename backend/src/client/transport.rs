@@ -7,7 +7,7 @@ use backon::{ExponentialBuilder, Retryable};
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt};
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue, RETRY_AFTER};
-use reqwest::{Method, Response, Url, redirect};
+use reqwest::{Body, Method, RequestBuilder, Response, Url, redirect};
 use secrecy::ExposeSecret;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
@@ -145,6 +145,27 @@ impl Transport {
         futures::stream::once(opening).try_flatten().boxed()
     }
 
+    /// Sends and gives the answer's body as it comes. The deadline covers the time to the answer's head.
+    pub async fn stream(self: &std::sync::Arc<Self>, call: Call) -> Result<Lines<Bytes>> {
+        let deadline = call.deadline;
+        let work = self.retrying(call, |call| self.send(&self.http, call, None));
+        let response = self.within(deadline, work).await?;
+        Ok(self.pieces(response).boxed())
+    }
+
+    /// Sends a body that is not kept, so once only, and reads the answer. As long as the body moves there is no deadline.
+    pub async fn upload(&self, call: Call, length: Option<u64>, body: Body) -> Result<Bytes> {
+        let mut request = self.http.request(call.method, call.url).header(ACCEPT, call.accept);
+        request = request.header(reqwest::header::CONTENT_TYPE, "application/octet-stream");
+        if let Some(length) = length {
+            request = request.header(reqwest::header::CONTENT_LENGTH, length);
+        }
+        let request = self.signed(request)?.body(body);
+        let response = request.send().await.map_err(|error| self.broken(error))?;
+        let response = self.checked(response, false).await?;
+        self.read(response, MAX_BODY).await
+    }
+
     /// Asks for a protocol change and gives back the bare connection. `headers` are the handshake's own.
     pub async fn upgrade(&self, call: Call, headers: Vec<(&'static str, String)>) -> Result<Response> {
         let deadline = call.deadline;
@@ -191,13 +212,7 @@ impl Transport {
         upgrade: Option<Vec<(&'static str, String)>>,
     ) -> Result<Response> {
         let upgrading = upgrade.is_some();
-        let mut request = http.request(call.method, call.url).header(ACCEPT, call.accept);
-        if let Some(token) = self.endpoint.token() {
-            let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret()))
-                .map_err(|_| Error::Setup("the token holds characters that cannot be sent".into()))?;
-            value.set_sensitive(true);
-            request = request.header(AUTHORIZATION, value);
-        }
+        let mut request = self.signed(http.request(call.method, call.url).header(ACCEPT, call.accept))?;
         for (name, value) in upgrade.into_iter().flatten() {
             request = request.header(name, value);
         }
@@ -205,6 +220,20 @@ impl Transport {
             request = request.header(reqwest::header::CONTENT_TYPE, "application/json").body(body);
         }
         let response = request.send().await.map_err(|error| self.broken(error))?;
+        self.checked(response, upgrading).await
+    }
+
+    /// With the endpoint's token.
+    fn signed(&self, request: RequestBuilder) -> Result<RequestBuilder> {
+        let Some(token) = self.endpoint.token() else { return Ok(request) };
+        let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret()))
+            .map_err(|_| Error::Setup("the token holds characters that cannot be sent".into()))?;
+        value.set_sensitive(true);
+        Ok(request.header(AUTHORIZATION, value))
+    }
+
+    /// An answer that is what was asked for; else the reason.
+    async fn checked(&self, response: Response, upgrading: bool) -> Result<Response> {
         let status = response.status();
         if status.is_success() || (upgrading && status == reqwest::StatusCode::SWITCHING_PROTOCOLS) {
             return Ok(response);

@@ -1,10 +1,10 @@
 //! No subcommand: the app.
 
 use super::Outcome;
+use sprites_backend::context::{Context, LOCAL, Open, TOKEN};
 use sprites_backend::endpoint::Endpoint;
 use sprites_backend::paths::Paths;
 use sprites_tui::config::Config;
-use sprites_tui::context::{Context, LOCAL, Open, TOKEN};
 use sprites_tui::run;
 use sprites_tui::theme::Theme;
 use std::process::ExitCode;

@@ -4,9 +4,9 @@ use super::Outcome;
 use clap::Subcommand;
 use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
 use secrecy::SecretString;
+use sprites_backend::context::{LOCAL, forget_token, keep_token};
 use sprites_backend::paths::Paths;
 use sprites_tui::config::Config;
-use sprites_tui::context::{LOCAL, forget_token, keep_token};
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::process::ExitCode;
 

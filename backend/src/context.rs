@@ -1,9 +1,9 @@
 //! Contexts: the places sprites are. This machine is always one; remote endpoints come from the configuration, their tokens from the
 //! environment or the system's keyring. Tokens are never written anywhere else and never shown.
 
+use crate::client::Client;
+use crate::endpoint::Endpoint;
 use secrecy::{ExposeSecret, SecretString};
-use sprites_backend::client::Client;
-use sprites_backend::endpoint::Endpoint;
 use std::fmt;
 use std::sync::Arc;
 
@@ -50,6 +50,11 @@ impl Context {
         )
     }
 
+    /// The endpoint, whose server answers or is being started. Blocks; see [`Open`].
+    pub fn endpoint(&self) -> Result<Endpoint, String> {
+        (self.open)()
+    }
+
     /// A client of the endpoint, whose server answers or is being started. Blocks; see [`Open`].
     pub fn connect(&self) -> Result<Client, String> {
         let endpoint = (self.open)()?;
@@ -91,6 +96,14 @@ pub fn forget_token(context: &str) -> Result<(), String> {
         Ok(()) | Err(keyring::Error::NoEntry) => Ok(()),
         Err(error) => Err(format!("the keyring cannot be asked ({error}); nothing was changed")),
     }
+}
+
+/// A token that another program keeps in the keyring, under a key that its configuration names.
+pub fn foreign_token(key: &str) -> Option<SecretString> {
+    // Written as `service:user`, where there are two parts.
+    let (service, user) = key.split_once(':').unwrap_or((key, "default"));
+    let kept = keyring::Entry::new(service, user).and_then(|entry| entry.get_password());
+    kept.ok().map(Into::into)
 }
 
 fn entry(context: &str) -> keyring::Result<keyring::Entry> {

@@ -1,0 +1,107 @@
+//! One TCP connection into a sprite, inside a WebSocket.
+
+use super::error::{Error, Result, clean};
+use super::socket::{self, Socket};
+use super::transport::{Call, Transport};
+use bytes::{Bytes, BytesMut};
+use futures::{SinkExt, StreamExt};
+use serde::Deserialize;
+use serde_json::json;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
+
+/// How long the sprite may take to connect.
+const CONNECT: Duration = Duration::from_secs(20);
+/// How long either side may take a piece.
+const PIECE: Duration = Duration::from_secs(60);
+/// Bytes of a frame.
+const FRAME: usize = 32 << 10;
+/// Between two pings: what stands between us and the endpoint may drop silent connections.
+const PING: Duration = Duration::from_secs(15);
+
+/// A connection that stands.
+#[derive(Debug)]
+pub struct Proxy {
+    socket: Socket,
+}
+
+#[derive(Debug, Deserialize)]
+struct Answer {
+    #[serde(default)]
+    status: String,
+    #[serde(default)]
+    error: String,
+}
+
+impl Proxy {
+    pub(super) async fn open(transport: &Transport, call: Call, host: &str, port: u16) -> Result<Self> {
+        let mut socket = socket::open(transport, call).await?;
+        let target = json!({ "host": host, "port": port }).to_string();
+        let broken = |why: String| transport.protocol(why);
+        socket.send(Message::Text(target.into())).await.map_err(|error| broken(error.to_string()))?;
+        let answer = timeout(CONNECT, async {
+            while let Some(message) = socket.next().await {
+                match message {
+                    Ok(Message::Text(text)) => return Some(text),
+                    Ok(Message::Close(_)) | Err(_) => return None,
+                    Ok(_) => {}
+                }
+            }
+            None
+        })
+        .await
+        .map_err(|_| Error::Deadline { endpoint: transport.label(), after: CONNECT })?;
+        let answer = answer.ok_or_else(|| broken("it closed the connection".into()))?;
+        let answer: Answer = serde_json::from_str(&answer).map_err(|error| broken(error.to_string()))?;
+        if answer.status != "connected" {
+            let why = if answer.error.is_empty() { answer.status } else { answer.error };
+            return Err(Error::NotConnected { target: format!("{host}:{port}"), why: clean(&why) });
+        }
+        Ok(Self { socket })
+    }
+
+    /// Carries bytes in both directions until either side ends.
+    pub async fn join(self, mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) {
+        let (mut sink, mut source) = self.socket.split();
+        let mut buffer = BytesMut::with_capacity(FRAME);
+        let mut pings = tokio::time::interval(PING);
+        loop {
+            buffer.reserve(FRAME);
+            tokio::select! {
+                read = from.read_buf(&mut buffer) => match read {
+                    Ok(1..) => {
+                        let piece: Bytes = buffer.split().freeze();
+                        if !matches!(timeout(PIECE, sink.send(Message::Binary(piece))).await, Ok(Ok(()))) {
+                            break;
+                        }
+                    }
+                    // A WebSocket cannot be half closed: what is still on its way back is lost with the end.
+                    Ok(0) | Err(_) => break,
+                },
+                message = source.next() => match message {
+                    Some(Ok(Message::Binary(piece))) => {
+                        let written = async {
+                            to.write_all(&piece).await?;
+                            to.flush().await
+                        };
+                        if !matches!(timeout(PIECE, written).await, Ok(Ok(()))) {
+                            break;
+                        }
+                    }
+                    Some(Ok(Message::Close(_)) | Err(_)) | None => break,
+                    Some(Ok(_)) => {}
+                },
+                _ = pings.tick() => {
+                    if !matches!(timeout(PIECE, sink.send(Message::Ping(Bytes::new()))).await, Ok(Ok(()))) {
+                        break;
+                    }
+                }
+            }
+        }
+        // Either may be gone already.
+        let _ = timeout(PIECE, sink.close()).await;
+        let _ = to.shutdown().await;
+    }
+}

@@ -1,0 +1,392 @@
+//! What can be said. Names and flags are the original's; what it does not have is marked.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Sprites: small persistent Linux computers, on this machine or in the cloud.
+#[derive(Debug, Parser)]
+#[command(name = "sprite", version, about, max_term_width = 100, propagate_version = true)]
+pub struct Arguments {
+    /// Which endpoint and which sprite.
+    #[command(flatten)]
+    pub place: PlaceArguments,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Which endpoint and which sprite; these can stand before and after a command.
+#[derive(Args, Clone, Debug, Default)]
+pub struct PlaceArguments {
+    /// Sprite; else the one that `sprite use` chose for this folder
+    #[arg(short, long, global = true, value_name = "NAME")]
+    pub sprite: Option<String>,
+    /// Organization of the official command line's configuration, or `local` for this machine
+    #[arg(short, long, global = true, value_name = "NAME", env = "SPRITE_ORG")]
+    pub org: Option<String>,
+    /// Context of sprites-tui's configuration, or `local` for this machine
+    #[arg(long, global = true, value_name = "NAME", conflicts_with = "org")]
+    pub context: Option<String>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a sprite
+    Create(Create),
+    /// List sprites
+    #[command(visible_alias = "ls")]
+    List(List),
+    /// Destroy a sprite with everything in it
+    Destroy(Destroy),
+    /// Choose a sprite for this folder: commands here mean it when they name none
+    Use {
+        /// Its name
+        name: Option<String>,
+        /// Choose none
+        #[arg(long, conflicts_with = "name")]
+        unset: bool,
+    },
+    /// Tell what is known of a sprite
+    Info(Format),
+    /// Run a command in a sprite
+    #[command(visible_alias = "x")]
+    Exec(Exec),
+    /// Open a shell in a sprite; ctrl-\ leaves it running
+    #[command(visible_alias = "c")]
+    Console(Console),
+    /// Sessions: commands that run in a sprite
+    #[command(visible_alias = "s")]
+    Sessions {
+        /// What to do
+        #[command(subcommand)]
+        command: Sessions,
+    },
+    /// Attach to a session that runs
+    Attach {
+        /// Its id
+        id: String,
+    },
+    /// Checkpoints: states of a sprite's disk to go back to
+    #[command(visible_alias = "checkpoints")]
+    Checkpoint {
+        /// What to do
+        #[command(subcommand)]
+        command: Checkpoint,
+    },
+    /// Go back to a checkpoint
+    Restore(Restore),
+    /// Forward ports of a sprite to this machine
+    Proxy(Proxy),
+    /// A sprite's web address
+    Url {
+        /// What to do
+        #[command(subcommand)]
+        command: Option<Url>,
+        /// Form of the output
+        #[command(flatten)]
+        format: Format,
+    },
+    /// A sprite's settings
+    Config {
+        /// What to do
+        #[command(subcommand)]
+        command: Config,
+    },
+    /// A sprite's files
+    File {
+        /// What to do
+        #[command(subcommand)]
+        command: File,
+    },
+    /// Call the API by curl, signed
+    Api(Api),
+    /// List the places sprites are: this machine, contexts, organizations
+    Contexts(Format),
+    /// Print a completion script
+    Completion {
+        /// For which shell
+        shell: clap_complete::Shell,
+    },
+    /// Write manual pages into a folder
+    #[command(hide = true)]
+    Manual {
+        /// Where to
+        folder: PathBuf,
+    },
+}
+
+/// Form of the output.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub struct Format {
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// See [`Command::Create`].
+#[derive(Args, Debug)]
+pub struct Create {
+    /// Its name
+    pub name: Option<String>,
+    /// Do not open a console afterwards
+    #[arg(long)]
+    pub skip_console: bool,
+    /// A label; may be given several times
+    #[arg(long, value_name = "LABEL")]
+    pub label: Vec<String>,
+    /// Memory in MiB (this machine only)
+    #[arg(long, value_name = "MIB")]
+    pub memory: Option<u32>,
+    /// Number of CPUs (this machine only)
+    #[arg(long, value_name = "N")]
+    pub cpus: Option<u32>,
+    /// Form of the output
+    #[command(flatten)]
+    pub format: Format,
+}
+
+/// See [`Command::List`].
+#[derive(Args, Debug)]
+pub struct List {
+    /// Only those whose name begins so
+    #[arg(long, value_name = "PREFIX", default_value = "")]
+    pub prefix: String,
+    /// Go on with every change
+    #[arg(short, long)]
+    pub watch: bool,
+    /// Form of the output
+    #[command(flatten)]
+    pub format: Format,
+}
+
+/// See [`Command::Destroy`].
+#[derive(Args, Debug)]
+pub struct Destroy {
+    /// Its name; else the one of `-s` or `sprite use`
+    pub name: Option<String>,
+    /// Do not ask
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// See [`Command::Exec`].
+#[derive(Args, Debug)]
+pub struct Exec {
+    /// Working directory
+    #[arg(long, value_name = "PATH")]
+    pub dir: Option<String>,
+    /// With a terminal
+    #[arg(long, short = 't')]
+    pub tty: bool,
+    /// Environment variables, K=V,K2=V2; may be given several times
+    #[arg(long, value_name = "K=V")]
+    pub env: Vec<String>,
+    /// Copy a file into the sprite first, SOURCE:DEST; may be given several times
+    #[arg(long, value_name = "SRC:DEST")]
+    pub file: Vec<String>,
+    /// By plain HTTP instead of a WebSocket: no input, output at the end
+    #[arg(long)]
+    pub http_post: bool,
+    /// Send no input
+    #[arg(long)]
+    pub no_stdin: bool,
+    /// Do not forward ports that open meanwhile
+    #[arg(long)]
+    pub no_port_forward: bool,
+    /// Accepted for the original's sake; connections are what they are
+    #[arg(long, hide = true)]
+    pub control: bool,
+    /// The command and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
+    pub command: Vec<String>,
+}
+
+/// See [`Command::Console`].
+#[derive(Args, Debug, Default)]
+pub struct Console {
+    /// Do not forward ports that open meanwhile
+    #[arg(long)]
+    pub no_port_forward: bool,
+}
+
+/// See [`Command::Sessions`].
+#[derive(Debug, Subcommand)]
+pub enum Sessions {
+    /// List them
+    #[command(visible_alias = "ls")]
+    List(Format),
+    /// Attach to one
+    Attach {
+        /// Its id
+        id: String,
+    },
+    /// End one
+    Kill {
+        /// Its id
+        id: String,
+        /// Signal; one that does not end it is followed by SIGKILL after ten seconds
+        #[arg(long, default_value = "SIGTERM")]
+        signal: String,
+    },
+}
+
+/// See [`Command::Checkpoint`].
+#[derive(Debug, Subcommand)]
+pub enum Checkpoint {
+    /// Make one
+    Create {
+        /// What to remember it by
+        #[arg(long, value_name = "TEXT")]
+        comment: Option<String>,
+        /// With all that runs (this machine with real KVM only)
+        #[arg(long)]
+        memory: bool,
+    },
+    /// List them
+    #[command(visible_alias = "ls")]
+    List {
+        /// Only those that come from this one
+        #[arg(long, value_name = "ID")]
+        history: Option<String>,
+        /// Also those that were made by themselves
+        #[arg(long)]
+        include_auto: bool,
+        /// Form of the output
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Tell what is known of one
+    Info {
+        /// Its id
+        id: String,
+        /// Form of the output
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Delete one
+    #[command(visible_alias = "rm")]
+    Delete {
+        /// Its id
+        id: String,
+    },
+    /// Go back to one
+    Restore(Restore),
+}
+
+/// See [`Command::Restore`].
+#[derive(Args, Debug)]
+pub struct Restore {
+    /// Id of the checkpoint
+    pub id: String,
+    /// With all that ran (this machine with real KVM only)
+    #[arg(long)]
+    pub memory: bool,
+}
+
+/// See [`Command::Proxy`].
+#[derive(Args, Debug)]
+pub struct Proxy {
+    /// Join standard input and output to a port, [HOST]:PORT
+    #[arg(short = 'W', long, value_name = "[HOST]:PORT", conflicts_with = "ports")]
+    pub stdio: Option<String>,
+    /// PORT, or LOCAL:REMOTE
+    #[arg(required_unless_present = "stdio", value_name = "PORT|LOCAL:REMOTE")]
+    pub ports: Vec<String>,
+}
+
+/// See [`Command::Url`].
+#[derive(Debug, Subcommand)]
+pub enum Url {
+    /// Say who may open it
+    Update {
+        /// Who
+        #[arg(short, long)]
+        auth: Auth,
+    },
+}
+
+/// Who may open a sprite's web address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Auth {
+    /// Everybody.
+    Public,
+    /// Who has the token.
+    Sprite,
+}
+
+/// See [`Command::Config`].
+#[derive(Debug, Subcommand)]
+pub enum Config {
+    /// Change settings
+    Update {
+        /// Who may open its web address
+        #[arg(long)]
+        url_auth: Option<Auth>,
+        /// Which members, under `sprite`
+        #[arg(long, value_parser = ["admins", "org_users"])]
+        private_access: Option<String>,
+        /// A label; all of them together replace what there is
+        #[arg(long, value_name = "LABEL")]
+        label: Vec<String>,
+        /// No labels
+        #[arg(long, conflicts_with = "label")]
+        clear_labels: bool,
+    },
+}
+
+/// See [`Command::File`].
+#[derive(Debug, Subcommand)]
+pub enum File {
+    /// Copy a file from here into the sprite
+    Push {
+        /// From here
+        local: PathBuf,
+        /// To there
+        remote: String,
+        /// A folder with everything below
+        #[arg(short, long)]
+        recursive: bool,
+        /// Make folders that are missing
+        #[arg(long)]
+        parents: bool,
+    },
+    /// Copy a file from the sprite to here
+    Pull {
+        /// From there
+        remote: String,
+        /// To here
+        local: PathBuf,
+        /// A folder with everything below
+        #[arg(short, long)]
+        recursive: bool,
+    },
+    /// Edit a file of the sprite with $EDITOR
+    Edit {
+        /// Which
+        remote: String,
+    },
+    /// List a folder
+    #[command(visible_alias = "ls")]
+    List {
+        /// Which; else home
+        #[arg(default_value = ".")]
+        remote: String,
+        /// Everything below as well
+        #[arg(short, long)]
+        recursive: bool,
+        /// Form of the output
+        #[command(flatten)]
+        format: Format,
+    },
+}
+
+/// See [`Command::Api`].
+#[derive(Args, Debug)]
+pub struct Api {
+    /// Path, such as /v1/sprites; with -s below that sprite, such as /fs/list?path=/
+    pub path: String,
+    /// Options of curl
+    #[arg(last = true, value_name = "CURL OPTIONS")]
+    pub options: Vec<String>,
+}

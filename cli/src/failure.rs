@@ -1,0 +1,51 @@
+//! What goes wrong, as one sentence, and the code to end with.
+
+use sprites_backend::client::Error as ClientError;
+use std::io;
+use std::process::ExitCode;
+
+/// Result of every command: the code to end with.
+pub type Outcome = Result<ExitCode, Failure>;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The endpoint.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// A file or the terminal.
+    #[error("cannot {doing} {what}: {source}")]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// On what.
+        what: String,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// Anything else; one sentence.
+    #[error("{0}")]
+    Other(String),
+    /// What was said makes no sense; one sentence.
+    #[error("{0}; `sprite help` tells what can be said")]
+    Usage(String),
+}
+
+impl Failure {
+    /// A failure of the system's, about `what`.
+    pub fn io(doing: &'static str, what: impl ToString) -> impl FnOnce(io::Error) -> Self {
+        let what = what.to_string();
+        move |source| Self::Io { doing, what, source }
+    }
+
+    /// 2 for what cannot be meant, as for an unknown command; 1 for everything else.
+    pub fn code(&self) -> ExitCode {
+        ExitCode::from(if matches!(self, Self::Usage(_)) { 2 } else { 1 })
+    }
+}
+
+impl From<String> for Failure {
+    fn from(sentence: String) -> Self {
+        Self::Other(sentence)
+    }
+}

@@ -1,0 +1,62 @@
+//! `sprite`: sprites from the command line, with the commands and flags that the original has.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`arguments`] | what can be said |
+//! | [`place`] | which endpoint is meant, and which sprite |
+//! | [`official`] | the original's own configuration, which is read and never written |
+//! | `sprites` | make, list, destroy, use, look, set |
+//! | `exec` | commands and consoles |
+//! | `terminal` | the terminal while a console has it |
+//! | `ports` | forwarded ports |
+//! | `sessions` | list, attach, kill |
+//! | `checkpoints` | make, list, restore, delete |
+//! | `files` | push, pull, edit |
+//! | `call` | any call, by curl |
+//! | `manual` | completions and manual pages |
+//! | `output` | tables, JSON, progress |
+//! | [`failure`] | what goes wrong, and the code to end with |
+
+pub mod arguments;
+mod call;
+mod checkpoints;
+mod exec;
+pub mod failure;
+mod files;
+pub mod manual;
+pub mod official;
+mod output;
+pub mod place;
+mod ports;
+mod sessions;
+mod sprites;
+mod terminal;
+
+use arguments::{Arguments, Command};
+use failure::Outcome;
+
+/// Does what was asked for; gives the code to end with.
+pub async fn run(arguments: Arguments) -> Outcome {
+    let Arguments { place, command } = arguments;
+    match command {
+        Command::Completion { shell } => manual::completion(shell),
+        Command::Manual { folder } => manual::pages(&folder),
+        Command::Use { name, unset } => sprites::choose(&place, name, unset).await,
+        Command::Contexts(format) => place::list(format),
+        Command::Create(wish) => sprites::create(&place, wish).await,
+        Command::List(wish) => sprites::list(&place, wish).await,
+        Command::Destroy(wish) => sprites::destroy(&place, wish).await,
+        Command::Info(format) => sprites::info(&place, format).await,
+        Command::Url { command, format } => sprites::url(&place, command, format).await,
+        Command::Config { command } => sprites::config(&place, command).await,
+        Command::Exec(wish) => exec::exec(&place, wish).await,
+        Command::Console(wish) => exec::console(&place, wish).await,
+        Command::Sessions { command } => sessions::sessions(&place, command).await,
+        Command::Attach { id } => sessions::attach(&place, &id).await,
+        Command::Checkpoint { command } => checkpoints::checkpoint(&place, command).await,
+        Command::Restore(wish) => checkpoints::restore(&place, wish).await,
+        Command::Proxy(wish) => ports::proxy(&place, wish).await,
+        Command::File { command } => files::file(&place, command).await,
+        Command::Api(wish) => call::api(&place, wish).await,
+    }
+}

@@ -1,0 +1,102 @@
+//! What is printed: tables for people, JSON for programs, progress for whoever watches a terminal.
+
+use crate::arguments::Format;
+use serde_json::{Map, Value};
+use sprites_api::Time;
+use std::io::{IsTerminal, Write, stderr, stdout};
+use unicode_width::UnicodeWidthStr;
+
+/// Prints rows under heads: as a table on a terminal, as columns between tabs in a pipe, or as JSON.
+pub fn table<const N: usize>(format: Format, heads: [&str; N], rows: Vec<[String; N]>) {
+    if format.json {
+        let object = |row: [String; N]| -> Value {
+            let pairs = heads.iter().zip(row).map(|(head, cell)| (head.to_string(), Value::from(cell)));
+            pairs.collect::<Map<_, _>>().into()
+        };
+        return json(&rows.into_iter().map(object).collect::<Vec<_>>());
+    }
+    let mut out = stdout().lock();
+    if !out.is_terminal() {
+        for row in rows {
+            // Whoever reads may have gone away.
+            let _ = writeln!(out, "{}", row.map(|cell| plain(&cell)).join("\t"));
+        }
+        return;
+    }
+    let rows: Vec<[String; N]> = rows.into_iter().map(|row| row.map(|cell| plain(&cell))).collect();
+    let heads = heads.map(str::to_uppercase);
+    let mut widths = heads.each_ref().map(|head| head.width());
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.width());
+        }
+    }
+    for row in std::iter::once(&heads).chain(&rows) {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(widths) {
+            line.push_str(cell);
+            line.push_str(&" ".repeat(width - cell.width() + 2));
+        }
+        let _ = writeln!(out, "{}", line.trim_end());
+    }
+}
+
+/// Prints a value as JSON.
+pub fn json(value: &impl serde::Serialize) {
+    // Plain data with string keys always has a JSON form.
+    let text = serde_json::to_string_pretty(value).unwrap_or_default();
+    let _ = writeln!(stdout(), "{text}");
+}
+
+/// Prints one line.
+pub fn line(text: &str) {
+    let _ = writeln!(stdout(), "{}", plain(text));
+}
+
+/// Tells how far something is, if somebody watches.
+pub fn progress(text: &str) {
+    if stderr().is_terminal() {
+        let _ = writeln!(stderr(), "{}", plain(text));
+    }
+}
+
+/// Tells something on the side, whoever watches.
+pub fn remark(text: &str) {
+    let _ = writeln!(stderr(), "{}", plain(text));
+}
+
+/// A time as people read it.
+pub fn time(at: Option<Time>) -> String {
+    at.map_or_else(|| "-".to_owned(), |at| at.timestamp().strftime("%Y-%m-%d %H:%M:%S").to_string())
+}
+
+/// A number of bytes as people read it.
+pub fn bytes(count: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
+    let (mut value, mut unit) = (count as f64, 0);
+    while value >= 1000.0 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{count} B") } else { format!("{value:.1} {}", UNITS[unit]) }
+}
+
+/// Text without what a terminal would obey: parts of it come from a server, or from inside a sprite.
+fn plain(text: &str) -> String {
+    text.chars().filter(|sign| !sign.is_control()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn for_people() {
+        assert_eq!(
+            [bytes(0), bytes(999), bytes(1000), bytes(2_500_000)],
+            ["0 B", "999 B", "1.0 kB", "2.5 MB"]
+        );
+        assert_eq!(plain("a\u{1b}[2Jb\nc"), "a[2Jbc");
+        assert_eq!(time(None), "-");
+    }
+}
