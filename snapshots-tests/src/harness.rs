@@ -26,18 +26,28 @@ pub fn executable() -> &'static Path {
         if let Some(given) = std::env::var_os(GIVEN) {
             return given.into();
         }
-        // <target>/<profile>/{deps,examples}/<this>
-        let own = std::env::current_exe().expect("this process has a file");
-        let profile = own.ancestors().nth(2).expect("cargo's folders are that deep").to_owned();
-        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "-q", "-p", "sprites-tui"]);
-        if profile.ends_with("release") {
-            cargo.arg("--release");
-        }
-        let done = cargo.status().expect("cargo can be run");
-        assert!(done.success(), "sprites-tui does not build");
-        profile.join("sprites-tui")
+        built("sprites-tui", "sprites-tui")
     })
+}
+
+/// The real command line, likewise.
+pub fn command_line() -> &'static Path {
+    static EXECUTABLE: OnceLock<PathBuf> = OnceLock::new();
+    EXECUTABLE.get_or_init(|| built("sprites-cli", "sprite"))
+}
+
+fn built(package: &str, program: &str) -> PathBuf {
+    // <target>/<profile>/{deps,examples}/<this>
+    let own = std::env::current_exe().expect("this process has a file");
+    let profile = own.ancestors().nth(2).expect("cargo's folders are that deep").to_owned();
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "-q", "-p", package]);
+    if profile.ends_with("release") {
+        cargo.arg("--release");
+    }
+    let done = cargo.status().expect("cargo can be run");
+    assert!(done.success(), "{package} does not build");
+    profile.join(program)
 }
 
 /// See the module.
@@ -110,7 +120,24 @@ impl Home {
         command
     }
 
+    /// The command line with this installation as its home.
+    pub fn sprite(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(command_line());
+        command.args(arguments).env(HOME, self.dir.path()).current_dir(self.dir.path());
+        command.env_remove("SPRITES_API_URL").env_remove("SPRITE_ORG");
+        command
+    }
+
     /// The same for a terminal.
+    pub fn sprite_in_terminal(&self, arguments: &[&str]) -> CommandBuilder {
+        let mut command = CommandBuilder::new(command_line());
+        command.args(arguments);
+        command.env(HOME, self.dir.path());
+        command.cwd(self.dir.path());
+        command
+    }
+
+    /// The executable with this installation as its home, for a terminal.
     pub fn terminal_command(&self, arguments: &[&str]) -> CommandBuilder {
         let mut command = CommandBuilder::new(executable());
         command.args(arguments);

@@ -44,7 +44,7 @@ pub fn must(command: &mut Command) -> Result<()> {
 /// `cargo xtask run`.
 pub fn run(args: &[String]) -> Result<()> {
     host::prepare(For::Run)?;
-    must(cargo().args(["build", "--release", "-p", "sprites-tui"]))?;
+    must(cargo().args(["build", "--release", "-p", "sprites-tui", "-p", "sprites-cli"]))?;
     let program = root().join("target/release/sprites-tui");
     must(Command::new(&program).args(["image", "ensure"]))?;
     Err(Command::new(&program).args(args).exec().into())
