@@ -181,6 +181,22 @@ impl Home {
             .collect()
     }
 
+    /// What server and machines have said, for whoever looks why a test failed.
+    fn tell(&self) {
+        let machines = fs::read_dir(self.paths.run().join("m")).into_iter().flatten().flatten();
+        let logs = machines.flat_map(|entry| {
+            ["machine.old", "machine.log", "in/console.old", "in/console.log"]
+                .map(|name| entry.path().join(name))
+        });
+        for path in std::iter::once(self.paths.server_log()).chain(logs) {
+            println!(
+                "--- {}\n{}",
+                path.display(),
+                String::from_utf8_lossy(&fs::read(&path).unwrap_or_default())
+            );
+        }
+    }
+
     /// All processes that have to do with this installation.
     pub fn processes(&self) -> Vec<i32> {
         let place = self.dir.path().to_string_lossy().into_owned();
@@ -204,6 +220,9 @@ impl Home {
 
 impl Drop for Home {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.tell();
+        }
         let give_up = Instant::now() + Duration::from_secs(20);
         loop {
             let left = self.processes();

@@ -63,7 +63,7 @@ impl Transport {
                 .user_agent(concat!("sprites-tui/", env!("CARGO_PKG_VERSION")))
                 .redirect(redirect::Policy::none())
                 .connect_timeout(CONNECT)
-                .pool_idle_timeout(Duration::from_secs(60));
+                .pool_idle_timeout(Duration::from_secs(30));
             if http1 {
                 builder = builder.http1_only();
             }

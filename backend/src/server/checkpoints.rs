@@ -33,6 +33,14 @@ pub(super) async fn create(
             Ok(made) => made,
             Err(error) => return ProgressLine::error(ApiError::from(error).text()),
         };
+        if !made.at_rest {
+            tell.send(ProgressLine::info(
+                "Warning: the sprite's file system did not come to rest; what was written in the last half minute may be missing",
+            ))
+            .await
+            .ok();
+        }
+        let made = made.checkpoint;
         let created =
             Time::from_micros(made.create_time).timestamp().strftime("%Y-%m-%d %H:%M:%S").to_string();
         for text in [

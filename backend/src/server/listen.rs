@@ -13,8 +13,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 
-/// A connection that sends no whole request head for this long is closed, whether it has sent a request before or not.
-const HEAD: Duration = Duration::from_secs(60);
+/// A connection that sends no whole request head for this long is closed, whether it has sent a request before or not. Longer than any client keeps
+/// a connection that it does not use (Go: 90 s), which would otherwise send a request into one that is just being closed.
+const HEAD: Duration = Duration::from_secs(120);
 /// Most connections of a listener.
 const MOST: u64 = 4096;
 /// Fewest, however few files there are.

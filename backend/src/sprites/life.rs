@@ -2,7 +2,7 @@
 //!
 //! A warm sprite has its machine, which stands still, or has its memory in a file and no machine at all; waking is the same for both.
 
-use super::sprite::{Guard, NewCheckpoint, Sprite, State};
+use super::sprite::{Guard, Made, NewCheckpoint, Sprite, State};
 use super::{SpriteError, Sprites, blocking, pressure};
 use crate::store::Record;
 use local_vmm::{ExitReason, Kind as Runs, MachineHandle, MachineSpec, kvm};
@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
-use vmm_disk::{Checkpoint, Kind, Restored};
+use vmm_disk::{Kind, Restored};
 
 /// How long a cold machine may take to come up.
 const BOOT: Duration = Duration::from_secs(180);
@@ -37,7 +37,7 @@ type Reply<T> = oneshot::Sender<Result<T, SpriteError>>;
 /// What the task is asked to do.
 pub(super) enum Command {
     Connect(Reply<(UnixStream, Guard)>),
-    Checkpoint(NewCheckpoint, Reply<Checkpoint>),
+    Checkpoint(NewCheckpoint, Reply<Made>),
     Restore(String, bool, Reply<Restored>),
     Forget(String, Reply<()>),
     Stop(Reply<()>),
@@ -319,11 +319,7 @@ impl Life {
         self.stop(sprites, STOP).await;
     }
 
-    async fn checkpoint(
-        &mut self,
-        sprites: &Arc<Sprites>,
-        new: NewCheckpoint,
-    ) -> Result<Checkpoint, SpriteError> {
+    async fn checkpoint(&mut self, sprites: &Arc<Sprites>, new: NewCheckpoint) -> Result<Made, SpriteError> {
         let NewCheckpoint { comment, auto, memory } = new;
         if let Some(comment) = comment.as_ref().filter(|comment| comment.len() > vmm_disk::MAX_COMMENT) {
             return Err(vmm_disk::Error::CommentTooLong(comment.len()).into());
@@ -344,12 +340,14 @@ impl Life {
                         done.checkpoint.id
                     );
                 }
-                Ok(done.checkpoint)
+                Ok(Made { checkpoint: done.checkpoint, at_rest: done.froze })
             }
             None => {
                 let (disks, id) = (sprites.disks.clone(), self.sprite.id().to_owned());
                 let kind = if auto { Kind::Automatic } else { Kind::Manual };
-                blocking(move || disks.checkpoint(&id, vmm_disk::NewCheckpoint { comment, kind })).await
+                let new = vmm_disk::NewCheckpoint { comment, kind };
+                // A disk that no machine runs on is as its machine left it.
+                blocking(move || Ok(Made { checkpoint: disks.checkpoint(&id, new)?, at_rest: true })).await
             }
         }
     }

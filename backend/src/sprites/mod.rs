@@ -201,7 +201,7 @@ impl Sprites {
             Some(id) => id,
             None => {
                 let comment = Some(format!("Before forking {name}"));
-                origin.checkpoint(NewCheckpoint { comment, auto: true, memory }).await?.id
+                origin.checkpoint(NewCheckpoint { comment, auto: true, memory }).await?.checkpoint.id
             }
         };
         let parent = origin.record();

@@ -41,6 +41,14 @@ pub(crate) struct NewCheckpoint {
     pub memory: bool,
 }
 
+/// A checkpoint that was made.
+#[derive(Clone, Debug)]
+pub(crate) struct Made {
+    pub checkpoint: Checkpoint,
+    /// Whether all that was written before is in it. Otherwise it is what a power cut would have left.
+    pub at_rest: bool,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Sprite {
@@ -288,7 +296,7 @@ impl Sprite {
     }
 
     /// Makes a checkpoint; a running sprite hardly notices, a cold one stays cold.
-    pub(crate) async fn checkpoint(&self, new: NewCheckpoint) -> Result<Checkpoint, SpriteError> {
+    pub(crate) async fn checkpoint(&self, new: NewCheckpoint) -> Result<Made, SpriteError> {
         self.ask(|reply| Command::Checkpoint(new, reply)).await
     }
 

@@ -139,7 +139,6 @@ const FOLDERS: &[Call] = &[
     Any(libc::SYS_rename),
     Any(libc::SYS_unlink),
     Any(libc::SYS_unlinkat),
-    Any(libc::SYS_rmdir),
     Any(libc::SYS_mkdir),
     Any(libc::SYS_getdents64),
     Any(libc::SYS_newfstatat),

@@ -3,12 +3,13 @@
 use crate::devices::vsock::Vsock;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
-use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::client::conn::http1::handshake;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sprites_api::agent::{Health, Identity, Quiesce, Quiesced, SEED, Wake};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -45,21 +46,18 @@ impl AgentError {
     }
 }
 
-/// The way to the agent. One connection is kept and used again.
+/// The way to the agent. Each call has a connection of its own: one that was kept would be closed by the agent after a minute of silence, which would
+/// show only in the call for which it was kept, and a checkpoint or a stop must not fail for that.
 pub(super) struct Agent {
     sockets: Arc<Vsock>,
-    talk: Mutex<Talk>,
-}
-
-struct Talk {
-    runtime: tokio::runtime::Runtime,
-    sender: Option<SendRequest<Full<Bytes>>>,
+    /// One call at a time.
+    runtime: Mutex<tokio::runtime::Runtime>,
 }
 
 impl Agent {
     pub(super) fn new(sockets: Arc<Vsock>) -> std::io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(Self { sockets, talk: Mutex::new(Talk { runtime, sender: None }) })
+        Ok(Self { sockets, runtime: Mutex::new(runtime) })
     }
 
     pub(super) fn health(&self, deadline: Duration) -> Result<Health, AgentError> {
@@ -102,44 +100,28 @@ impl Agent {
         body: Bytes,
         deadline: Duration,
     ) -> Result<Bytes, AgentError> {
-        let mut talk = self.talk.lock().unwrap_or_else(PoisonError::into_inner);
-        let Talk { runtime, sender } = &mut *talk;
-        let outcome = runtime.block_on(async {
-            match tokio::time::timeout(deadline, exchange(&self.sockets, sender, call, method, body)).await {
+        let runtime = self.runtime.lock().unwrap_or_else(PoisonError::into_inner);
+        runtime.block_on(async {
+            match tokio::time::timeout(deadline, exchange(&self.sockets, call, method, body)).await {
                 Ok(outcome) => outcome,
                 Err(_) => Err(AgentError::Silent(call)),
             }
-        });
-        if outcome.as_ref().is_err_and(|error| !matches!(error, AgentError::Refused { .. })) {
-            // Whatever was half-said is not to be mistaken for the answer to the next call.
-            *sender = None;
-        }
-        outcome
+        })
     }
 }
 
 async fn exchange(
     sockets: &Vsock,
-    sender: &mut Option<SendRequest<Full<Bytes>>>,
     call: &'static str,
     method: Method,
     body: Bytes,
 ) -> Result<Bytes, AgentError> {
     let broken = AgentError::broken(call);
-    if sender.as_ref().is_none_or(SendRequest::is_closed) {
-        let stream = sockets.connect().map_err(|error| broken(error.to_string()))?;
-        stream.set_nonblocking(true).map_err(|error| broken(error.to_string()))?;
-        let stream = tokio::net::UnixStream::from_std(stream).map_err(|error| broken(error.to_string()))?;
-        let (fresh, connection) =
-            handshake(TokioIo::new(stream)).await.map_err(|error| broken(error.to_string()))?;
-        tokio::spawn(async move {
-            // Its end shows in the next call.
-            let _ = connection.await;
-        });
-        *sender = Some(fresh);
-    }
-    let Some(sender) = sender else { return Err(AgentError::Silent(call)) };
-    sender.ready().await.map_err(|error| broken(error.to_string()))?;
+    let stream = sockets.connect().map_err(|error| broken(error.to_string()))?;
+    stream.set_nonblocking(true).map_err(|error| broken(error.to_string()))?;
+    let stream = tokio::net::UnixStream::from_std(stream).map_err(|error| broken(error.to_string()))?;
+    let (mut sender, connection) =
+        handshake(TokioIo::new(stream)).await.map_err(|error| broken(error.to_string()))?;
     let request = Request::builder()
         .method(method)
         .uri(format!("/v1/agent/{call}"))
@@ -147,13 +129,24 @@ async fn exchange(
         .header("content-type", "application/json")
         .body(Full::new(body))
         .map_err(|error| broken(error.to_string()))?;
-    let answer = sender.send_request(request).await.map_err(|error| broken(error.to_string()))?;
-    let status = answer.status();
-    let body = Limited::new(answer.into_body(), MAX_ANSWER)
-        .collect()
-        .await
-        .map_err(|error| broken(error.to_string()))?;
-    if status.is_success() { Ok(body.to_bytes()) } else { Err(AgentError::Refused { call, status }) }
+    let exchange = async {
+        let answer = sender.send_request(request).await.map_err(|error| broken(error.to_string()))?;
+        let status = answer.status();
+        let body = Limited::new(answer.into_body(), MAX_ANSWER)
+            .collect()
+            .await
+            .map_err(|error| broken(error.to_string()))?;
+        if status.is_success() { Ok(body.to_bytes()) } else { Err(AgentError::Refused { call, status }) }
+    };
+    // Together, and both over with the call: nobody drives a connection between two calls.
+    let (mut exchange, mut connection) = (pin!(exchange), pin!(connection));
+    let mut stands = true;
+    loop {
+        tokio::select! {
+            outcome = &mut exchange => return outcome,
+            _ = &mut connection, if stands => stands = false,
+        }
+    }
 }
 
 fn encode(body: &impl Serialize) -> Bytes {

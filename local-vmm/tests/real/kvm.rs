@@ -87,7 +87,8 @@ async fn a_machine_sleeps_on_disk_and_goes_on() {
     let boot = sh(&handle, COUNTER).await.0;
     let mut written = Vec::new();
     for _ in 0..3 {
-        sh(&handle, "echo on disk > /root/file").await;
+        // The plug is pulled below, and what was only in the guest's memory would be gone with it.
+        sh(&handle, "echo on disk > /root/file; sync").await;
         let random = sh(&handle, "od -An -N16 -tx1 /dev/urandom").await.0;
         let at = count(&handle).await;
         let done = handle.suspend().await.unwrap();
