@@ -111,6 +111,11 @@ impl Outward {
         self.arrived.notify_one();
     }
 
+    /// Lets go of all: a machine that stood still has lost them.
+    pub(crate) fn clear(&self) {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     async fn take(&self) -> Upgraded {
         loop {
             let newest = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_back();

@@ -294,9 +294,13 @@ impl Worker {
     }
 }
 
+/// Beginning of a line that tells what is not as it should be.
+const WARNING: &str = "Warning: ";
+
 /// The last word of work that is told line by line.
 async fn last(mut lines: Lines<ProgressLine>) -> Result<String, String> {
     let mut word = Err("the server said nothing".to_owned());
+    let mut warning = None;
     while let Some(line) = lines.next().await {
         let line = line.map_err(|error| error.to_string())?;
         match line.kind.as_str() {
@@ -304,8 +308,12 @@ async fn last(mut lines: Lines<ProgressLine>) -> Result<String, String> {
             "error" => {
                 word = Err(line.error.unwrap_or_else(|| "it failed, and the server does not say why".into()))
             }
-            _ => {}
+            _ => warning = line.data.filter(|text| text.starts_with(WARNING)).or(warning),
         }
     }
-    word
+    match (word, warning) {
+        // What is done and not as it should be is no reason to be content.
+        (Ok(done), Some(warning)) => Err(format!("{done} {warning}")),
+        (word, _) => word,
+    }
 }

@@ -106,6 +106,7 @@ async fn wake(State(agent): Shared, body: Bytes) -> Result<StatusCode, Refusal> 
             "this agent runs as an ordinary process and changes neither clock nor randomness nor names",
         ));
     }
+    agent.outward.clear();
     // Nothing that is drawn from now on should be what another machine draws.
     let sown = seed::sow(&seed);
     let set = clock::set(now);

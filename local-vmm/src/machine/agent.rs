@@ -41,6 +41,11 @@ pub(super) enum AgentError {
 }
 
 impl AgentError {
+    /// Whether it said nothing at all.
+    pub(super) fn is_silence(&self) -> bool {
+        matches!(self, Self::Silent(_))
+    }
+
     fn broken(call: &'static str) -> impl Fn(String) -> Self {
         move |why| Self::Broken { call, why }
     }

@@ -13,6 +13,8 @@ use vmm_disk::{NewCheckpoint, Volume};
 
 /// How long the agent may take to bring its file system to rest: it first writes back what is dirty.
 const REST: Duration = Duration::from_secs(60);
+/// How often that is tried; an agent that is silent for that long is not asked again.
+const TRIES: usize = 3;
 /// How long any other call to the agent may take.
 const ANSWER: Duration = Duration::from_secs(5);
 /// The first answer of a machine that boots.
@@ -326,15 +328,21 @@ impl Work {
     /// Switches the disk's layers: when the agent inside rings, or without it when it does not answer.
     fn switch(&self, state: State) -> Switched {
         // A machine that has not come up has nobody to ask.
-        let told = (state != State::Booting).then(|| self.agent.quiesce(self.bell.arm(), REST));
-        let rest = match told {
-            Some(Ok(rest)) => Some(rest),
-            Some(Err(error)) => {
-                tracing::warn!("{error}");
-                None
+        let mut rest = None;
+        let tries = if state == State::Booting { 0 } else { TRIES };
+        for _ in 0..tries {
+            match self.agent.quiesce(self.bell.arm(), REST) {
+                Ok(found) => rest = Some(found),
+                // Without it the checkpoint is what a power cut would leave, so that is not taken lightly.
+                Err(error) => {
+                    tracing::warn!("{error}");
+                    if !error.is_silence() && self.bell.is_armed() {
+                        continue;
+                    }
+                }
             }
-            None => None,
-        };
+            break;
+        }
         match self.bell.disarm() {
             Some(outcome) => Switched {
                 outcome,

@@ -29,6 +29,8 @@ pub struct Tab {
     pub session: Option<String>,
     /// How it is connected.
     pub attachment: Attachment,
+    /// What was typed before it was connected.
+    pub typed: Vec<u8>,
     /// The terminal.
     pub terminal: Console,
     /// When it was last on the screen.

@@ -3,7 +3,6 @@
 use super::{Effect, UNSEEN};
 use crate::model::{Attachment, Model, Screen, Tab};
 use crate::view::geometry;
-use bytes::Bytes;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseEvent, MouseEventKind};
 use sprites_api::exec::Session;
 use sprites_backend::client::ExecEvent;
@@ -14,6 +13,8 @@ use std::time::Instant;
 const SCROLLBACK: usize = 10_000;
 /// Lines the wheel moves.
 const WHEEL: i32 = 3;
+/// Most bytes that may be typed before a console is connected.
+const TYPED: usize = 4096;
 /// Most consoles at once.
 const MAX: usize = 50;
 
@@ -43,6 +44,7 @@ pub(super) fn open(model: &mut Model, name: &str, fresh: bool) -> Vec<Effect> {
         sprite: name.to_owned(),
         session: None,
         attachment: Attachment::Connecting,
+        typed: Vec::new(),
         terminal: Console::new(rows, cols, SCROLLBACK),
         seen: Instant::now(),
     });
@@ -127,6 +129,7 @@ pub(super) fn found(model: &mut Model, name: &str, sessions: Vec<Session>) {
             sprite: name.to_owned(),
             session: Some(session.id),
             attachment: Attachment::Detached,
+            typed: Vec::new(),
             terminal: Console::new(area.height, area.width, SCROLLBACK),
             seen: Instant::now(),
         });
@@ -179,6 +182,7 @@ pub(super) fn happened(model: &mut Model, id: u64, event: ExecEvent) -> Vec<Effe
         ExecEvent::Info(info) => {
             tab.attachment = Attachment::Attached;
             let (rows, cols) = tab.terminal.dimensions();
+            let typed = std::mem::take(&mut tab.typed);
             let (name, session) = (tab.sprite.clone(), Some(info.session_id));
             tab.session.clone_from(&session);
             // It may have been found at the same time as one left behind.
@@ -188,7 +192,11 @@ pub(super) fn happened(model: &mut Model, id: u64, event: ExecEvent) -> Vec<Effe
                     || tab.session != session
                     || tab.attachment != Attachment::Detached
             });
-            vec![Effect::ConsoleResize(id, rows, cols)]
+            let mut effects = vec![Effect::ConsoleResize(id, rows, cols)];
+            if !typed.is_empty() {
+                effects.push(Effect::ConsoleInput(id, typed.into()));
+            }
+            effects
         }
         ExecEvent::Stdout(bytes) | ExecEvent::Stderr(bytes) => {
             let mut answers = Vec::new();
@@ -226,17 +234,28 @@ pub(super) fn key(model: &mut Model, id: u64, key: KeyEvent) -> Vec<Effect> {
         _ => {
             let bytes = tab.terminal.key(key);
             tab.terminal.scroll_to_bottom();
-            if !bytes.is_empty() {
-                return vec![Effect::ConsoleInput(id, bytes.into())];
-            }
+            return send(tab, bytes);
         }
     }
     Vec::new()
 }
 
+/// Input for a console. One that is on its way is given it when it is there: who types ahead knows what for.
+fn send(tab: &mut Tab, bytes: Vec<u8>) -> Vec<Effect> {
+    if tab.attachment == Attachment::Connecting {
+        let room = TYPED.saturating_sub(tab.typed.len());
+        tab.typed.extend(bytes.into_iter().take(room));
+        return Vec::new();
+    }
+    if bytes.is_empty() { Vec::new() } else { vec![Effect::ConsoleInput(tab.id, bytes.into())] }
+}
+
 pub(super) fn paste(model: &mut Model, id: u64, text: &str) -> Vec<Effect> {
     match model.console(id) {
-        Some(tab) => vec![Effect::ConsoleInput(id, Bytes::from(tab.terminal.paste(text)))],
+        Some(tab) => {
+            let bytes = tab.terminal.paste(text);
+            send(tab, bytes)
+        }
         None => Vec::new(),
     }
 }

@@ -148,6 +148,8 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         }
         (Action::Theme, _) => {
             model.theme = (model.theme + 1) % model.themes.len();
+            let name = model.themes[model.theme].name.clone();
+            model.say(crate::model::Weight::Good, format!("Theme {name}"));
             Vec::new()
         }
         (Action::Console, Some(name)) => console::open(model, &name, false),

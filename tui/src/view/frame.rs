@@ -222,7 +222,9 @@ pub(super) fn dialog(model: &Model, frame: &mut Frame<'_>, area: Rect, dialog: &
     let rows = |line: &str| line.width().div_ceil(usize::from(width) - 4).max(1) as u16;
     let lines = text.lines().map(rows).sum::<u16>() + 1;
     let typing = dialog.is_typed();
-    let height = (lines + if typing { 5 } else { 4 }).min(area.height);
+    // What is wrong is told whole.
+    let last_lines = dialog.error.as_ref().map_or(1, |why| rows(why).min(3));
+    let height = (lines + last_lines + if typing { 4 } else { 3 }).min(area.height);
     let place = Rect::new((area.width - width) / 2, (area.height - height) / 2, width, height);
     frame.render_widget(Clear, place);
     let title = format!(" {} ", dialog.title());
@@ -248,12 +250,14 @@ pub(super) fn dialog(model: &Model, frame: &mut Frame<'_>, area: Rect, dialog: &
             row,
         ));
     }
-    let last = Rect::new(inside.x, inside.bottom().saturating_sub(1), inside.width, 1);
+    let last_lines = last_lines.min(inside.height);
+    let last = Rect::new(inside.x, inside.bottom().saturating_sub(last_lines), inside.width, last_lines);
     let (words, style) = match (&dialog.error, dialog.key()) {
-        (Some(why), _) => (number::cut(why, usize::from(last.width)), colors.bad()),
+        (Some(why), _) => (number::cut(why, usize::from(last.width) * usize::from(last_lines)), colors.bad()),
         (None, Some(key)) => (format!("{key} yes    any other key no"), colors.warn()),
         (None, None) if typing => ("enter ok    esc cancel".to_owned(), colors.dim()),
         (None, None) => ("a number goes there    esc stays".to_owned(), colors.dim()),
     };
-    frame.render_widget(Paragraph::new(words).style(style).alignment(Alignment::Right), last);
+    let words = Paragraph::new(words).style(style).alignment(Alignment::Right).wrap(Wrap { trim: true });
+    frame.render_widget(words, last);
 }

@@ -56,7 +56,7 @@ impl Bell {
     }
 
     /// Whether a ring is waited for.
-    pub(super) fn is_armed(&self) -> bool {
+    pub fn is_armed(&self) -> bool {
         matches!(self.lock().moment, Moment::Armed)
     }
 

@@ -78,7 +78,7 @@ impl Vsock {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(&listener, EpollEvent::new(EpollFlags::EPOLLIN, LISTENER))?;
         let wake = EventFd::new(libc::EFD_NONBLOCK | libc::EFD_CLOEXEC)?;
-        let inner = Mutex::new(Inner { next_port: FIRST_PORT, ..Inner::default() });
+        let inner = Mutex::new(Inner { next_port: first_port(), ..Inner::default() });
         let vsock = Arc::new(Self { inner, epoll, wake });
         let device = Arc::clone(&vsock);
         jail::spawn(Role::Sockets, "vsock-host", move || device.host(&listener))?;
@@ -404,6 +404,14 @@ impl Inner {
             }
         }
     }
+}
+
+/// Where the numbers of ports begin: each time somewhere else. A guest that was kept on disk may still hold sockets of the connections it had then,
+/// closed and not yet let go, and a new one with the same number would be taken for one of those.
+fn first_port() -> u32 {
+    let mut bytes = [0; 4];
+    crate::random::fill(&mut bytes);
+    FIRST_PORT | (u32::from_le_bytes(bytes) & (FIRST_PORT - 1))
 }
 
 fn header(port: u32, op: u16) -> Header {

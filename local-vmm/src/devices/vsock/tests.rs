@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 fn device() -> (tempfile::TempDir, Arc<Vsock>) {
     let dir = tempfile::tempdir().unwrap();
     let vsock = Vsock::start(UnixListener::bind(dir.path().join("s")).unwrap()).unwrap();
+    // So that tests can guess the numbers of connections.
+    vsock.lock().next_port = FIRST_PORT;
     (dir, vsock)
 }
 
