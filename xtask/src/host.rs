@@ -37,6 +37,7 @@ const TEST: &[Need] = &[
         package: "python3-pip",
         why: "fetches the Python SDK",
     },
+    Need { proof: "curl", package: "curl", why: "makes the calls that the website shows" },
     Need { proof: "npm", package: "npm", why: "fetches the JavaScript SDK" },
 ];
 
