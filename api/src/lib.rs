@@ -33,3 +33,8 @@ pub mod time;
 
 pub use error::ErrorBody;
 pub use time::Time;
+
+/// The OpenAPI description of everything the local server answers, as JSON; extensions are marked `x-extension`.
+///
+/// Kept by hand beside the types. Tests hold it against the server's routes and real answers.
+pub const OPENAPI: &str = include_str!("../openapi.json");

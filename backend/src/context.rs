@@ -23,6 +23,7 @@ pub struct Context {
     /// Its name.
     pub name: String,
     open: Open,
+    stopped: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
 impl fmt::Debug for Context {
@@ -34,7 +35,12 @@ impl fmt::Debug for Context {
 impl Context {
     /// A context of that name.
     pub fn new(name: impl Into<String>, open: Open) -> Self {
-        Self { name: name.into(), open }
+        Self { name: name.into(), open, stopped: Arc::new(|| false) }
+    }
+
+    /// The same, with a way to tell whether somebody has ended its server on purpose.
+    pub fn with_stopped(self, stopped: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self { stopped: Arc::new(stopped), ..self }
     }
 
     /// A remote endpoint, its token from the environment variable `variable`, else from the keyring.
@@ -61,10 +67,17 @@ impl Context {
         Client::new(endpoint).map_err(|error| error.to_string())
     }
 
-    /// Makes sure that the endpoint's server runs, where that is in our hands. Blocks; see [`Open`].
+    /// Whether somebody has ended its server on purpose.
+    pub fn is_stopped(&self) -> bool {
+        (self.stopped)()
+    }
+
+    /// Makes sure that the endpoint's server runs, where that is in our hands and nobody has ended it on purpose. Blocks; see [`Open`].
     pub fn revive(&self) {
-        // Whoever asks tries to connect again in any case, and hears what is wrong then.
-        let _ = (self.open)();
+        if !self.is_stopped() {
+            // Whoever asks tries to connect again in any case, and hears what is wrong then.
+            let _ = (self.open)();
+        }
     }
 }
 

@@ -162,6 +162,11 @@ pub fn ensure_local_server(paths: &Paths, exe: &Path) -> Result<(), EndpointErro
     }
 }
 
+/// Whether the last server ended in order, and not by a crash, and no other is there yet.
+pub fn was_stopped(paths: &Paths) -> bool {
+    !paths.server_info().exists() && !paths.server_socket().exists()
+}
+
 /// Whether somebody takes calls.
 fn answers(paths: &Paths) -> bool {
     std::os::unix::net::UnixStream::connect(paths.server_socket()).is_ok()

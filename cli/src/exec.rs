@@ -135,7 +135,7 @@ async fn with_pipes(session: ExecSession, takes_input: bool, mut forwards: Optio
                 }
             }
             // The session may be over.
-            let _ = sender.eof().await;
+            let _ = sender.eof();
         });
     }
     let failed = |error| Failure::io("watch", "signals")(error);

@@ -32,6 +32,16 @@ fn a_server_that_dies_is_started_again() {
     app.send("second\r");
     app.wait_for("second is made", LONG);
     app.wait(LONG, "two sprites", |screen| screen.contents().matches("○ cold").count() >= 2);
+    // One that was stopped stays so until somebody wants it.
+    assert!(home.command(&["stop"]).status().unwrap().success());
+    app.wait_for("was stopped", LONG);
+    assert_eq!(home.server_pid(), None);
+    app.send("\x1b[15~");
+    app.wait(LONG, "a server again", |_| home.server_pid().is_some());
+    app.send("n");
+    app.wait_for("New sprite", LONG);
+    app.send("third\r");
+    app.wait_for("third is made", LONG);
     app.send("q");
     assert_eq!(app.end(LONG), 0);
 }

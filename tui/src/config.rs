@@ -3,14 +3,19 @@
 use crate::action::Action;
 use crate::keys::{self, Keys};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use sprites_backend::context::LOCAL;
 use sprites_backend::endpoint::Endpoint;
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::fmt::Display;
 use std::fs;
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::str::FromStr;
+use strum::IntoEnumIterator;
 use toml::Spanned;
+use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 /// Largest file that is read, bytes.
 const MAX: u64 = 1 << 20;
@@ -41,30 +46,12 @@ pub struct Remote {
     pub token_env: Option<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    theme: Option<Spanned<String>>,
-    context: Option<Spanned<String>>,
-    #[serde(default)]
-    contexts: Vec<Spanned<RemoteEntry>>,
-    #[serde(default)]
-    keys: BTreeMap<Spanned<String>, Spanned<OneOrMore>>,
-}
-
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RemoteEntry {
     name: String,
     url: String,
     token_env: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum OneOrMore {
-    One(String),
-    More(Vec<String>),
 }
 
 impl Config {
@@ -86,74 +73,123 @@ impl Config {
 
     /// Reads the text of a file called `name`.
     pub fn parse(text: &str, name: &str) -> Self {
-        let line = |at: usize| text[..at.min(text.len())].matches('\n').count() + 1;
-        let mut config = Self::default();
-        let file: File = match toml::from_str(text) {
-            Ok(file) => file,
-            Err(error) => {
-                let at = error.span().map_or(1, |span| line(span.start));
-                let why = error.message().lines().next().unwrap_or("it cannot be read").to_owned();
-                config.mistakes.push(format!("{name}, line {at}: {why}"));
-                return config;
-            }
-        };
-        config.theme = file.theme.map(Spanned::into_inner);
-        for entry in file.contexts {
-            let at = line(entry.span().start);
-            let RemoteEntry { name: context, url, token_env } = entry.into_inner();
-            let taken = context == LOCAL || config.contexts.iter().any(|known| known.name == context);
-            let plain =
-                !context.is_empty() && context.len() <= 40 && context.chars().all(|c| c.is_ascii_graphic());
-            let mistake = match Endpoint::remote(&url, None) {
-                Err(error) => Some(error.to_string()),
-                Ok(_) if taken => Some(format!("there are two contexts {context:?}")),
-                Ok(_) if !plain => {
-                    Some(format!("{context:?} cannot be a context's name; use letters and digits"))
-                }
-                Ok(_) => None,
-            };
-            match mistake {
-                Some(why) => config.mistakes.push(format!("{name}, line {at}: {why}")),
-                None => config.contexts.push(Remote { name: context, url, token_env }),
+        let mut reading = Reading { name, text, config: Self::default() };
+        let (settings, errors) = DeTable::parse_recoverable(text);
+        for error in errors {
+            reading.wrong(error.span().unwrap_or_default(), first_line(&error));
+        }
+        let mut begin_with = None;
+        let mut bindings = Vec::new();
+        for (setting, value) in settings.into_inner() {
+            match setting.get_ref().as_ref() {
+                "theme" => reading.config.theme = reading.value(value),
+                "context" => begin_with = reading.value::<String>(value.clone()).map(|it| (value.span(), it)),
+                "contexts" => match value.get_ref().as_array() {
+                    Some(entries) => entries.iter().for_each(|entry| reading.remote(entry.clone())),
+                    None => reading.wrong(value.span(), "contexts are written [[contexts]], one each"),
+                },
+                "keys" => match value.get_ref().as_table() {
+                    Some(table) => {
+                        bindings.extend(table.iter().map(|(key, value)| (key.clone(), value.clone())))
+                    }
+                    None => reading.wrong(value.span(), "keys are written below [keys], one each"),
+                },
+                other => reading.wrong(
+                    setting.span(),
+                    format!("there is no setting {other:?}; there are theme, context, contexts and keys"),
+                ),
             }
         }
-        if let Some(wanted) = file.context {
-            let known = wanted.as_ref() == LOCAL
-                || config.contexts.iter().any(|context| context.name == *wanted.as_ref());
-            if known {
-                config.context = Some(wanted.into_inner());
+        for (action, value) in bindings {
+            reading.binding(&action, value);
+        }
+        if let Some((at, wanted)) = begin_with {
+            if wanted == LOCAL || reading.config.contexts.iter().any(|context| context.name == wanted) {
+                reading.config.context = Some(wanted);
             } else {
-                let at = line(wanted.span().start);
-                config.mistakes.push(format!("{name}, line {at}: there is no context {:?}", wanted.as_ref()));
+                reading.wrong(at, format!("there is no context {wanted:?}"));
             }
         }
-        for (action, wanted) in file.keys {
-            let at = line(action.span().start);
-            let Ok(known) = Action::from_str(action.as_ref()) else {
-                config.mistakes.push(format!(
-                    "{name}, line {at}: there is no action {:?}; `?` in the app lists them",
-                    action.as_ref()
-                ));
-                continue;
-            };
-            let texts = match wanted.into_inner() {
-                OneOrMore::One(text) => vec![text],
-                OneOrMore::More(texts) => texts,
-            };
-            let mut bound = Vec::new();
-            for text in texts {
-                match keys::parse(&text) {
-                    Ok(key) => bound.push(key),
-                    Err(why) => config.mistakes.push(format!("{name}, line {at}: {known}: {why}")),
-                }
-            }
-            config.keys.bind(known, bound);
-        }
-        if let Some((one, two, key)) = config.keys.clash() {
+        let mut config = reading.config;
+        for (one, two, key) in config.keys.clashes() {
             config.mistakes.push(format!("{name}: {key} is bound to both {one} and {two}; {one} gets it"));
         }
         config
     }
+}
+
+/// A file being read, and what came of it so far.
+struct Reading<'a> {
+    name: &'a str,
+    text: &'a str,
+    config: Config,
+}
+
+impl Reading<'_> {
+    fn wrong(&mut self, at: Range<usize>, why: impl Display) {
+        let before = self.text.get(..at.start).unwrap_or(self.text);
+        let line = before.matches('\n').count() + 1;
+        self.config.mistakes.push(format!("{}, line {line}: {why}", self.name));
+    }
+
+    /// A value of the right type, else a mistake.
+    fn value<T: DeserializeOwned>(&mut self, value: Spanned<DeValue<'_>>) -> Option<T> {
+        let at = value.span();
+        match T::deserialize(ValueDeserializer::from(value)) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.wrong(error.span().unwrap_or(at), first_line(&error));
+                None
+            }
+        }
+    }
+
+    fn remote(&mut self, entry: Spanned<DeValue<'_>>) {
+        let at = entry.span();
+        let Some(RemoteEntry { name, url, token_env }) = self.value(entry) else { return };
+        let taken = name == LOCAL || self.config.contexts.iter().any(|known| known.name == name);
+        let plain = !name.is_empty() && name.len() <= 40 && name.chars().all(|c| c.is_ascii_graphic());
+        match Endpoint::remote(&url, None) {
+            Err(error) => self.wrong(at, error),
+            Ok(_) if taken => self.wrong(at, format!("there are two contexts {name:?}")),
+            Ok(_) if !plain => {
+                self.wrong(at, format!("{name:?} cannot be a context's name; use letters and digits"));
+            }
+            Ok(_) => self.config.contexts.push(Remote { name, url, token_env }),
+        }
+    }
+
+    fn binding(&mut self, action: &Spanned<Cow<'_, str>>, wanted: Spanned<DeValue<'_>>) {
+        let at = action.span();
+        let Ok(known) = Action::from_str(action.get_ref()) else {
+            let names: Vec<&str> = Action::iter().map(Into::into).collect();
+            let names = names.join(", ");
+            return self.wrong(at, format!("there is no action {:?}; there are {names}", action.get_ref()));
+        };
+        let texts = match wanted.get_ref() {
+            DeValue::String(text) => vec![text.to_string()],
+            _ => match self.value::<Vec<String>>(wanted) {
+                Some(texts) => texts,
+                None => return,
+            },
+        };
+        let nothing_wanted = texts.is_empty();
+        let mut bound = Vec::new();
+        for text in texts {
+            match keys::parse(&text) {
+                Ok(key) => bound.push(key),
+                Err(why) => self.wrong(at.clone(), format!("{known}: {why}")),
+            }
+        }
+        // An action whose keys are all mistakes keeps its usual ones.
+        if nothing_wanted || !bound.is_empty() {
+            self.config.keys.bind(known, bound);
+        }
+    }
+}
+
+fn first_line(error: &toml::de::Error) -> String {
+    error.message().lines().next().unwrap_or("it cannot be read").to_owned()
 }
 
 #[cfg(test)]
@@ -191,6 +227,18 @@ mod tests {
             let wrong = Config::parse(text, "c").mistakes;
             assert!(wrong.len() == 1 && wrong[0].contains(at), "{wrong:?}");
         }
+        let config = Config::parse(
+            "colour = 1\ntheme = \"dark\"\n[[contexts]]\nurl = \"https://x.example\"\n[keys]\nquit = \"ctrl-q\"\ncheckpoint = \"ctrl-nope\"\nnew = \"t\"\n",
+            "c",
+        );
+        assert_eq!(config.mistakes.len(), 3, "{:?}", config.mistakes);
+        assert_eq!(config.theme.as_deref(), Some("dark"));
+        assert_eq!(config.keys.names(Action::Quit), "ctrl-q");
+        assert_eq!(config.keys.names(Action::Checkpoint), "c", "a mistake leaves the usual key");
+        assert_eq!(
+            (config.keys.names(Action::New), config.keys.names(Action::Console)),
+            ("t".into(), "".into())
+        );
         for (text, at) in [("theme = 3", "line 1"), ("\n\ncolour = 1", "line 3"), ("[keys\n", "line 1")] {
             let wrong = Config::parse(text, "c").mistakes;
             assert!(wrong[0].contains(at), "{wrong:?}");

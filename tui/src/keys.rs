@@ -3,7 +3,7 @@
 use crate::action::{Action, Place};
 use crokey::KeyCombination;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use strum::IntoEnumIterator;
 
 /// The key that leaves a console; everything else goes to the program. Shown in the console's frame.
@@ -22,6 +22,8 @@ pub fn is_leave(key: KeyEvent) -> bool {
 #[derive(Clone, Debug)]
 pub struct Keys {
     by_action: HashMap<Action, Vec<KeyCombination>>,
+    /// Actions whose keys somebody chose.
+    chosen: HashSet<Action>,
 }
 
 impl Default for Keys {
@@ -32,13 +34,21 @@ impl Default for Keys {
             by_action
                 .insert(action, action.default_keys().iter().filter_map(|text| parse(text).ok()).collect());
         }
-        Self { by_action }
+        Self { by_action, chosen: HashSet::new() }
     }
 }
 
 impl Keys {
-    /// Gives an action other keys, or none.
+    /// Gives an action other keys, or none. Actions that still have their usual keys lose those of them that are wanted here.
     pub fn bind(&mut self, action: Action, keys: Vec<KeyCombination>) {
+        for other in Action::iter().filter(|other| *other != action && together(action, *other)) {
+            if !self.chosen.contains(&other)
+                && let Some(usual) = self.by_action.get_mut(&other)
+            {
+                usual.retain(|key| !keys.contains(key));
+            }
+        }
+        self.chosen.insert(action);
         self.by_action.insert(action, keys);
     }
 
@@ -65,20 +75,23 @@ impl Keys {
         self.of(action).iter().map(|key| name(*key)).collect::<Vec<_>>().join(", ")
     }
 
-    /// Two actions of one place with the same key.
-    pub fn clash(&self) -> Option<(Action, Action, String)> {
+    /// Pairs of actions of one place with the same key.
+    pub fn clashes(&self) -> Vec<(Action, Action, String)> {
+        let mut clashes = Vec::new();
         for one in Action::iter() {
-            for two in Action::iter().filter(|two| *two > one) {
-                let together = [Place::List, Place::Sprite]
-                    .iter()
-                    .any(|at| fits(one.place(), *at) && fits(two.place(), *at));
-                if together && let Some(key) = self.of(one).iter().find(|key| self.of(two).contains(key)) {
-                    return Some((one, two, name(*key)));
+            for two in Action::iter().filter(|two| *two > one && together(one, *two)) {
+                if let Some(key) = self.of(one).iter().find(|key| self.of(two).contains(key)) {
+                    clashes.push((one, two, name(*key)));
                 }
             }
         }
-        None
+        clashes
     }
+}
+
+/// Whether two actions are possible at one place.
+fn together(one: Action, two: Action) -> bool {
+    [Place::List, Place::Sprite].iter().any(|at| fits(one.place(), *at) && fits(two.place(), *at))
 }
 
 fn fits(place: Place, at: Place) -> bool {
@@ -151,7 +164,7 @@ mod tests {
             // Help shows each in one line of the narrowest usual terminal.
             assert!((1..=58).contains(&action.about().chars().count()), "{action}");
         }
-        assert_eq!(keys.clash(), None);
+        assert_eq!(keys.clashes(), []);
     }
 
     #[test]

@@ -79,7 +79,7 @@ pub async fn run(
 /// What goes on when the app has been left; nothing where that is none of this machine's business.
 fn farewell(model: &Model) -> Option<String> {
     let Load::Ready(sprites) = &model.sprites else { return None };
-    if !model.quit || !model.here.local {
+    if !model.quit || !model.here.local || !model.connected {
         return None;
     }
     let awake = sprites.values().filter(|row| row.sprite.status == Status::Running).count();

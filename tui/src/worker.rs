@@ -17,6 +17,8 @@ use tokio::sync::mpsc::Sender;
 const AGAIN: Duration = Duration::from_secs(2);
 /// The same for what a server does not offer.
 const SELDOM: Duration = Duration::from_secs(300);
+/// Told of a server that somebody ended on purpose; it is not started again unasked.
+const STOPPED: &str = "The server was stopped, and with it every sprite; f5 starts it again.";
 /// The shell that consoles run.
 const SHELL: [&str; 2] = ["bash", "-l"];
 
@@ -41,13 +43,16 @@ impl Worker {
         let listed = Arc::new(Notify::new());
         let first = Arc::clone(&listed);
         self.spawn(async move {
-            let mut lost = false;
+            let (mut lost, mut was_stopped) = (false, false);
             loop {
                 let why = worker.watch(&mut lost, &listed).await;
+                let stopped = worker.context.is_stopped();
                 // Told once, not with every try.
-                if !std::mem::replace(&mut lost, true) {
+                if !std::mem::replace(&mut lost, true) || stopped && !was_stopped {
+                    let why = if stopped { STOPPED.to_owned() } else { why };
                     worker.tell(Event::Connection(Err(why))).await;
                 }
+                was_stopped = stopped;
                 let context = worker.context.clone();
                 // A panic in there would be a failed try like any other.
                 let _ = tokio::task::spawn_blocking(move || context.revive()).await;
@@ -112,8 +117,9 @@ impl Worker {
             // Order matters here, so these are done on the spot.
             Effect::ConsoleInput(id, bytes) => {
                 let sent = self.locked().get(&id).map(|sender| sender.try_input(bytes));
-                if let Some(Err(error)) = sent {
-                    let _ = self.events.try_send(Event::ConsoleFailed(id, error.to_string()));
+                // Of one that is over, its end is told by itself.
+                if let Some(Err(error @ Error::SessionFull)) = sent {
+                    let _ = self.events.try_send(Event::InputLost(id, error.to_string()));
                 }
             }
             Effect::ConsoleResize(id, rows, cols) => {
@@ -137,6 +143,13 @@ impl Worker {
     async fn work(&self, effect: Effect) {
         let client = &self.client;
         match effect {
+            Effect::Start => {
+                let context = self.context.clone();
+                let started = tokio::task::spawn_blocking(move || context.endpoint()).await;
+                if let Ok(Err(why)) = started {
+                    self.tell(Event::Connection(Err(why))).await;
+                }
+            }
             Effect::LoadSprites => {
                 let outcome = client.list_sprites().await.map_err(|error| error.to_string());
                 self.tell(Event::Sprites(outcome)).await;

@@ -3,18 +3,19 @@
 use super::error::{Error, Result};
 use super::socket::{self, Socket};
 use super::transport::{Call, Transport};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt, StreamExt};
 use reqwest::Url;
 use sprites_api::exec::{ClientMessage, PortEvent, ServerMessage, SessionInfo, stream};
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
-/// Pieces of input that may wait.
-const QUEUE: usize = 256;
+/// Bytes of input that may wait: each key is a piece of its own, so pieces say little.
+const INPUT: u32 = 1 << 20;
 /// Events that may wait for the caller; then the socket is not read, and the sprite's side waits.
 const EVENTS: usize = 256;
 /// Most input of one frame.
@@ -109,7 +110,8 @@ pub struct ExecSession {
 /// The half that sends. Clones share the connection.
 #[derive(Clone, Debug)]
 pub struct ExecSender {
-    commands: mpsc::Sender<Command>,
+    commands: mpsc::UnboundedSender<Command>,
+    room: Arc<Semaphore>,
 }
 
 /// The half that receives.
@@ -120,7 +122,8 @@ pub struct ExecReceiver {
 
 #[derive(Debug)]
 enum Command {
-    Input(Bytes),
+    /// With the room it takes until it is sent.
+    Input(Bytes, OwnedSemaphorePermit),
     Eof,
     Message(ClientMessage),
     Close,
@@ -130,12 +133,13 @@ impl ExecSession {
     /// Opens a connection. `tty` tells how frames are to be read until the session says so itself.
     pub(super) async fn open(transport: &Transport, call: Call, tty: bool) -> Result<Self> {
         let socket = socket::open(transport, call).await?;
-        let (commands, inbox) = mpsc::channel(QUEUE);
+        let (commands, inbox) = mpsc::unbounded_channel();
         let (outbox, events) = mpsc::channel(EVENTS);
         let (sink, source) = socket.split();
         let pump = Pump { sink, outbox, tty, exited: false };
         tokio::spawn(pump.run(source, inbox));
-        Ok(Self { sender: ExecSender { commands }, receiver: ExecReceiver { events } })
+        let sender = ExecSender { commands, room: Arc::new(Semaphore::new(INPUT as usize)) };
+        Ok(Self { sender, receiver: ExecReceiver { events } })
     }
 
     /// Both halves.
@@ -154,41 +158,45 @@ impl ExecReceiver {
 impl ExecSender {
     /// Sends input; waits when much is under way.
     pub async fn input(&self, bytes: Bytes) -> Result<()> {
-        self.commands.send(Command::Input(bytes)).await.map_err(|_| Error::SessionOver)
+        let room = Arc::clone(&self.room).acquire_many_owned(room_for(&bytes)).await;
+        self.send(Command::Input(bytes, room.map_err(|_| Error::SessionOver)?))
     }
 
     /// Sends input if there is room for it now; for callers that must not wait.
     pub fn try_input(&self, bytes: Bytes) -> Result<()> {
-        self.try_send(Command::Input(bytes))
+        let room = Arc::clone(&self.room).try_acquire_many_owned(room_for(&bytes));
+        self.send(Command::Input(bytes, room.map_err(|_| Error::SessionFull)?))
     }
 
     /// Ends the input; without a terminal only.
-    pub async fn eof(&self) -> Result<()> {
-        self.commands.send(Command::Eof).await.map_err(|_| Error::SessionOver)
+    pub fn eof(&self) -> Result<()> {
+        self.send(Command::Eof)
     }
 
     /// Tells the terminal's new size.
     pub fn resize(&self, rows: u16, cols: u16) -> Result<()> {
-        self.try_send(Command::Message(ClientMessage::Resize { cols, rows }))
+        self.send(Command::Message(ClientMessage::Resize { cols, rows }))
     }
 
     /// Sends a signal, such as `TERM`.
     pub fn signal(&self, name: &str) -> Result<()> {
-        self.try_send(Command::Message(ClientMessage::Signal { signal: name.into() }))
+        self.send(Command::Message(ClientMessage::Signal { signal: name.into() }))
     }
 
     /// Ends the connection. A session with a terminal goes on without it.
     pub fn detach(&self) {
-        // When the queue is full, dropping the last sender has the same effect a little later.
-        let _ = self.commands.try_send(Command::Close);
+        // One that is over needs no end.
+        let _ = self.send(Command::Close);
     }
 
-    fn try_send(&self, command: Command) -> Result<()> {
-        self.commands.try_send(command).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => Error::SessionFull,
-            mpsc::error::TrySendError::Closed(_) => Error::SessionOver,
-        })
+    fn send(&self, command: Command) -> Result<()> {
+        self.commands.send(command).map_err(|_| Error::SessionOver)
     }
+}
+
+/// What a piece takes of the room; one that is larger than all of it takes all.
+fn room_for(bytes: &Bytes) -> u32 {
+    u32::try_from(bytes.len()).unwrap_or(INPUT).min(INPUT)
 }
 
 /// Moves frames in both directions until either side ends.
@@ -200,7 +208,7 @@ struct Pump {
 }
 
 impl Pump {
-    async fn run(mut self, mut source: SplitStream<Socket>, mut inbox: mpsc::Receiver<Command>) {
+    async fn run(mut self, mut source: SplitStream<Socket>, mut inbox: mpsc::UnboundedReceiver<Command>) {
         let mut pings = interval(PING);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut heard = Instant::now();
@@ -212,7 +220,8 @@ impl Pump {
                         Some(Ok(message)) => self.receive(message).await,
                         Some(Err(error)) => {
                             if !self.exited {
-                                self.tell(ExecEvent::Error(super::error::clean(&format!("the connection broke: {error}")))).await;
+                                let why = super::transport::chain(&error);
+                                self.tell(ExecEvent::Error(format!("the connection broke: {why}"))).await;
                             }
                             false
                         }
@@ -220,6 +229,7 @@ impl Pump {
                     }
                 }
                 command = inbox.recv() => match command {
+                    Some(Command::Input(first, _room)) => self.input(first, &mut inbox).await,
                     Some(command) => self.send(command).await,
                     None => false,
                 },
@@ -241,22 +251,38 @@ impl Pump {
         self.tell(ExecEvent::Closed).await;
     }
 
-    /// Sends one thing; false when the connection is to end.
+    /// Sends input, and in the same frame what follows it at once: keys come one by one, and a frame for each would be slow.
+    async fn input(&mut self, first: Bytes, inbox: &mut mpsc::UnboundedReceiver<Command>) -> bool {
+        let mut bytes = BytesMut::from(first);
+        let mut next = None;
+        while bytes.len() < FRAME && next.is_none() {
+            match inbox.try_recv() {
+                Ok(Command::Input(more, _room)) => bytes.extend_from_slice(&more),
+                Ok(other) => next = Some(other),
+                Err(_) => break,
+            }
+        }
+        for piece in bytes.chunks(FRAME) {
+            let frame = if self.tty {
+                Bytes::copy_from_slice(piece)
+            } else {
+                [&[stream::STDIN], piece].concat().into()
+            };
+            if !self.put(Message::Binary(frame)).await {
+                return false;
+            }
+        }
+        match next {
+            Some(command) => self.send(command).await,
+            None => true,
+        }
+    }
+
+    /// Sends anything but input; false when the connection is to end.
     async fn send(&mut self, command: Command) -> bool {
         match command {
-            Command::Input(bytes) => {
-                for piece in bytes.chunks(FRAME) {
-                    let frame = if self.tty {
-                        Bytes::copy_from_slice(piece)
-                    } else {
-                        [&[stream::STDIN], piece].concat().into()
-                    };
-                    if !self.put(Message::Binary(frame)).await {
-                        return false;
-                    }
-                }
-                true
-            }
+            // Input has its own way out.
+            Command::Input(..) => true,
             Command::Eof if self.tty => true,
             Command::Eof => self.put(Message::Binary(Bytes::from_static(&[stream::STDIN_EOF]))).await,
             Command::Message(message) => match serde_json::to_string(&message) {

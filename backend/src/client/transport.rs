@@ -10,7 +10,9 @@ use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue, RETRY_AFTER};
 use reqwest::{Body, Method, RequestBuilder, Response, Url, redirect};
 use secrecy::ExposeSecret;
 use serde::de::DeserializeOwned;
+use std::io;
 use std::time::Duration;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 
 /// Longest a plain call may take, from connecting to the last byte, retries included.
 pub(crate) const CALL: Duration = Duration::from_secs(30);
@@ -299,10 +301,25 @@ fn may_retry(method: &Method, error: &Error) -> bool {
 }
 
 /// The innermost reason of an error: the outer ones only tell that there was one.
-fn chain(error: &dyn std::error::Error) -> String {
+///
+/// However a connection ends before its time, and whichever layer finds out, is told in the same words.
+pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut innermost = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
+    loop {
+        let kind = innermost.downcast_ref::<io::Error>().map(io::Error::kind);
+        let closed = matches!(
+            kind,
+            Some(io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+        ) || matches!(
+            innermost.downcast_ref(),
+            Some(ProtocolError::ResetWithoutClosingHandshake)
+        );
+        if closed {
+            return "it was closed".into();
+        }
+        match innermost.source() {
+            Some(source) => innermost = source,
+            None => return super::error::clean(&innermost.to_string()),
+        }
     }
-    super::error::clean(&innermost.to_string())
 }

@@ -8,6 +8,7 @@ use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use sprites_api::Time;
 use sprites_api::extension::{Fork, Images, Tree, TreeNode, UsageHistory, UsageLine, UsageTotals, Version};
@@ -26,6 +27,11 @@ pub(super) async fn version() -> Json<Version> {
         machine: local_vmm::Kind::of_this_host().as_str().into(),
         pid: std::process::id(),
     })
+}
+
+/// The description of the whole API.
+pub(super) async fn openapi() -> Response {
+    ([(CONTENT_TYPE, "application/json")], sprites_api::OPENAPI).into_response()
 }
 
 /// One line a sprite, then a line for each sample, and a sign of life now and then.

@@ -258,6 +258,7 @@ fn router(app: App) -> Router {
         .route("/v1/sprites/{name}/logs", get(account::logs))
         .route("/v1/organization", get(account::organization))
         .route("/v1/local/version", get(local::version))
+        .route("/v1/local/openapi.json", get(local::openapi))
         .route("/v1/local/usage", get(local::usage))
         .route("/v1/local/sprites/{name}/usage", get(local::history))
         .route("/v1/local/sprites/{name}/tree", get(local::tree))
@@ -292,4 +293,54 @@ async fn not_allowed(method: Method, uri: Uri) -> ApiError {
 async fn stamp(mut response: axum::response::Response) -> axum::response::Response {
     response.headers_mut().entry(VERSION).or_insert(HeaderValue::from_static(env!("CARGO_PKG_VERSION")));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    /// Routes cannot be asked for, so they are read where they stand.
+    #[test]
+    fn every_route_is_described_and_nothing_else() {
+        let source = include_str!("mod.rs");
+        let source = &source[..source.find("#[cfg(test)]").unwrap()];
+        let routes: Vec<&str> = source
+            .split(".route(")
+            .skip(1)
+            .map(|rest| rest.split('"').nth(1).expect("a route begins with its path"))
+            .collect();
+        let description: serde_json::Value = serde_json::from_str(sprites_api::OPENAPI).unwrap();
+        let described: Vec<&String> = description["paths"].as_object().unwrap().keys().collect();
+        // Names of parameters may differ.
+        let bare = |path: &str| -> Vec<String> {
+            path.split('/')
+                .map(|part| {
+                    if part.starts_with("{*") {
+                        "**"
+                    } else if part.starts_with('{') {
+                        "*"
+                    } else {
+                        part
+                    }
+                })
+                .map(str::to_owned)
+                .collect()
+        };
+        let covers = |route: &str, path: &str| {
+            let (route, path) = (bare(route), bare(path));
+            match route.last().map(String::as_str) {
+                Some("**") => {
+                    path.len() >= route.len() && path[..route.len() - 1] == route[..route.len() - 1]
+                }
+                _ => path == route,
+            }
+        };
+        for route in &routes {
+            assert!(described.iter().any(|path| covers(route, path)), "{route} is not described");
+        }
+        for path in described {
+            assert!(
+                routes.iter().any(|route| covers(route, path)),
+                "{path} is described, but there is no route"
+            );
+        }
+    }
 }

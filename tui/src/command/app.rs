@@ -16,7 +16,10 @@ pub(super) fn run(url: Option<&str>, context: Option<String>, theme: Option<Stri
     let paths = Paths::resolve()?;
     let mut config = Config::load(&paths.config_file());
     config.theme = theme.or(config.theme);
-    let mut contexts = vec![Context::new(LOCAL, local(&paths)?)];
+    let mut contexts = vec![Context::new(LOCAL, local(&paths)?).with_stopped({
+        let paths = paths.clone();
+        move || sprites_backend::endpoint::was_stopped(&paths)
+    })];
     for remote in &config.contexts {
         contexts.push(Context::remote(&remote.name, &remote.url, remote.token_env.as_deref()));
     }

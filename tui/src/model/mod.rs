@@ -106,6 +106,8 @@ pub struct Model {
     pub contexts: Vec<String>,
     /// Rows changed in a way that may change their order.
     pub stale_order: bool,
+    /// Whether the server answers, as far as is known.
+    pub connected: bool,
     /// Whether sprites are emulated here.
     pub emulated: bool,
     /// Whether checkpoints can hold all that runs here.
@@ -172,6 +174,7 @@ impl Model {
         Self {
             here,
             contexts: Vec::new(),
+            connected: false,
             stale_order: false,
             emulated: false,
             keeps_memory: false,

@@ -230,7 +230,10 @@ pub(super) fn key(model: &mut Model, id: u64, key: KeyEvent) -> Vec<Effect> {
         (_, KeyModifiers::SHIFT, KeyCode::PageUp) => tab.terminal.scroll(page),
         (_, KeyModifiers::SHIFT, KeyCode::PageDown) => tab.terminal.scroll(-page),
         (Attachment::Detached, ..) => return show(model, id),
-        (Attachment::Ended(_) | Attachment::Failed(_), ..) => return leave(model),
+        // Only on purpose: what was typed for the program must not become the app's commands.
+        (Attachment::Ended(_) | Attachment::Failed(_), _, code) => {
+            return if code == KeyCode::Esc { leave(model) } else { Vec::new() };
+        }
         _ => {
             let bytes = tab.terminal.key(key);
             tab.terminal.scroll_to_bottom();

@@ -131,7 +131,12 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
             vec![Effect::BuildImage]
         }
         (Action::Refresh, name) => {
-            let mut effects = vec![Effect::LoadSprites, Effect::LoadImages];
+            // A server that was stopped takes a while to start; the list comes by itself then.
+            let mut effects = if model.connected {
+                vec![Effect::LoadSprites, Effect::LoadImages]
+            } else {
+                vec![Effect::Start]
+            };
             effects.extend(name.filter(|_| model.screen == Screen::Sprite).map(Effect::LoadTree));
             effects
         }

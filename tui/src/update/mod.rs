@@ -55,12 +55,15 @@ pub enum Event {
     Console(u64, ExecEvent),
     /// A console could not be connected.
     ConsoleFailed(u64, String),
+    /// A console takes no more input for now, so some was lost.
+    InputLost(u64, String),
 }
 
 /// What is to be done outside.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "each is the client's call of that name")]
 pub enum Effect {
+    Start,
     LoadSprites,
     LoadSprite(String),
     LoadTree(String),
@@ -164,26 +167,36 @@ pub fn update(model: &mut Model, event: Event) -> Vec<Effect> {
         }
         Event::Watched(line) => watched(model, line),
         Event::Sprite(name, sprite) => {
+            let mut failure = None;
             if let Load::Ready(sprites) = &mut model.sprites {
                 match sprite {
                     Some(sprite) => {
                         let fresh = Row::new(*sprite);
-                        let row = sprites.entry(name).or_default();
+                        let row = sprites.entry(name.clone()).or_default();
+                        let known = row.sprite.failure.take();
                         row.sprite = fresh.sprite;
                         if row.sprite.status != Status::Running {
                             row.recent.clear();
                         }
+                        failure = row.sprite.failure.clone().filter(|why| known.as_ref() != Some(why));
                     }
                     None => drop(sprites.remove(&name)),
                 }
+            }
+            if let Some(why) = failure {
+                model.say(Weight::Bad, format!("{name} does not run: {why}."));
             }
             model.arrange();
             leave_lost(model);
             Vec::new()
         }
         Event::Usage(line) => used(model, line),
-        Event::Connection(Ok(())) => vec![Effect::LoadImages],
+        Event::Connection(Ok(())) => {
+            model.connected = true;
+            vec![Effect::LoadImages]
+        }
         Event::Connection(Err(why)) => {
+            model.connected = false;
             if !matches!(model.sprites, Load::Ready(_)) {
                 model.sprites = Load::Failed(why.clone());
             }
@@ -267,6 +280,12 @@ pub fn update(model: &mut Model, event: Event) -> Vec<Effect> {
                 tab.attachment = crate::model::Attachment::Failed(why.clone());
             }
             model.say(Weight::Bad, why);
+            Vec::new()
+        }
+        Event::InputLost(id, why) => {
+            if model.console(id).is_some() && !model.toasts.iter().any(|toast| toast.text.contains(&why)) {
+                model.say(Weight::Bad, why);
+            }
             Vec::new()
         }
     }

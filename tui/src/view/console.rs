@@ -39,10 +39,8 @@ pub(super) fn draw(model: &Model, frame: &mut Frame<'_>, body: Rect, id: u64) {
             Some((" connecting; a cold sprite takes a few seconds… ".to_owned(), colors.warn()))
         }
         Attachment::Detached => Some((" detached; any key connects again ".to_owned(), colors.warn())),
-        Attachment::Ended(code) => {
-            Some((format!(" ended with code {code}; any key goes back "), colors.dim()))
-        }
-        Attachment::Failed(why) => Some((format!(" {why} "), colors.bad())),
+        Attachment::Ended(code) => Some((format!(" ended with code {code}; esc goes back "), colors.dim())),
+        Attachment::Failed(why) => Some((format!(" {why}; esc goes back "), colors.bad())),
     };
     if let Some((words, style)) = told {
         let line = Rect::new(inside.x, inside.bottom() - 1, inside.width, 1);
