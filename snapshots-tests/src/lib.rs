@@ -4,3 +4,4 @@ pub mod harness;
 pub mod person;
 pub mod picture;
 pub mod pty;
+pub mod tools;

@@ -1,10 +1,15 @@
 //! The description the server gives of itself, against what it does.
 
 use snapshots_tests::harness::Home;
+use snapshots_tests::tools::{environment, must, source};
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use std::process::Command;
 use std::time::Duration;
+
+/// Environment variable with the seconds for which calls are made up; some in the suite, more by hand.
+const SECONDS: &str = "SPRITES_TEST_API_SECONDS";
 
 const LONG: Duration = Duration::from_secs(120);
 
@@ -74,4 +79,36 @@ fn what_is_described_exists_and_what_is_not_does_not() {
             );
         }
     }
+}
+
+/// Calls made up from the description, right and wrong ones, are answered as it says.
+#[test]
+fn what_schemathesis_makes_up() {
+    let programs = environment("schemathesis", &source("schemathesis/requirements.txt"));
+    let home = Home::new();
+    home.serve();
+    for name in ["box", "other"] {
+        assert_eq!(call(&home, "POST", "/v1/sprites", &format!(r#"{{"name":"{name}"}}"#)).0, 201);
+        let service = r#"{"cmd":"sleep","args":["1000"]}"#;
+        assert_eq!(
+            call(&home, "PUT", &format!("/v1/sprites/{name}/services/web?duration=0s"), service).0,
+            200
+        );
+    }
+    let (url, token) = home.tcp();
+    let seconds = std::env::var(SECONDS).unwrap_or_else(|_| "20".into());
+    let output = must(
+        Command::new(programs.join("st"))
+            .args(["run", &format!("{url}/v1/local/openapi.json"), "--url", &url])
+            .args(["--header", &format!("Authorization: Bearer {token}")])
+            .arg("--checks")
+            .arg("not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance")
+            // One has no end, and the other takes minutes.
+            .args(["--exclude-operation-id", "usageStream", "--exclude-operation-id", "buildImage"])
+            .args(["--phases", "coverage,fuzzing", "--max-time", &seconds, "--request-timeout", "60"])
+            .args(["--continue-on-failure", "--no-color"])
+            .current_dir(source("schemathesis"))
+            .env("PYTHONDONTWRITEBYTECODE", "1"),
+    );
+    println!("{}", String::from_utf8_lossy(&output.stdout));
 }

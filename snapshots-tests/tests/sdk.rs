@@ -1,26 +1,8 @@
 //! The official SDKs, unchanged, against the local server.
 
 use snapshots_tests::harness::Home;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-
-/// Where the SDKs are installed, kept between runs.
-fn place(name: &str) -> PathBuf {
-    let target = std::env::current_exe()
-        .expect("this process has a file")
-        .ancestors()
-        .nth(3)
-        .expect("cargo's folders are that deep")
-        .to_owned();
-    target.join("sdk-tests").join(name)
-}
-
-fn must(command: &mut Command) -> Output {
-    let output = command.output().unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{command:?} fails:\n{out}\n{err}");
-    output
-}
+use snapshots_tests::tools::{environment, must, place, source};
+use std::process::Command;
 
 /// Runs scenarios against one server, each in a process of its own.
 fn with_server(home: &Home, scenarios: impl IntoIterator<Item = Command>) {
@@ -35,26 +17,13 @@ fn with_server(home: &Home, scenarios: impl IntoIterator<Item = Command>) {
     }
 }
 
-fn source(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("sdk").join(path)
-}
-
-#[test]
-fn sprites_py() {
+/// Runs scenarios in Python, in an environment of their own that holds what a file requires.
+fn python(name: &str, requirements: &str, scenarios: &[&str]) {
     let home = Home::new();
-    let env = place("python");
-    let python = env.join("bin/python");
-    if !python.exists() {
-        must(Command::new("python3").args(["-m", "venv"]).arg(&env));
-    }
-    must(
-        Command::new(&python)
-            .args(["-m", "pip", "install", "-q", "--disable-pip-version-check", "-r"])
-            .arg(source("python/requirements.txt")),
-    );
+    let python = environment(name, &source("python").join(requirements)).join("python");
     with_server(
         &home,
-        ["scenario.py", "inside.py"].map(|name| {
+        scenarios.iter().map(|name| {
             let mut command = Command::new(&python);
             command.arg(source("python").join(name));
             command
@@ -62,13 +31,13 @@ fn sprites_py() {
     );
 }
 
-#[test]
-fn fly_sprites() {
+/// Runs scenarios in Node, with the packages that stand beside them.
+fn node(name: &str, scenarios: &[&str]) {
     let home = Home::new();
-    let folder = place("node");
+    let folder = place(name);
     std::fs::create_dir_all(&folder).unwrap();
-    for file in ["package.json", "package-lock.json", "scenario.js", "inside.js"] {
-        std::fs::copy(source("node").join(file), folder.join(file)).unwrap();
+    for file in ["package.json", "package-lock.json"].iter().chain(scenarios) {
+        std::fs::copy(source(name).join(file), folder.join(file)).unwrap();
     }
     let node = folder.join("node_modules/.bin/node");
     let installed = folder.join("installed.json");
@@ -81,10 +50,30 @@ fn fly_sprites() {
     }
     with_server(
         &home,
-        ["scenario.js", "inside.js"].map(|name| {
+        scenarios.iter().map(|name| {
             let mut command = Command::new(&node);
             command.arg(name).current_dir(&folder);
             command
         }),
     );
+}
+
+#[test]
+fn sprites_py() {
+    python("python", "requirements.txt", &["scenario.py", "inside.py"]);
+}
+
+#[test]
+fn sprites_py_old() {
+    python("python-old", "requirements-old.txt", &["old.py"]);
+}
+
+#[test]
+fn fly_sprites() {
+    node("node", &["scenario.js", "inside.js"]);
+}
+
+#[test]
+fn fly_sprites_old() {
+    node("node-old", &["old.js"]);
 }

@@ -31,8 +31,24 @@ pub struct Config {
     pub contexts: Vec<Remote>,
     /// Key bindings.
     pub keys: Keys,
+    /// How the local server runs; each as usual when absent.
+    pub server: Server,
     /// What is wrong with the file, one sentence each.
     pub mistakes: Vec<String>,
+}
+
+/// How the local server runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Server {
+    /// TCP port on loopback.
+    pub port: Option<u16>,
+    /// Seconds without use after which a running sprite turns warm.
+    pub idle: Option<u64>,
+    /// Seconds after which a warm sprite turns cold.
+    pub warm: Option<u64>,
+    /// Whether checkpoints are made unasked.
+    pub checkpoints: Option<bool>,
 }
 
 /// A remote endpoint.
@@ -94,9 +110,12 @@ impl Config {
                     }
                     None => reading.wrong(value.span(), "keys are written below [keys], one each"),
                 },
+                "server" => reading.config.server = reading.value(value).unwrap_or_default(),
                 other => reading.wrong(
                     setting.span(),
-                    format!("there is no setting {other:?}; there are theme, context, contexts and keys"),
+                    format!(
+                        "there is no setting {other:?}; there are theme, context, contexts, keys and server"
+                    ),
                 ),
             }
         }
@@ -239,7 +258,14 @@ mod tests {
             (config.keys.names(Action::New), config.keys.names(Action::Console)),
             ("t".into(), "".into())
         );
-        for (text, at) in [("theme = 3", "line 1"), ("\n\ncolour = 1", "line 3"), ("[keys\n", "line 1")] {
+        let config = Config::parse("[server]\nidle = 60\ncheckpoints = false\n", "c");
+        assert_eq!((config.server.idle, config.server.checkpoints), (Some(60), Some(false)));
+        for (text, at) in [
+            ("[server]\nidle = \"long\"", "line 2"),
+            ("theme = 3", "line 1"),
+            ("\n\ncolour = 1", "line 3"),
+            ("[keys\n", "line 1"),
+        ] {
             let wrong = Config::parse(text, "c").mistakes;
             assert!(wrong[0].contains(at), "{wrong:?}");
         }

@@ -38,6 +38,11 @@ const TEST: &[Need] = &[
         why: "fetches the Python SDK",
     },
     Need { proof: "curl", package: "curl", why: "makes the calls that the website shows" },
+    Need {
+        proof: "chromium-headless-shell",
+        package: "chromium-headless-shell",
+        why: "opens the web app of a sprite",
+    },
     Need { proof: "npm", package: "npm", why: "fetches the JavaScript SDK" },
 ];
 

@@ -4,6 +4,7 @@
 use super::App;
 use super::answer::ApiError;
 use super::frames;
+use super::join::join;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
@@ -178,7 +179,7 @@ async fn carry<G: Send + 'static>(
     };
     if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
         let client = client.ok_or_else(|| broken("changed the protocol without being asked"))?;
-        return Ok(join(client, answer, guard));
+        return Ok(switch(client, answer, guard));
     }
     if answer.status().is_redirection() || answer.status().is_informational() {
         // A client that follows it would take its token to wherever a program inside likes.
@@ -205,8 +206,8 @@ async fn carry<G: Send + 'static>(
     Ok(response)
 }
 
-/// Connects both sides after they changed to WebSocket, each direction ending for itself.
-fn join(
+/// Connects both sides after they changed to WebSocket.
+fn switch(
     client: hyper::upgrade::OnUpgrade,
     mut answer: hyper::Response<hyper::body::Incoming>,
     guard: impl Send + 'static,
@@ -220,9 +221,7 @@ fn join(
         let _guard = guard;
         match tokio::try_join!(client, inside) {
             Ok((client, inside)) => {
-                let (mut client, mut inside) = (TokioIo::new(client), TokioIo::new(inside));
-                // Either side may go away at any moment; that is how sessions end.
-                let _ = tokio::io::copy_bidirectional(&mut client, &mut inside).await;
+                join(TokioIo::new(client), TokioIo::new(inside)).await;
             }
             Err(error) => tracing::info!("a socket closed before it opened: {error}"),
         }

@@ -14,6 +14,7 @@
 //! | `inside` | questions from inside a sprite |
 //! | `web` | sprites' URLs |
 //! | `forward` | everything that the agent inside answers |
+//! | `join` | two connections made one |
 //! | `frames` | the answer of `POST exec`, paced for a client that needs it |
 //! | `local` | `/v1/local/…`, our extensions |
 //! | `images` | building base images, one at a time for all callers |
@@ -26,6 +27,7 @@ mod forward;
 mod frames;
 mod images;
 mod inside;
+mod join;
 mod listen;
 mod local;
 mod policy;
@@ -77,12 +79,21 @@ pub struct ServerConfig {
     pub idle: Duration,
     /// After this long a warm sprite turns cold.
     pub warm: Duration,
+    /// Whether checkpoints are made unasked: with every hour of use, before sleep, before a stop.
+    pub checkpoints: bool,
 }
 
 impl ServerConfig {
     /// The usual values.
     pub fn new(paths: Paths, exe: PathBuf) -> Self {
-        Self { paths, exe, port: 0, idle: Duration::from_secs(30), warm: Duration::from_secs(600) }
+        Self {
+            paths,
+            exe,
+            port: 0,
+            idle: Duration::from_secs(30),
+            warm: Duration::from_secs(600),
+            checkpoints: true,
+        }
     }
 }
 
@@ -150,7 +161,13 @@ pub async fn run(config: ServerConfig) -> Result<(), ServerError> {
     if let Err(error) = store.set(PORT, &address.port().to_string()) {
         tracing::warn!("{error}");
     }
-    let settings = Settings { exe: config.exe, idle: config.idle, warm: config.warm, port: address.port() };
+    let settings = Settings {
+        exe: config.exe,
+        idle: config.idle,
+        warm: config.warm,
+        checkpoints: config.checkpoints,
+        port: address.port(),
+    };
     let sprites = Sprites::open(paths.clone(), store, settings).await?;
     let meter = Meter::start(Arc::clone(&sprites));
     let app = App { images: ImageBuilds::new(paths.images()), sprites, meter };

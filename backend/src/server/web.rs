@@ -5,6 +5,7 @@
 
 use super::App;
 use super::access::Token;
+use super::join::join;
 use crate::sprites::{Guard, Sprite, SpriteError};
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -177,9 +178,7 @@ async fn hand_on(connection: Upgraded, guard: Guard, mut request: Request) -> Re
         tokio::spawn(async move {
             let _guard = guard;
             if let Ok((client, inside)) = tokio::try_join!(client, inside) {
-                // Either side may go away at any moment.
-                let _ =
-                    tokio::io::copy_bidirectional(&mut TokioIo::new(client), &mut TokioIo::new(inside)).await;
+                join(TokioIo::new(client), TokioIo::new(inside)).await;
             }
         });
         let (parts, _) = answer.into_parts();

@@ -245,6 +245,11 @@ impl Disks {
         Ok(self.store.parent(&self.paths.volume(id))?)
     }
 
+    /// Whether anything was written to a disk since its last checkpoint.
+    pub(super) fn is_changed(&self, id: &str) -> Result<bool, SpriteError> {
+        Ok(self.store.is_changed(&self.paths.volume(id))?)
+    }
+
     /// The checkpoints of a disk with their bytes.
     pub(crate) fn tree(&self, id: &str) -> Result<Tree, SpriteError> {
         Ok(self.store.tree(&self.paths.volume(id))?)

@@ -3,7 +3,7 @@
 //! A warm sprite has its machine, which stands still, or has its memory in a file and no machine at all; waking is the same for both.
 
 use super::sprite::{Guard, Made, NewCheckpoint, Sprite, State};
-use super::{SpriteError, Sprites, blocking, pressure};
+use super::{SpriteError, Sprites, blocking, pressure, upkeep};
 use crate::store::Record;
 use local_vmm::{ExitReason, Kind as Runs, MachineHandle, MachineSpec, kvm};
 use sprites_api::Time;
@@ -22,6 +22,8 @@ const BOOT: Duration = Duration::from_secs(180);
 const STOP: Duration = Duration::from_secs(20);
 /// Between two looks at whether the sprite is still used.
 const LOOK: Duration = Duration::from_secs(1);
+/// Between two looks at whether a sprite that is used all the time is due for a checkpoint.
+const LOOK_BUSY: Duration = Duration::from_secs(60);
 /// A sprite keeps its memory in memory at least so long, even when the host is short of it.
 const SETTLED: Duration = Duration::from_secs(5);
 /// Memory of a sprite that does not ask for any amount, MiB.
@@ -60,6 +62,7 @@ pub(super) fn begin(
         number: 0,
         ready: false,
         since: Instant::now(),
+        looked: Instant::now(),
     };
     if let Some(machine) = machine {
         life.hold(machine);
@@ -78,6 +81,8 @@ struct Life {
     ready: bool,
     /// Since when it is as it is.
     since: Instant,
+    /// When it was last looked whether a checkpoint is due.
+    looked: Instant,
 }
 
 impl Life {
@@ -117,6 +122,7 @@ impl Life {
                 {
                     tracing::warn!("{error}");
                 }
+                self.keep(sprites, upkeep::FRESH).await;
                 self.stop(sprites, STOP).await;
                 drop(reply.send(Ok(())));
             }
@@ -288,6 +294,7 @@ impl Life {
         match self.sprite.state().status {
             Status::Running if !self.sprite.tasks().is_empty() => self.sprite.usage.touch(),
             Status::Running if self.sprite.usage.idle().is_some_and(|idle| idle >= sprites.settings.idle) => {
+                self.keep(sprites, upkeep::FRESH).await;
                 match machine.pause().await {
                     Ok(()) => self.enter(sprites, Status::Warm, None).await,
                     Err(error) => {
@@ -295,6 +302,10 @@ impl Life {
                         self.sprite.usage.touch();
                     }
                 }
+            }
+            Status::Running if slept >= upkeep::BUSY && self.looked.elapsed() >= LOOK_BUSY => {
+                self.looked = Instant::now();
+                self.keep(sprites, upkeep::BUSY).await;
             }
             Status::Warm if slept >= sprites.settings.warm || slept >= SETTLED && pressure::is_high() => {
                 self.put_away(sprites, &machine).await;
@@ -317,6 +328,51 @@ impl Life {
             }
         }
         self.stop(sprites, STOP).await;
+    }
+
+    /// Makes a checkpoint unasked, where something was written since the last one and that is older than `age`, and lets go of those that it
+    /// makes superfluous. What fails here fails again when somebody asks, and is told then.
+    async fn keep(&mut self, sprites: &Arc<Sprites>, age: Duration) {
+        if !sprites.settings.checkpoints || self.machine.is_none() {
+            return;
+        }
+        let (disks, id, now) = (sprites.disks.clone(), self.sprite.id().to_owned(), Time::now().as_micros());
+        let due = blocking(move || {
+            let newest = disks.checkpoints(&id)?.iter().map(|checkpoint| checkpoint.create_time).max();
+            Ok(newest.is_none_or(|newest| newest < upkeep::before(now, age)) && disks.is_changed(&id)?)
+        });
+        let kept = match due.await {
+            Ok(false) => return,
+            Ok(true) => {
+                let new = NewCheckpoint { comment: None, auto: true, memory: false };
+                self.checkpoint(sprites, new).await.map(drop)
+            }
+            Err(error) => Err(error),
+        };
+        let swept = match kept {
+            Ok(()) => self.let_go(sprites, now).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = swept {
+            tracing::warn!("{}: no automatic checkpoint: {error}", self.sprite.record().name);
+        }
+    }
+
+    /// Deletes automatic checkpoints that are no longer worth their bytes.
+    async fn let_go(&mut self, sprites: &Arc<Sprites>, now: i64) -> Result<(), SpriteError> {
+        let (disks, id) = (sprites.disks.clone(), self.sprite.id().to_owned());
+        let gone = blocking(move || {
+            Ok(upkeep::superfluous(&disks.checkpoints(&id)?, disks.parent(&id)?.as_deref(), now))
+        })
+        .await?;
+        if gone.is_empty() {
+            return Ok(());
+        }
+        for checkpoint in gone {
+            self.strike(sprites, &checkpoint).await?;
+        }
+        let (disks, id) = (sprites.disks.clone(), self.sprite.id().to_owned());
+        blocking(move || disks.reclaim(&id)).await.map(drop)
     }
 
     async fn checkpoint(&mut self, sprites: &Arc<Sprites>, new: NewCheckpoint) -> Result<Made, SpriteError> {
@@ -399,13 +455,18 @@ impl Life {
             if known { Ok(()) } else { Err(vmm_disk::Error::NoCheckpoint(looked).into()) }
         })
         .await?;
-        let (disks, id, wanted) = (sprites.disks.clone(), self.sprite.id().to_owned(), checkpoint.to_owned());
-        match &self.machine {
-            Some(machine) => machine.forget(checkpoint).await?,
-            None => blocking(move || disks.forget(&id, &wanted)).await?,
-        }
+        self.strike(sprites, checkpoint).await?;
         let (disks, id) = (sprites.disks.clone(), self.sprite.id().to_owned());
         blocking(move || disks.reclaim(&id)).await.map(drop)
+    }
+
+    /// Takes a checkpoint out of the list; its bytes come back later.
+    async fn strike(&mut self, sprites: &Arc<Sprites>, checkpoint: &str) -> Result<(), SpriteError> {
+        let (disks, id, wanted) = (sprites.disks.clone(), self.sprite.id().to_owned(), checkpoint.to_owned());
+        match &self.machine {
+            Some(machine) => Ok(machine.forget(checkpoint).await?),
+            None => blocking(move || disks.forget(&id, &wanted)).await,
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 //! | `sprite` | one sprite, as everybody sees it |
 //! | `life` | the task of one sprite, which owns its machine |
 //! | `template` | machines that have booted once, for new sprites to go on from |
+//! | `upkeep` | checkpoints that nobody asked for |
 //! | `pressure` | whether the host is short of memory |
 //! | `disk` | a sprite's folder and disk |
 //! | `error` | what can go wrong |
@@ -16,6 +17,7 @@ mod life;
 mod pressure;
 mod sprite;
 mod template;
+mod upkeep;
 
 pub use disk::{StoredDisk, stored_disks};
 pub(crate) use error::SpriteError;
@@ -56,6 +58,8 @@ pub(crate) struct Settings {
     pub idle: Duration,
     /// After this long a warm one turns cold.
     pub warm: Duration,
+    /// Whether checkpoints are made unasked.
+    pub checkpoints: bool,
     /// The TCP port of the server, for URLs.
     pub port: u16,
 }

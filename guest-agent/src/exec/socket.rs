@@ -171,9 +171,8 @@ async fn receive(
                     let _ = complain.try_send(complaint);
                 }
             }
-            // Pings are answered by the WebSocket itself.
-            Ok(Message::Binary(_) | Message::Ping(_) | Message::Pong(_)) => {}
-            Ok(Message::Close(_)) => return Err(Gone),
+            // Pings and closes are answered by the WebSocket itself, with the next read; after a close that gives nothing more.
+            Ok(Message::Binary(_) | Message::Ping(_) | Message::Pong(_) | Message::Close(_)) => {}
             Err(error) => return broken(&error),
         }
     }

@@ -7,9 +7,11 @@ use axum::body::Body;
 use axum::extract::Query;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures::StreamExt;
 use nix::errno::Errno;
-use std::fs::{File, Metadata, OpenOptions};
-use std::io::{Seek, SeekFrom};
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use tokio::io::AsyncReadExt;
@@ -31,8 +33,8 @@ pub(super) async fn run(
         None => query_range(&wish)?,
     };
     let opened = path.clone();
-    let (file, metadata) = blocking(move || open(&opened)).await?;
-    answer(path, file, &metadata, asked)
+    let opened = blocking(move || open(&opened)).await?;
+    answer(path, opened, asked)
 }
 
 /// A part of a file as it is asked for.
@@ -82,11 +84,19 @@ fn query_range(wish: &Wish) -> Result<Option<Part>, Failure> {
     })
 }
 
-fn open(path: &Path) -> Result<(File, Metadata), Failure> {
+/// A file that can be read.
+struct Opened {
+    file: File,
+    size: u64,
+    /// What was read of it already: files of the kernel say that they are empty, and are not, and some cannot be read at all.
+    head: Vec<u8>,
+}
+
+fn open(path: &Path) -> Result<Opened, Failure> {
     let failed = |error: std::io::Error| Failure::of(&error, path);
     // Opening a pipe that nobody writes into would wait for ever.
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(failed)?;
+    let mut file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
     if metadata.is_dir() {
         return Err(Failure::system(Errno::EISDIR, path));
@@ -94,25 +104,27 @@ fn open(path: &Path) -> Result<(File, Metadata), Failure> {
     if !metadata.is_file() {
         return Err(Failure::invalid("it is a device, pipe or socket, and only files can be read", path));
     }
-    Ok((file, metadata))
+    let size = metadata.len();
+    let mut head = Vec::new();
+    if size == 0 {
+        head.resize(PIECE, 0);
+        let count = file.read(&mut head).map_err(failed)?;
+        head.truncate(count);
+    }
+    Ok(Opened { file, size, head })
 }
 
-fn answer(
-    path: PathBuf,
-    mut file: File,
-    metadata: &Metadata,
-    asked: Option<Part>,
-) -> Result<Response, Failure> {
-    let size = metadata.len();
+fn answer(path: PathBuf, opened: Opened, asked: Option<Part>) -> Result<Response, Failure> {
+    let Opened { mut file, size, head } = opened;
     let kind = (header::CONTENT_TYPE, "application/octet-stream".to_owned());
     let ranges = (header::ACCEPT_RANGES, "bytes".to_owned());
     let Some(part) = asked else {
-        // Files of the kernel say that they are empty, and are not.
-        if size == 0 {
-            return Ok(([kind], stream(file, u64::MAX)).into_response());
+        if !head.is_empty() {
+            let first = futures::stream::iter([Ok(Bytes::from(head))]);
+            return Ok(([kind], Body::from_stream(first.chain(stream(file, u64::MAX)))).into_response());
         }
         let length = (header::CONTENT_LENGTH, size.to_string());
-        return Ok(([kind, ranges, length], stream(file, size)).into_response());
+        return Ok(([kind, ranges, length], Body::from_stream(stream(file, size))).into_response());
     };
     let Some((first, count)) = part.within(size) else {
         let has = (header::CONTENT_RANGE, format!("bytes */{size}"));
@@ -121,13 +133,14 @@ fn answer(
     file.seek(SeekFrom::Start(first)).map_err(|error| Failure::of(&error, &path))?;
     let is = (header::CONTENT_RANGE, format!("bytes {first}-{}/{size}", first + count - 1));
     let length = (header::CONTENT_LENGTH, count.to_string());
-    Ok((StatusCode::PARTIAL_CONTENT, [kind, ranges, is, length], stream(file, count)).into_response())
+    Ok((StatusCode::PARTIAL_CONTENT, [kind, ranges, is, length], Body::from_stream(stream(file, count)))
+        .into_response())
 }
 
-fn stream(file: File, count: u64) -> Body {
+fn stream(file: File, count: u64) -> ReaderStream<tokio::io::Take<tokio::fs::File>> {
     let mut file = tokio::fs::File::from_std(file);
     file.set_max_buf_size(PIECE);
-    Body::from_stream(ReaderStream::with_capacity(file.take(count), PIECE))
+    ReaderStream::with_capacity(file.take(count), PIECE)
 }
 
 #[cfg(test)]

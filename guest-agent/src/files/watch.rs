@@ -85,7 +85,8 @@ async fn serve(socket: WebSocket, stall: Duration) -> Result<(), Gone> {
                         send(&mut sink, text(&answer), stall).await?;
                     }
                 }
-                Some(Ok(Message::Close(_)) | Err(_)) | None => return Err(Gone),
+                Some(Err(_)) | None => return Err(Gone),
+                // A close too: the next read answers it and gives nothing more.
                 Some(Ok(_)) => {}
             },
             Some(one) = heard.recv() => match one {

@@ -93,7 +93,8 @@ async fn first_text(incoming: &mut SplitStream<WebSocket>) -> Result<String, Gon
     while let Some(frame) = incoming.next().await {
         match frame {
             Ok(Message::Text(text)) => return Ok(text.to_string()),
-            Ok(Message::Close(_)) | Err(_) => return Err(Gone),
+            Err(_) => return Err(Gone),
+            // A close too: the next read answers it and gives nothing more.
             Ok(_) => {}
         }
     }
@@ -120,7 +121,7 @@ async fn inwards(
     while let Some(frame) = incoming.next().await {
         let bytes: Bytes = match frame {
             Ok(Message::Binary(bytes)) => bytes,
-            Ok(Message::Close(_)) | Err(_) => break,
+            Err(_) => break,
             Ok(_) => continue,
         };
         match timeout(stall, to.write_all(&bytes)).await {

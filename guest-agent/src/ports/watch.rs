@@ -46,7 +46,8 @@ async fn serve(socket: WebSocket, agent: &Agent) -> Result<(), Gone> {
                     Err(RecvError::Closed) => return Ok(()),
                 },
                 frame = incoming.next() => match frame {
-                    Some(Ok(Message::Close(_)) | Err(_)) | None => return Err(Gone),
+                    Some(Err(_)) | None => return Err(Gone),
+                    // A close too: the next read answers it and gives nothing more.
                     Some(Ok(_)) => {}
                 },
                 () = tokio::time::sleep(ALIVE) => send(&mut sink, Message::Ping(Default::default()), stall).await?,

@@ -79,6 +79,17 @@ pub(crate) fn extents(file: &File, mut each: impl FnMut(Range<u64>)) -> io::Resu
     }
 }
 
+/// Whether anything was ever written to a layer.
+pub(crate) fn is_touched(dir: &Path, id: Uuid) -> Result<bool> {
+    let mut touched = false;
+    for path in [data_path(dir, id), zero_path(dir, id)] {
+        File::open(&path)
+            .and_then(|file| extents(&file, |_| touched = true))
+            .map_err(|error| Error::io("read", path, error))?;
+    }
+    Ok(touched)
+}
+
 /// Puts what the layer in `slot` says over what the layers below it said.
 pub(crate) fn apply(dir: &Path, id: Uuid, slot: Slot, map: &mut Map) -> Result<()> {
     let path = zero_path(dir, id);

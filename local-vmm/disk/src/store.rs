@@ -326,6 +326,11 @@ impl Store {
         Ok(Manifest::load(dir)?.head_parent)
     }
 
+    /// Whether anything was written to a volume since its last checkpoint. The volume may be in use.
+    pub fn is_changed(&self, dir: &Path) -> Result<bool> {
+        layer::is_touched(dir, Manifest::load(dir)?.head)
+    }
+
     /// What a volume takes on the host's disk, image not counted.
     pub fn stored(&self, dir: &Path) -> Result<Stored> {
         account::stored(dir, &Manifest::load(dir)?)

@@ -4,6 +4,7 @@ use super::Outcome;
 use clap::Args;
 use sprites_backend::paths::Paths;
 use sprites_backend::server::{self, ServerConfig};
+use sprites_tui::config::Config;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -17,25 +18,34 @@ const USUAL: &str = "info,virtio_queue=off,vhost_user_backend=warn";
 #[derive(Debug, Args)]
 pub(super) struct Serve {
     /// TCP port on 127.0.0.1; the one of last time when absent
-    #[arg(long, default_value_t = 0)]
-    port: u16,
-    /// Seconds without use after which a running sprite turns warm
-    #[arg(long, default_value_t = 30)]
-    idle: u64,
-    /// Seconds after which a warm sprite turns cold
-    #[arg(long, default_value_t = 600)]
-    warm: u64,
+    #[arg(long)]
+    port: Option<u16>,
+    /// Seconds without use after which a running sprite turns warm; 30 when absent
+    #[arg(long)]
+    idle: Option<u64>,
+    /// Seconds after which a warm sprite turns cold; 600 when absent
+    #[arg(long)]
+    warm: Option<u64>,
+    /// Make no checkpoints unasked
+    #[arg(long)]
+    no_checkpoints: bool,
 }
 
 impl Serve {
     pub(super) fn run(self) -> Outcome {
         log();
         let paths = Paths::resolve()?;
+        let file = Config::load(&paths.config_file());
+        file.mistakes.iter().for_each(|mistake| eprintln!("sprites-tui: {mistake}"));
+        let usual = ServerConfig::new(paths, std::env::current_exe()?);
+        let seconds =
+            |wanted: Option<u64>, usual| wanted.map_or(usual, |count| Duration::from_secs(count.max(1)));
         let config = ServerConfig {
-            port: self.port,
-            idle: Duration::from_secs(self.idle.max(1)),
-            warm: Duration::from_secs(self.warm.max(1)),
-            ..ServerConfig::new(paths, std::env::current_exe()?)
+            port: self.port.or(file.server.port).unwrap_or(usual.port),
+            idle: seconds(self.idle.or(file.server.idle), usual.idle),
+            warm: seconds(self.warm.or(file.server.warm), usual.warm),
+            checkpoints: !self.no_checkpoints && file.server.checkpoints.unwrap_or(usual.checkpoints),
+            ..usual
         };
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let outcome = runtime.block_on(server::run(config));
