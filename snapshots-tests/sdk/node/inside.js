@@ -91,6 +91,11 @@ await sprite.signalService('web', 'CONT');
 step('stop service', (await gather(await sprite.stopService('web', '5s'))).at(-1).type === 'complete');
 step('start service', (await gather(await sprite.startService('web', '1s')))[0].type === 'started');
 
+const again = await sprite.watchPorts();
+for (let told = await again.next(); told.port !== 8000 && !told.ports?.some((one) => one.port === 8000);) {
+  told = await again.next();
+}
+again.close();
 const proxy = await sprite.proxyPort(18473, 8000);
 const page = await new Promise((done, fail) => {
   const socket = createConnection(18473, 'localhost', () => socket.write('GET /b.txt HTTP/1.0\r\n\r\n'));
