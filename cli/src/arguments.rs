@@ -3,6 +3,9 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
+/// Heading of the options that every command has.
+const WHICH: &str = "Which sprite";
+
 /// Sprites: small persistent Linux computers, on this machine or in the cloud.
 #[derive(Debug, Parser)]
 #[command(name = "sprite", version, about, max_term_width = 100, propagate_version = true)]
@@ -19,13 +22,13 @@ pub struct Arguments {
 #[derive(Args, Clone, Debug, Default)]
 pub struct PlaceArguments {
     /// Sprite; else the one that `sprite use` chose for this folder
-    #[arg(short, long, global = true, value_name = "NAME")]
+    #[arg(short, long, global = true, help_heading = WHICH, value_name = "NAME")]
     pub sprite: Option<String>,
     /// Organization of the official command line's configuration, or `local` for this machine
-    #[arg(short, long, global = true, value_name = "NAME", env = "SPRITE_ORG")]
+    #[arg(short, long, global = true, help_heading = WHICH, value_name = "NAME", env = "SPRITE_ORG", hide_env_values = true)]
     pub org: Option<String>,
     /// Context of sprites-tui's configuration, or `local` for this machine
-    #[arg(long, global = true, value_name = "NAME", conflicts_with = "org")]
+    #[arg(long, global = true, help_heading = WHICH, value_name = "NAME", conflicts_with = "org")]
     pub context: Option<String>,
 }
 
