@@ -11,7 +11,7 @@ use std::fmt::Display;
 use std::fs;
 use std::io;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use strum::IntoEnumIterator;
 use toml::Spanned;
@@ -49,6 +49,14 @@ pub struct Server {
     pub warm: Option<u64>,
     /// Whether checkpoints are made unasked.
     pub checkpoints: Option<bool>,
+    /// Where to listen beside loopback: `https://ADDRESS:PORT`, or `http://…`.
+    pub listen: Option<String>,
+    /// PEM file of the certificate for that, with those it depends on.
+    pub certificate: Option<PathBuf>,
+    /// PEM file of its key.
+    pub key: Option<PathBuf>,
+    /// Domain of sprites' URLs there.
+    pub domain: Option<String>,
 }
 
 /// A remote endpoint.

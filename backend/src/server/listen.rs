@@ -1,21 +1,28 @@
 //! Listening: connections from clients, as many as the process has files for, and each only as long as it speaks.
 
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use std::future::Future;
+use std::future::{Future, Ready, ready};
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tower::ServiceExt;
 
 /// A connection that sends no whole request head for this long is closed, whether it has sent a request before or not. Longer than any client keeps
 /// a connection that it does not use (Go: 90 s), which would otherwise send a request into one that is just being closed.
 const HEAD: Duration = Duration::from_secs(120);
+/// How long a handshake before the first request may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Most connections of a listener.
 const MOST: u64 = 4096;
 /// Fewest, however few files there are.
@@ -27,31 +34,44 @@ const FILES: u64 = 65_536;
 /// After a failed accept, so that a lack of files does not become a busy loop.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// Who is at the other end of a connection; each request has it as an extension.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Peer {
+    /// Where it comes from; nothing for this machine's own sockets.
+    pub(super) address: Option<IpAddr>,
+    /// Whether nobody else can read along.
+    pub(super) encrypted: bool,
+}
+
 /// Where connections come from.
 pub(super) trait Source {
     /// What they are.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+    /// One on its way: some begin with a handshake.
+    type Opening: Future<Output = io::Result<Self::Stream>> + Send + 'static;
 
     /// The next one.
-    fn next(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+    fn next(&self) -> impl Future<Output = io::Result<(Self::Opening, Peer)>> + Send;
 }
 
 impl Source for TcpListener {
     type Stream = tokio::net::TcpStream;
+    type Opening = Ready<io::Result<Self::Stream>>;
 
-    async fn next(&self) -> io::Result<Self::Stream> {
-        let (stream, _) = self.accept().await?;
+    async fn next(&self) -> io::Result<(Self::Opening, Peer)> {
+        let (stream, address) = self.accept().await?;
         // Small messages are not to wait for more; a stream without this works too.
         let _ = stream.set_nodelay(true);
-        Ok(stream)
+        Ok((ready(Ok(stream)), Peer { address: Some(address.ip()), encrypted: false }))
     }
 }
 
 impl Source for UnixListener {
     type Stream = tokio::net::UnixStream;
+    type Opening = Ready<io::Result<Self::Stream>>;
 
-    async fn next(&self) -> io::Result<Self::Stream> {
-        Ok(self.accept().await?.0)
+    async fn next(&self) -> io::Result<(Self::Opening, Peer)> {
+        Ok((ready(Ok(self.accept().await?.0)), Peer::default()))
     }
 }
 
@@ -74,9 +94,14 @@ pub(super) async fn serve(source: impl Source, router: Router, most: usize) {
         // It is never closed.
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
         match source.next().await {
-            Ok(stream) => {
-                let service = TowerToHyperService::new(router.clone());
+            Ok((opening, peer)) => {
+                let router = router.clone();
+                let service = service_fn(move |mut request: Request<Incoming>| {
+                    request.extensions_mut().insert(peer);
+                    router.clone().oneshot(request)
+                });
                 tokio::spawn(async move {
+                    let Ok(Ok(stream)) = timeout(HANDSHAKE, opening).await else { return };
                     let connection = http1::Builder::new()
                         .timer(TokioTimer::new())
                         .header_read_timeout(HEAD)

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `mod` | start, listeners, end |
 //! | `listen` | connections, as many as there may be |
+//! | `outside` | listening beyond loopback, with TLS |
 //! | `access` | who may call |
 //! | `answer` | errors and streams as answers |
 //! | `sprites` | `/v1/sprites…` |
@@ -30,6 +31,7 @@ mod inside;
 mod join;
 mod listen;
 mod local;
+mod outside;
 mod policy;
 mod sprites;
 mod tasks;
@@ -37,7 +39,7 @@ mod web;
 
 use crate::meter::Meter;
 use crate::paths::{PathError, Paths};
-use crate::sprites::{Settings, SpriteError, Sprites};
+use crate::sprites::{Settings, SpriteError, Sprites, WebAddress};
 use crate::store::{Store, StoreError};
 use access::Token;
 use answer::ApiError;
@@ -47,6 +49,8 @@ use axum::http::{HeaderName, HeaderValue, Method, Uri};
 use axum::middleware;
 use axum::routing::{any, get, post};
 use images::ImageBuilds;
+use outside::Door;
+pub use outside::Outside;
 use std::fs::{self, File, Permissions};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -79,6 +83,8 @@ pub struct ServerConfig {
     pub idle: Duration,
     /// After this long a warm sprite turns cold.
     pub warm: Duration,
+    /// Where to listen beside loopback.
+    pub outside: Option<Outside>,
     /// Whether checkpoints are made unasked: with every hour of use, before sleep, before a stop.
     pub checkpoints: bool,
 }
@@ -92,6 +98,7 @@ impl ServerConfig {
             port: 0,
             idle: Duration::from_secs(30),
             warm: Duration::from_secs(600),
+            outside: None,
             checkpoints: true,
         }
     }
@@ -115,6 +122,22 @@ pub enum ServerError {
     /// The token.
     #[error("the token in {path} cannot be used: {why}; remove the file to have a new one made")]
     Token {
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// A wish for where to listen.
+    #[error("cannot listen at {listen}: {why}")]
+    Listen {
+        /// Where.
+        listen: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A certificate or its key.
+    #[error("{path} cannot be used for TLS: {why}; it must be a PEM file that this user may read")]
+    Certificate {
         /// Its file.
         path: PathBuf,
         /// What is wrong.
@@ -161,12 +184,16 @@ pub async fn run(config: ServerConfig) -> Result<(), ServerError> {
     if let Err(error) = store.set(PORT, &address.port().to_string()) {
         tracing::warn!("{error}");
     }
+    let door = match &config.outside {
+        Some(outside) => Some(outside.bind().await?),
+        None => None,
+    };
     let settings = Settings {
         exe: config.exe,
         idle: config.idle,
         warm: config.warm,
         checkpoints: config.checkpoints,
-        port: address.port(),
+        web: web_address(config.outside.as_ref(), door.as_ref(), address.port()),
     };
     let sprites = Sprites::open(paths.clone(), store, settings).await?;
     let meter = Meter::start(Arc::clone(&sprites));
@@ -184,13 +211,17 @@ pub async fn run(config: ServerConfig) -> Result<(), ServerError> {
     fs::write(&place, info.to_string())
         .map_err(|source| io_error("write", &place.display().to_string(), source))?;
     tracing::info!("serving on {} and http://{address}", socket.display());
+    if let Some(place) = door.as_ref().and_then(|door| door.address().ok()) {
+        tracing::info!("serving other machines on {place}");
+    }
 
+    let domain = config.outside.as_ref().and_then(Outside::domain).unwrap_or_default().to_owned();
     let open = router(app.clone());
     inside::start(app.clone(), open.clone());
     let token = Arc::new(token);
     let guarded = router(app.clone())
         .layer(middleware::from_fn_with_state(Arc::clone(&token), access::check))
-        .layer(middleware::from_fn_with_state(web::Web { app, token }, web::dispatch));
+        .layer(middleware::from_fn_with_state(web::Web { app, token, domain: domain.into() }, web::dispatch));
     let watch = |kind| signal(kind).map_err(|source| io_error("watch", "signals", source));
     let mut terminate = watch(SignalKind::terminate())?;
     let mut interrupt = watch(SignalKind::interrupt())?;
@@ -198,7 +229,8 @@ pub async fn run(config: ServerConfig) -> Result<(), ServerError> {
     let most = listen::connections();
     tokio::select! {
         () = listen::serve(unix, open, most) => {}
-        () = listen::serve(tcp, guarded, most) => {}
+        () = listen::serve(tcp, guarded.clone(), most) => {}
+        () = serve_outside(door, guarded, most) => {}
         // Streams never end by themselves; machines and disks need no farewell from here.
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
@@ -209,6 +241,24 @@ pub async fn run(config: ServerConfig) -> Result<(), ServerError> {
     }
     drop(lock);
     Ok(())
+}
+
+/// How sprites' URLs are made: those of this machine, or where other machines reach them as well.
+fn web_address(outside: Option<&Outside>, door: Option<&Door>, port: u16) -> WebAddress {
+    let beyond = outside.and_then(|outside| Some((outside, outside.domain()?)));
+    match beyond.zip(door.and_then(|door| door.address().ok())) {
+        Some(((outside, domain), place)) => {
+            WebAddress { scheme: outside.scheme(), domain: domain.to_owned(), port: place.port() }
+        }
+        None => WebAddress { scheme: "http", domain: "localhost".to_owned(), port },
+    }
+}
+
+async fn serve_outside(door: Option<Door>, router: Router, most: usize) {
+    match door {
+        Some(door) => listen::serve(door, router, most).await,
+        None => std::future::pending().await,
+    }
 }
 
 fn io_error(doing: &'static str, place: &str, source: io::Error) -> ServerError {

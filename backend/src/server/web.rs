@@ -6,6 +6,7 @@
 use super::App;
 use super::access::Token;
 use super::join::join;
+use super::listen::Peer;
 use crate::sprites::{Guard, Sprite, SpriteError};
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -21,6 +22,7 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use sprites_api::ErrorBody;
 use sprites_api::agent::WEB;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -33,32 +35,31 @@ const REACH: Duration = Duration::from_secs(40);
 const ANSWER: Duration = Duration::from_secs(300);
 /// Longest reason that is read from an agent, bytes.
 const REASON: usize = 16 << 10;
-/// The user's address, which the app cannot see otherwise.
-const FORWARDED: [(HeaderName, &str); 2] = [
-    (HeaderName::from_static("x-forwarded-proto"), "http"),
-    (HeaderName::from_static("x-forwarded-for"), "127.0.0.1"),
-];
-
 /// What a request to a sprite's URL needs.
 #[derive(Clone)]
 pub(super) struct Web {
     pub(super) app: App,
     pub(super) token: Arc<Token>,
+    /// The domain of sprites' URLs beside that of this machine; none when empty.
+    pub(super) domain: Arc<str>,
 }
 
 /// Takes requests to sprites' URLs out of those to the API.
 pub(super) async fn dispatch(State(web): State<Web>, request: Request, next: Next) -> Response {
-    match label(request.headers()) {
+    match label(request.headers(), &web.domain) {
         Some(label) => web.serve(&label, request).await.unwrap_or_else(IntoResponse::into_response),
         None => next.run(request).await,
     }
 }
 
-/// The label before our domain, if the request's host has one.
-fn label(headers: &HeaderMap) -> Option<String> {
+/// The label before one of our domains, if the request's host has one.
+fn label(headers: &HeaderMap, domain: &str) -> Option<String> {
     let host = headers.get(header::HOST)?.to_str().ok()?;
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name).to_ascii_lowercase();
-    Some(name.trim_end_matches('.').strip_suffix(DOMAIN)?.to_owned())
+    let name = name.trim_end_matches('.');
+    let ours = name.strip_suffix(DOMAIN);
+    let beyond = || name.strip_suffix(domain).filter(|_| !domain.is_empty())?.strip_suffix('.');
+    Some(ours.or_else(beyond)?.to_owned())
 }
 
 /// Why there is no answer of an app.
@@ -152,8 +153,13 @@ async fn hand_on(connection: Upgraded, guard: Guard, mut request: Request) -> Re
     let upgrade = request.headers().get(header::UPGRADE).cloned();
     let client = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
     clean(request.headers_mut(), upgrade.as_ref());
-    for (name, value) in FORWARDED {
-        request.headers_mut().insert(name, HeaderValue::from_static(value));
+    let peer = request.extensions().get::<Peer>().copied().unwrap_or_default();
+    let protocol = HeaderValue::from_static(if peer.encrypted { "https" } else { "http" });
+    request.headers_mut().insert("x-forwarded-proto", protocol);
+    // The user's address, which the app cannot see otherwise.
+    let address = peer.address.unwrap_or(Ipv4Addr::LOCALHOST.into()).to_string();
+    if let Ok(address) = HeaderValue::from_str(&address) {
+        request.headers_mut().insert("x-forwarded-for", address);
     }
     if let Some(host) = request.headers().get(header::HOST).cloned() {
         request.headers_mut().insert("x-forwarded-host", host);
@@ -296,13 +302,18 @@ mod tests {
 
     #[test]
     fn hosts() {
-        let of = |host: &str| label(&headers(&[("host", host)]));
+        let of = |host: &str| label(&headers(&[("host", host)]), "");
+        let beyond = |host: &str| label(&headers(&[("host", host)]), "sprites.example.org");
+        assert_eq!(beyond("box-1a2b3.Sprites.example.org:8443").as_deref(), Some("box-1a2b3"));
+        assert_eq!(beyond("box-1a2b3.localhost").as_deref(), Some("box-1a2b3"));
+        assert_eq!(beyond("sprites.example.org"), None);
+        assert_eq!(beyond("evilsprites.example.org"), None);
         assert_eq!(of("box-1a2b3.localhost:7777").as_deref(), Some("box-1a2b3"));
         assert_eq!(of("Box-1A2B3.LOCALHOST").as_deref(), Some("box-1a2b3"));
         for host in ["localhost:7777", "127.0.0.1:7777", "[::1]:7777", "box.example.com", "localhost.evil"] {
             assert_eq!(of(host), None, "{host}");
         }
-        assert_eq!(label(&HeaderMap::new()), None);
+        assert_eq!(label(&HeaderMap::new(), ""), None);
     }
 
     #[test]

@@ -60,8 +60,30 @@ pub(crate) struct Settings {
     pub warm: Duration,
     /// Whether checkpoints are made unasked.
     pub checkpoints: bool,
-    /// The TCP port of the server, for URLs.
+    /// Where sprites' URLs lead.
+    pub web: WebAddress,
+}
+
+/// Where sprites' URLs lead.
+#[derive(Clone, Debug)]
+pub(crate) struct WebAddress {
+    /// `http` or `https`.
+    pub scheme: &'static str,
+    /// Each sprite is a subdomain of it.
+    pub domain: String,
+    /// The port.
     pub port: u16,
+}
+
+impl WebAddress {
+    /// The URL of a sprite, of which this is the first label.
+    pub(crate) fn url(&self, label: &str) -> String {
+        let Self { scheme, domain, port } = self;
+        match (*scheme, port) {
+            ("https", 443) | ("http", 80) => format!("{scheme}://{label}.{domain}"),
+            _ => format!("{scheme}://{label}.{domain}:{port}"),
+        }
+    }
 }
 
 /// See the module.

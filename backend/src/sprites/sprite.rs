@@ -135,7 +135,7 @@ impl Sprite {
         };
         let sprite = Arc::new(Self {
             id: record.id.clone(),
-            url: format!("http://{}-{}.localhost:{}", record.name, short(&record.id), sprites.settings.port),
+            url: sprites.settings.web.url(&format!("{}-{}", record.name, short(&record.id))),
             record: Mutex::new(record),
             state: watch::Sender::new(State { status, failure: None }),
             commands: sender,

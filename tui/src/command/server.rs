@@ -3,7 +3,7 @@
 use super::Outcome;
 use clap::Args;
 use sprites_backend::paths::Paths;
-use sprites_backend::server::{self, ServerConfig};
+use sprites_backend::server::{self, Outside, ServerConfig};
 use sprites_tui::config::Config;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -26,6 +26,18 @@ pub(super) struct Serve {
     /// Seconds after which a warm sprite turns cold; 600 when absent
     #[arg(long)]
     warm: Option<u64>,
+    /// Listen for other machines too, at https://ADDRESS:PORT or http://ADDRESS:PORT; everything there needs the token
+    #[arg(long)]
+    listen: Option<String>,
+    /// PEM file of the certificate for that, with those it depends on
+    #[arg(long)]
+    certificate: Option<PathBuf>,
+    /// PEM file of its key
+    #[arg(long)]
+    key: Option<PathBuf>,
+    /// Domain whose subdomains are sprites' URLs there
+    #[arg(long)]
+    domain: Option<String>,
     /// Make no checkpoints unasked
     #[arg(long)]
     no_checkpoints: bool,
@@ -40,7 +52,14 @@ impl Serve {
         let usual = ServerConfig::new(paths, std::env::current_exe()?);
         let seconds =
             |wanted: Option<u64>, usual| wanted.map_or(usual, |count| Duration::from_secs(count.max(1)));
+        let (certificate, key) = (self.certificate.or(file.server.certificate), self.key.or(file.server.key));
+        let domain = self.domain.or(file.server.domain);
+        let outside = match self.listen.or(file.server.listen) {
+            Some(listen) => Some(Outside::new(&listen, certificate, key, domain)?),
+            None => None,
+        };
         let config = ServerConfig {
+            outside,
             port: self.port.or(file.server.port).unwrap_or(usual.port),
             idle: seconds(self.idle.or(file.server.idle), usual.idle),
             warm: seconds(self.warm.or(file.server.warm), usual.warm),
