@@ -108,7 +108,8 @@ fn open(path: &Path) -> Result<Opened, Failure> {
     let mut head = Vec::new();
     if size == 0 {
         head.resize(PIECE, 0);
-        let count = file.read(&mut head).map_err(failed)?;
+        let unreadable = |_| Failure::invalid("the system does not let it be read", path);
+        let count = file.read(&mut head).map_err(unreadable)?;
         head.truncate(count);
     }
     Ok(Opened { file, size, head })
