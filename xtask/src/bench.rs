@@ -7,8 +7,12 @@ use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
 /// Measuring programs: package and example. Each prints lines of [`Figure`].
-const SUITES: &[(&str, &str)] =
-    &[("vmm-disk", "disk_bench"), ("snapshots-tests", "machine_bench"), ("snapshots-tests", "app_bench")];
+const SUITES: &[(&str, &str)] = &[
+    ("vmm-disk", "disk_bench"),
+    ("snapshots-tests", "machine_bench"),
+    ("snapshots-tests", "api_bench"),
+    ("snapshots-tests", "app_bench"),
+];
 
 /// One measured number.
 #[derive(Deserialize)]

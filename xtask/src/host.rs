@@ -43,6 +43,7 @@ const TEST: &[Need] = &[
         package: "chromium-headless-shell",
         why: "opens the web app of a sprite",
     },
+    Need { proof: "ssh", package: "openssh-client", why: "is what commands are measured against" },
     Need { proof: "npm", package: "npm", why: "fetches the JavaScript SDK" },
 ];
 

@@ -206,12 +206,18 @@ pub async fn run(config: ServerConfig) -> Result<(), ServerError> {
         .map_err(|source| io_error("listen on", &socket.display().to_string(), source))?;
     fs::set_permissions(&socket, Permissions::from_mode(0o600))
         .map_err(|source| io_error("guard", &socket.display().to_string(), source))?;
-    let info = serde_json::json!({ "tcp": format!("http://{address}"), "pid": std::process::id() });
+    let beyond = door.as_ref().and_then(|door| door.address().ok());
+    let scheme = config.outside.as_ref().map_or("", Outside::scheme);
+    let info = serde_json::json!({
+        "tcp": format!("http://{address}"),
+        "outside": beyond.map(|place| format!("{scheme}://{place}")),
+        "pid": std::process::id(),
+    });
     let place = paths.server_info();
     fs::write(&place, info.to_string())
         .map_err(|source| io_error("write", &place.display().to_string(), source))?;
     tracing::info!("serving on {} and http://{address}", socket.display());
-    if let Some(place) = door.as_ref().and_then(|door| door.address().ok()) {
+    if let Some(place) = beyond {
         tracing::info!("serving other machines on {place}");
     }
 
