@@ -7,18 +7,12 @@ use crate::terminal::{DETACH, Terminal};
 use crate::{files, output};
 use bytes::Bytes;
 use sprites_api::exec::SessionInfo;
-use sprites_backend::client::{Client, Error, ExecEvent, ExecReceiver, ExecRequest, ExecSender, ExecSession};
+use sprites_backend::client::{ExecEvent, ExecReceiver, ExecRequest, ExecSender, ExecSession};
 use std::io::{IsTerminal, stdin};
 use std::process::ExitCode;
-use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, stderr, stdin as async_stdin, stdout};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{Instant, sleep};
 
-/// A sprite that comes back from a restore is asked again for this long.
-const COMING_BACK: Duration = Duration::from_secs(20);
-/// Between two such tries.
-const AGAIN: Duration = Duration::from_millis(500);
 /// Most bytes read from the terminal at once.
 const READ: usize = 32 << 10;
 
@@ -54,7 +48,7 @@ pub(crate) async fn exec(place: &PlaceArguments, wish: Exec) -> Outcome {
     }
     let forwards = (!wish.no_port_forward).then(|| Forwards::new(client.clone(), name.clone(), !wish.tty));
     let (tty, takes_input) = (request.tty, request.stdin);
-    let session = start(&client, &name, request).await?;
+    let session = client.exec(&name, request).await?;
     if tty {
         with_terminal(session, forwards).await
     } else {
@@ -81,7 +75,7 @@ pub(crate) async fn console(place: &PlaceArguments, wish: Console) -> Outcome {
         ..ExecRequest::default()
     };
     let forwards = (!wish.no_port_forward).then(|| Forwards::new(client.clone(), name.clone(), false));
-    let session = start(&client, &name, request).await?;
+    let session = client.exec(&name, request).await?;
     with_terminal(session, forwards).await
 }
 
@@ -104,21 +98,6 @@ fn variables(given: &[String]) -> Result<Vec<(String, String)>, Failure> {
         _ => Err(Failure::Usage(format!("{text:?} has not the form NAME=VALUE"))),
     };
     pairs.map(pair).collect()
-}
-
-/// Starts a command; a sprite that is just coming back from a restore is asked again.
-async fn start(client: &Client, name: &str, request: ExecRequest) -> Result<ExecSession, Failure> {
-    let give_up = Instant::now() + COMING_BACK;
-    loop {
-        match client.exec(name, request.clone()).await {
-            Err(error) if is_coming_back(&error) && Instant::now() < give_up => sleep(AGAIN).await,
-            done => return Ok(done?),
-        }
-    }
-}
-
-fn is_coming_back(error: &Error) -> bool {
-    matches!(error.status(), Some(502..=504))
 }
 
 /// A session on pipes: input, output, signals, the code to end with.
@@ -171,15 +150,15 @@ async fn with_pipes(session: ExecSession, takes_input: bool, mut forwards: Optio
             Some(ExecEvent::Port { open, event }) => port(&mut forwards, open, event.port).await,
             Some(ExecEvent::Error(text)) => output::remark(&format!("sprite: {text}")),
             Some(ExecEvent::Info(_)) => {}
-            Some(ExecEvent::Closed) | None => return Err(cut_off()),
+            Some(ExecEvent::Closed) | None => return Err(cut_off(None)),
         }
     }
 }
 
-fn cut_off() -> Failure {
-    Failure::Other(
-        "the connection ended before the command did; it may still run, see `sprite sessions list`".into(),
-    )
+/// The connection ended before the command did, for this reason if one was heard that has not been told yet.
+fn cut_off(why: Option<String>) -> Failure {
+    let why = why.unwrap_or_else(|| "the connection ended before the command did".into());
+    Failure::Other(format!("{why}; it may still run, see `sprite sessions list`"))
 }
 
 async fn port(forwards: &mut Option<Forwards>, open: bool, port: u16) {
@@ -198,8 +177,8 @@ enum Left {
     Detached,
     /// By a signal.
     Told,
-    /// The connection ended.
-    CutOff,
+    /// The connection ended, for this reason if one was told.
+    CutOff(Option<String>),
 }
 
 /// A session on this terminal.
@@ -213,17 +192,16 @@ async fn with_terminal(session: ExecSession, mut forwards: Option<Forwards>) -> 
         Left::Ended(exit) => Ok(code(exit)),
         Left::Detached => {
             sender.detach();
-            output::remark(&format!(
-                "\r\nLeft running; `sprite attach {}` comes back to it.",
-                info.session_id
-            ));
+            // The cursor stands behind whatever the program showed last.
+            output::remark("");
+            output::remark(&format!("Left running; `sprite attach {}` comes back to it.", info.session_id));
             Ok(ExitCode::SUCCESS)
         }
         Left::Told => {
             sender.detach();
             Ok(ExitCode::from(143))
         }
-        Left::CutOff => Err(cut_off()),
+        Left::CutOff(why) => Err(cut_off(why)),
     }
 }
 
@@ -240,6 +218,7 @@ async fn talk(
     let mut input = async_stdin();
     let mut buffer = vec![0; READ];
     let mut reads = stdin().is_terminal();
+    let mut said = None;
     loop {
         tokio::select! {
             event = receiver.next() => match event {
@@ -247,9 +226,9 @@ async fn talk(
                 Some(ExecEvent::Exit(exit)) => return Ok(Left::Ended(exit)),
                 Some(ExecEvent::Info(told)) => *info = told,
                 Some(ExecEvent::Port { open, event }) => port(forwards, open, event.port).await,
-                // Over a screen that a program draws nothing is said.
-                Some(ExecEvent::Error(_)) => {}
-                Some(ExecEvent::Closed) | None => return Ok(Left::CutOff),
+                // Over a screen that a program draws nothing is said; if it is the end, it is told then.
+                Some(ExecEvent::Error(why)) => said = Some(why),
+                Some(ExecEvent::Closed) | None => return Ok(Left::CutOff(said)),
             },
             count = input.read(&mut buffer), if reads => match count {
                 Ok(count @ 1..) => {
@@ -257,7 +236,7 @@ async fn talk(
                     let end = bytes.iter().position(|byte| *byte == DETACH);
                     let typed = Bytes::copy_from_slice(&bytes[..end.unwrap_or(count)]);
                     if !typed.is_empty() && sender.input(typed).await.is_err() {
-                        return Ok(Left::CutOff);
+                        return Ok(Left::CutOff(said));
                     }
                     if end.is_some() {
                         return Ok(Left::Detached);

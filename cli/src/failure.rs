@@ -1,5 +1,6 @@
 //! What goes wrong, as one sentence, and the code to end with.
 
+use crate::output;
 use sprites_backend::client::Error as ClientError;
 use std::io;
 use std::process::ExitCode;
@@ -36,6 +37,11 @@ impl Failure {
     pub fn io(doing: &'static str, what: impl ToString) -> impl FnOnce(io::Error) -> Self {
         let what = what.to_string();
         move |source| Self::Io { doing, what, source }
+    }
+
+    /// Tells it in one line. Words of the endpoint's may be in it, so nothing that a terminal would obey is left.
+    pub fn tell(&self) {
+        output::remark(&format!("sprite: {self}"));
     }
 
     /// 2 for what cannot be meant, as for an unknown command; 1 for everything else.

@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(code) => code,
         Err(failure) => {
-            eprintln!("sprite: {failure}");
+            failure.tell();
             failure.code()
         }
     }

@@ -3,6 +3,7 @@
 use crate::arguments::Format;
 use serde_json::{Map, Value};
 use sprites_api::Time;
+use sprites_backend::client::is_obeyed;
 use std::io::{IsTerminal, Write, stderr, stdout};
 use unicode_width::UnicodeWidthStr;
 
@@ -45,7 +46,27 @@ pub fn table<const N: usize>(format: Format, heads: [&str; N], rows: Vec<[String
 pub fn json(value: &impl serde::Serialize) {
     // Plain data with string keys always has a JSON form.
     let text = serde_json::to_string_pretty(value).unwrap_or_default();
-    let _ = writeln!(stdout(), "{text}");
+    let _ = writeln!(stdout(), "{}", escaped(&text));
+}
+
+/// Prints a value as JSON of one line, for programs that read as it goes on.
+pub fn json_line(value: &impl serde::Serialize) {
+    let text = serde_json::to_string(value).unwrap_or_default();
+    let _ = writeln!(stdout(), "{}", escaped(&text));
+}
+
+/// The same JSON, in which a terminal finds nothing to obey: the format itself escapes only some of that, all of it within texts.
+fn escaped(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for sign in json.chars() {
+        if is_obeyed(sign) && sign != '\n' {
+            // All of them have short numbers.
+            out.push_str(&format!("\\u{:04x}", u32::from(sign)));
+        } else {
+            out.push(sign);
+        }
+    }
+    out
 }
 
 /// Prints one line.
@@ -83,7 +104,7 @@ pub fn bytes(count: u64) -> String {
 
 /// Text without what a terminal would obey: parts of it come from a server, or from inside a sprite.
 fn plain(text: &str) -> String {
-    text.chars().filter(|sign| !sign.is_control()).collect()
+    text.chars().filter(|sign| !is_obeyed(*sign)).collect()
 }
 
 #[cfg(test)]
@@ -96,7 +117,11 @@ mod tests {
             [bytes(0), bytes(999), bytes(1000), bytes(2_500_000)],
             ["0 B", "999 B", "1.0 kB", "2.5 MB"]
         );
-        assert_eq!(plain("a\u{1b}[2Jb\nc"), "a[2Jbc");
+        assert_eq!(plain("a\u{1b}[2Jb\nc\u{9b}d\u{202e}"), "a[2Jbcd");
+        let value = Value::from("a\u{1b}b\u{9b}c\u{7f}");
+        let shown = escaped(&value.to_string());
+        assert!(!shown.chars().any(char::is_control), "{shown}");
+        assert_eq!(serde_json::from_str::<Value>(&shown).unwrap(), value);
         assert_eq!(time(None), "-");
     }
 }

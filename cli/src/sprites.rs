@@ -46,8 +46,7 @@ pub(crate) async fn list(place: &PlaceArguments, wish: List) -> Outcome {
             let line = line?;
             let Some(name) = line.name.clone().filter(|name| name.starts_with(&prefix)) else { continue };
             if format.json {
-                // One a line, for programs that read as it goes on.
-                output::line(&serde_json::to_string(&line).unwrap_or_default());
+                output::json_line(&line);
             } else {
                 let status = line.status.map_or("deleted", |status| status.as_str());
                 output::line(&format!("{}\t{name}\t{status}", output::time(line.timestamp)));

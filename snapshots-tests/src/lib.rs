@@ -4,4 +4,5 @@ pub mod harness;
 pub mod person;
 pub mod picture;
 pub mod pty;
+pub mod scripted;
 pub mod tools;

@@ -3,18 +3,27 @@
 use crate::update::{Effect, Event};
 use futures::StreamExt;
 use sprites_api::checkpoint::{CreateCheckpoint, ProgressLine};
+use sprites_api::exec::SessionInfo;
 use sprites_api::extension::Fork;
 use sprites_api::sprite::CreateSprite;
-use sprites_backend::client::{Client, Error, ExecRequest, ExecSender, Lines};
+use sprites_backend::client::{Client, Error, ExecEvent, ExecRequest, ExecSender, Lines};
 use sprites_backend::context::Context;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::Sender;
 
-/// Between two tries to follow a server that went away.
+/// Between two tries to follow a server that went away. For one that is elsewhere it doubles with each try, up to [`DOUBLED`] times.
 const AGAIN: Duration = Duration::from_secs(2);
+/// See [`AGAIN`].
+const DOUBLED: u32 = 4;
+/// A server that was followed for this long is tried again as if for the first time.
+const STEADY: Duration = Duration::from_secs(30);
+/// Between two looks at the list of a server that does not tell changes.
+const LOOK: Duration = Duration::from_secs(15);
+/// How long a session may take to begin when its connection is open.
+const FIRST: Duration = Duration::from_secs(60);
 /// The same for what a server does not offer.
 const SELDOM: Duration = Duration::from_secs(300);
 /// Told of a server that somebody ended on purpose; it is not started again unasked.
@@ -29,12 +38,21 @@ pub struct Worker {
     client: Client,
     events: Sender<Event>,
     consoles: Arc<Mutex<HashMap<u64, ExecSender>>>,
+    /// Somebody wants the server to be tried now.
+    now: Arc<Notify>,
+}
+
+/// Why the server is followed no longer.
+struct Lost {
+    why: Error,
+    /// Whether it had been followed.
+    followed: bool,
 }
 
 impl Worker {
     /// A worker for a context that tells what happens to `events`. When nobody listens there any more, all it does ends.
     pub fn new(context: Context, client: Client, events: Sender<Event>) -> Self {
-        Self { context, client, events, consoles: Arc::default() }
+        Self { context, client, events, consoles: Arc::default(), now: Arc::default() }
     }
 
     /// Begins to follow the server.
@@ -43,34 +61,49 @@ impl Worker {
         let listed = Arc::new(Notify::new());
         let first = Arc::clone(&listed);
         self.spawn(async move {
-            let (mut lost, mut was_stopped) = (false, false);
+            let (mut lost, mut was_stopped, mut failed) = (false, false, 0);
             loop {
-                let why = worker.watch(&mut lost, &listed).await;
+                let began = Instant::now();
+                let Lost { why, followed } = worker.watch(&mut lost, &listed).await;
+                failed = if followed && began.elapsed() >= STEADY { 0 } else { failed + 1 };
                 let stopped = worker.context.is_stopped();
+                // Proxies on the way to a remote endpoint end streams as they like; it is lost when its list is not to be had either.
+                let usual = followed && !worker.is_local() && why.is_unreachable();
                 // Told once, not with every try.
-                if !std::mem::replace(&mut lost, true) || stopped && !was_stopped {
-                    let why = if stopped { STOPPED.to_owned() } else { why };
+                if !usual && (!std::mem::replace(&mut lost, true) || stopped && !was_stopped) {
+                    let why = if stopped { STOPPED.to_owned() } else { why.to_string() };
                     worker.tell(Event::Connection(Err(why))).await;
                 }
                 was_stopped = stopped;
                 let context = worker.context.clone();
                 // A panic in there would be a failed try like any other.
                 let _ = tokio::task::spawn_blocking(move || context.revive()).await;
-                tokio::time::sleep(AGAIN).await;
+                tokio::select! {
+                    () = tokio::time::sleep(worker.pause(&why, failed)) => {}
+                    // Whoever asks wants to hear what comes of it.
+                    () = worker.now.notified() => lost = false,
+                }
             }
         });
         let worker = self.clone();
         self.spawn(async move {
             // What is told of a sprite that is not in the list yet would be lost, and of one that sleeps it is seldom told again.
             first.notified().await;
+            let mut failed = 0;
             loop {
                 let mut lines = worker.client.usage_stream();
                 let mut pause = AGAIN;
                 while let Some(line) = lines.next().await {
                     match line {
-                        Ok(line) => worker.tell(Event::Usage(line)).await,
+                        Ok(line) => {
+                            failed = 0;
+                            worker.tell(Event::Usage(line)).await;
+                        }
                         Err(Error::NotFound(_) | Error::NotSupported { .. }) => pause = SELDOM,
-                        Err(_) => {}
+                        Err(error) => {
+                            failed += 1;
+                            pause = worker.pause(&error, failed);
+                        }
                     }
                 }
                 tokio::time::sleep(pause).await;
@@ -78,24 +111,52 @@ impl Worker {
         });
     }
 
-    /// Tells what there is and then what changes, until the connection is lost; gives the reason.
-    async fn watch(&self, lost: &mut bool, listed: &Notify) -> String {
+    /// How long to leave the server alone after `failed` tries, the last of them for this reason.
+    fn pause(&self, why: &Error, failed: u32) -> Duration {
+        let wanted = match why {
+            Error::Busy { retry_after: Some(after), .. } => *after,
+            _ => Duration::ZERO,
+        };
+        // One that is ours is being started meanwhile.
+        let doubled = if self.is_local() { 0 } else { failed.saturating_sub(1).min(DOUBLED) };
+        wanted.max(AGAIN * 2_u32.pow(doubled))
+    }
+
+    fn is_local(&self) -> bool {
+        self.client.endpoint().is_local()
+    }
+
+    /// Tells what there is and then what changes, until the connection is lost.
+    async fn watch(&self, lost: &mut bool, listed: &Notify) -> Lost {
         if let Ok(version) = self.client.version().await {
             self.tell(Event::Version(version)).await;
         }
         match self.client.list_sprites().await {
             Ok(sprites) => self.tell(Event::Sprites(Ok(sprites))).await,
-            Err(error) => return error.to_string(),
+            Err(why) => return Lost { why, followed: false },
         }
         listed.notify_one();
         *lost = false;
         self.tell(Event::Connection(Ok(()))).await;
         let mut lines = self.client.watch();
-        loop {
+        let why = loop {
             match lines.next().await {
                 Some(Ok(line)) => self.tell(Event::Watched(line)).await,
-                Some(Err(error)) => return error.to_string(),
-                None => return "the server ended the connection".to_owned(),
+                Some(Err(Error::NotSupported { .. })) => break self.look().await,
+                Some(Err(why)) => break why,
+                None => break Error::Cut { endpoint: self.client.endpoint().to_string() },
+            }
+        };
+        Lost { why, followed: true }
+    }
+
+    /// Asks for the list now and then, until it is not to be had.
+    async fn look(&self) -> Error {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            match self.client.list_sprites().await {
+                Ok(sprites) => self.tell(Event::Sprites(Ok(sprites))).await,
+                Err(why) => return why,
             }
         }
     }
@@ -146,8 +207,9 @@ impl Worker {
             Effect::Start => {
                 let context = self.context.clone();
                 let started = tokio::task::spawn_blocking(move || context.endpoint()).await;
-                if let Ok(Err(why)) = started {
-                    self.tell(Event::Connection(Err(why))).await;
+                match started {
+                    Ok(Err(why)) => self.tell(Event::Connection(Err(why))).await,
+                    _ => self.now.notify_one(),
                 }
             }
             Effect::LoadSprites => {
@@ -157,7 +219,10 @@ impl Worker {
             Effect::LoadSprite(name) => match client.get(&name).await {
                 Ok(sprite) => self.tell(Event::Sprite(name, Some(Box::new(sprite)))).await,
                 Err(Error::NotFound(_)) => self.tell(Event::Sprite(name, None)).await,
-                Err(error) => self.tell(Event::Connection(Err(error.to_string()))).await,
+                // Whoever follows the server tells it.
+                Err(error) if error.is_unreachable() => {}
+                // That there is no answer about one says nothing about the connection.
+                Err(error) => self.tell(Event::Sprites(Err(error.to_string()))).await,
             },
             Effect::LoadTree(name) => {
                 let outcome = client.tree(&name).await.map_err(|error| error.to_string());
@@ -242,6 +307,7 @@ impl Worker {
     /// Connects a console: to its session, to one that a console before it left behind, or to a new one.
     async fn console(&self, id: u64, name: &str, session: Option<String>, rows: u16, cols: u16, fresh: bool) {
         let size = Some((rows, cols));
+        let known = session.clone();
         let left_behind = if session.is_none() && !fresh { self.left_behind(name).await } else { None };
         let mut opened = None;
         if let Some(session) = session.or(left_behind) {
@@ -274,8 +340,25 @@ impl Worker {
             Ok(connection) => {
                 let (sender, mut receiver) = connection.split();
                 self.locked().insert(id, sender);
-                while let Some(event) = receiver.next().await {
-                    self.tell(Event::Console(id, event)).await;
+                let Ok(mut event) = tokio::time::timeout(FIRST, receiver.next()).await else {
+                    if let Some(sender) = self.locked().remove(&id) {
+                        sender.detach();
+                    }
+                    let (endpoint, seconds) = (self.client.endpoint(), FIRST.as_secs());
+                    let why = format!(
+                        "{endpoint} opened a connection in which no session began within {seconds} s"
+                    );
+                    return self.tell(Event::ConsoleFailed(id, why)).await;
+                };
+                if matches!(event, Some(ExecEvent::Stdout(_))) {
+                    // A server that does not say which session it is has one all the same.
+                    let info =
+                        SessionInfo { session_id: known.unwrap_or_default(), ..SessionInfo::default() };
+                    self.tell(Event::Console(id, ExecEvent::Info(info))).await;
+                }
+                while let Some(happened) = event {
+                    self.tell(Event::Console(id, happened)).await;
+                    event = receiver.next().await;
                 }
             }
             Err(error) => self.tell(Event::ConsoleFailed(id, error.to_string())).await,

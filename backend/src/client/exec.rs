@@ -1,7 +1,7 @@
 //! A command over a WebSocket: the frames of the API, in both directions.
 
-use super::error::{Error, Result};
-use super::socket::{self, Socket};
+use super::error::{Error, Result, clean};
+use super::socket::{self, CLOSE, DEAD, PING, Silence};
 use super::transport::{Call, Transport};
 use bytes::{Bytes, BytesMut};
 use futures::stream::{SplitSink, SplitStream};
@@ -10,9 +10,12 @@ use reqwest::Url;
 use sprites_api::exec::{ClientMessage, PortEvent, ServerMessage, SessionInfo, stream};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
+use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 /// Bytes of input that may wait: each key is a piece of its own, so pieces say little.
 const INPUT: u32 = 1 << 20;
@@ -20,10 +23,6 @@ const INPUT: u32 = 1 << 20;
 const EVENTS: usize = 256;
 /// Most input of one frame.
 const FRAME: usize = 32 << 10;
-/// Between two pings.
-const PING: Duration = Duration::from_secs(15);
-/// After this long without any sign of life the connection is taken for dead.
-const DEAD: Duration = Duration::from_secs(45);
 /// How long a frame may take on its way out.
 const SEND: Duration = Duration::from_secs(30);
 
@@ -132,14 +131,21 @@ enum Command {
 impl ExecSession {
     /// Opens a connection. `tty` tells how frames are to be read until the session says so itself.
     pub(super) async fn open(transport: &Transport, call: Call, tty: bool) -> Result<Self> {
-        let socket = socket::open(transport, call).await?;
+        Ok(Self::over(socket::open(transport, call).await?, tty))
+    }
+
+    /// A session over a WebSocket that is open.
+    fn over<S>(socket: WebSocketStream<S>, tty: bool) -> Self
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let (commands, inbox) = mpsc::unbounded_channel();
         let (outbox, events) = mpsc::channel(EVENTS);
         let (sink, source) = socket.split();
-        let pump = Pump { sink, outbox, tty, exited: false };
+        let pump = Pump { sink, outbox, tty, begun: false, exited: false };
         tokio::spawn(pump.run(source, inbox));
         let sender = ExecSender { commands, room: Arc::new(Semaphore::new(INPUT as usize)) };
-        Ok(Self { sender, receiver: ExecReceiver { events } })
+        Self { sender, receiver: ExecReceiver { events } }
     }
 
     /// Both halves.
@@ -200,46 +206,47 @@ fn room_for(bytes: &Bytes) -> u32 {
 }
 
 /// Moves frames in both directions until either side ends.
-struct Pump {
-    sink: SplitSink<Socket, Message>,
+struct Pump<S> {
+    sink: SplitSink<WebSocketStream<S>, Message>,
     outbox: mpsc::Sender<ExecEvent>,
     tty: bool,
+    /// Whether the session has given any sign of itself.
+    begun: bool,
     exited: bool,
 }
 
-impl Pump {
-    async fn run(mut self, mut source: SplitStream<Socket>, mut inbox: mpsc::UnboundedReceiver<Command>) {
+impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
+    async fn run(
+        mut self,
+        mut source: SplitStream<WebSocketStream<S>>,
+        mut inbox: mpsc::UnboundedReceiver<Command>,
+    ) {
         let mut pings = interval(PING);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut heard = Instant::now();
+        let mut silence = Silence::default();
         loop {
             let goes_on = tokio::select! {
                 message = source.next() => {
-                    heard = Instant::now();
-                    match message {
+                    let goes_on = match message {
                         Some(Ok(message)) => self.receive(message).await,
                         Some(Err(error)) => {
-                            if !self.exited {
-                                let why = super::transport::chain(&error);
-                                self.tell(ExecEvent::Error(format!("the connection broke: {why}"))).await;
-                            }
-                            false
+                            let why = super::transport::chain(&error);
+                            self.fail(format!("the connection broke: {why}")).await
                         }
-                        None => false,
-                    }
+                        None => self.closed(None).await,
+                    };
+                    // Only now: whoever takes the events may have been slow.
+                    silence = Silence::default();
+                    goes_on
                 }
                 command = inbox.recv() => match command {
-                    Some(Command::Input(first, _room)) => self.input(first, &mut inbox).await,
-                    Some(command) => self.send(command).await,
+                    Some(Command::Input(first, _room)) => silence.aside(self.input(first, &mut inbox)).await,
+                    Some(command) => silence.aside(self.send(command)).await,
                     None => false,
                 },
-                _ = pings.tick() => {
-                    if heard.elapsed() > DEAD {
-                        self.tell(ExecEvent::Error("nothing was heard from the endpoint for 45 s".into())).await;
-                        false
-                    } else {
-                        self.put(Message::Ping(Bytes::new())).await
-                    }
+                _ = pings.tick() => silence.aside(self.put(Message::Ping(Bytes::new()))).await,
+                () = sleep_until(silence.end()) => {
+                    self.fail(format!("nothing was heard from the endpoint for {} s", DEAD.as_secs())).await
                 }
                 () = self.outbox.closed() => false,
             };
@@ -247,8 +254,10 @@ impl Pump {
                 break;
             }
         }
-        let _ = timeout(SEND, self.sink.close()).await;
-        self.tell(ExecEvent::Closed).await;
+        // At once: an endpoint that is silent takes no last words either.
+        let Self { mut sink, outbox, .. } = self;
+        // Nobody may listen any more.
+        let _ = tokio::join!(timeout(CLOSE, sink.close()), outbox.send(ExecEvent::Closed));
     }
 
     /// Sends input, and in the same frame what follows it at once: keys come one by one, and a frame for each would be slow.
@@ -294,11 +303,17 @@ impl Pump {
     }
 
     async fn put(&mut self, message: Message) -> bool {
-        matches!(timeout(SEND, self.sink.send(message)).await, Ok(Ok(())))
+        match timeout(SEND, self.sink.send(message)).await {
+            Ok(Ok(())) => true,
+            // What came in before the end is still to be read, and tells more.
+            Ok(Err(_)) => true,
+            Err(_) => self.fail(format!("the endpoint has taken nothing for {} s", SEND.as_secs())).await,
+        }
     }
 
     /// Reads one message; false when the connection is over.
     async fn receive(&mut self, message: Message) -> bool {
+        self.begun |= message.is_binary() || message.is_text();
         match message {
             Message::Binary(bytes) if self.tty => self.tell(ExecEvent::Stdout(bytes)).await,
             Message::Binary(bytes) => match bytes.first() {
@@ -324,14 +339,32 @@ impl Pump {
                 Ok(ServerMessage::PortClosed(event)) => {
                     self.tell(ExecEvent::Port { open: false, event }).await
                 }
-                Ok(ServerMessage::Error { message }) => {
-                    self.tell(ExecEvent::Error(super::error::clean(&message))).await
-                }
+                Ok(ServerMessage::Error { message }) => self.tell(ExecEvent::Error(clean(&message))).await,
                 Ok(ServerMessage::Keepalive | ServerMessage::Unknown) | Err(_) => true,
             },
-            Message::Close(_) => false,
+            Message::Close(frame) => self.closed(frame).await,
             Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => true,
         }
+    }
+
+    /// The endpoint closed the connection; with a reason, or before there was a session, that is worth telling.
+    async fn closed(&mut self, frame: Option<CloseFrame>) -> bool {
+        let reason = frame.map(|frame| clean(&frame.reason)).unwrap_or_default();
+        match (reason.is_empty(), self.begun) {
+            (false, _) => self.fail(format!("the endpoint closed the connection: {reason}")).await,
+            (true, false) => {
+                self.fail("the endpoint closed the connection before the session began".into()).await
+            }
+            (true, true) => false,
+        }
+    }
+
+    /// Tells why the connection ends; after the session's own end that is of no interest. Always false, for the connection is over.
+    async fn fail(&self, why: String) -> bool {
+        if !self.exited {
+            self.tell(ExecEvent::Error(why)).await;
+        }
+        false
     }
 
     /// Both forms of the exit may come; one is told.
@@ -347,3 +380,6 @@ impl Pump {
         self.outbox.send(event).await.is_ok()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -62,7 +62,7 @@ impl Client {
         if let Some(mode) = options.mode {
             call.url.query_pairs_mut().append_pair("mode", &mode.to_string());
         }
-        let answer = self.transport.upload(call, length, reqwest::Body::wrap_stream(bytes)).await?;
+        let answer = self.transport.upload(call, length, bytes).await?;
         serde_json::from_slice(&answer).map_err(|error| self.transport.protocol(error.to_string()))
     }
 

@@ -13,6 +13,8 @@ use tokio::time::Instant;
 
 /// Pieces that are closer than this are one frame.
 const CLOSE: Duration = Duration::from_millis(5);
+/// Longest silence: no sign of life is sent on this way, so a command that says nothing cannot be told from a connection that is dead.
+const SILENT: Duration = Duration::from_secs(3600);
 /// Most output that is kept, bytes.
 const KEPT: usize = 64 << 20;
 
@@ -37,7 +39,7 @@ impl Client {
         let mut done = Done { exit_code: -1, ..Done::default() };
         let mut frame: Vec<u8> = Vec::new();
         let mut last = Instant::now();
-        while let Some(piece) = pieces.try_next().await? {
+        while let Some(piece) = self.transport.within(SILENT, pieces.try_next()).await? {
             if last.elapsed() >= CLOSE {
                 done.take(&frame);
                 frame.clear();

@@ -1,7 +1,7 @@
 //! One asynchronous client for every endpoint: the vendor's cloud, the local server, anything that speaks the API.
 //!
 //! Nothing that comes from an endpoint is trusted: bodies, lines and frames have bounds, silences have deadlines, texts are made safe for a
-//! terminal. Calls that cannot repeat an effect are tried again.
+//! terminal. Calls that cannot repeat an effect are tried again, when the endpoint wants that to be soon.
 //!
 //! | file | what it is |
 //! |---|---|
@@ -10,7 +10,7 @@
 //! | `http_exec` | a command over plain HTTP |
 //! | `proxy` | a TCP connection over a WebSocket |
 //! | `files` | files of a sprite |
-//! | `socket` | opening a WebSocket |
+//! | `socket` | opening a WebSocket, noticing that it is dead |
 //! | `transport` | requests, deadlines, retries |
 //! | `lines` | streams of JSON lines |
 //! | `error` | what can go wrong |
@@ -22,14 +22,17 @@ mod http_exec;
 mod lines;
 mod proxy;
 mod socket;
+#[cfg(test)]
+mod tests;
 mod transport;
 
-pub use error::{Answer, Error, Result, clean};
+pub use error::{Answer, Error, Result, clean, is_obeyed};
 pub use exec::{ExecEvent, ExecReceiver, ExecRequest, ExecSender, ExecSession};
 pub use files::{HOME, WriteOptions};
 pub use http_exec::Done;
 pub use lines::Lines;
 pub use proxy::Proxy;
+pub use transport::is_name;
 
 use crate::endpoint::Endpoint;
 use bytes::Bytes;
@@ -39,12 +42,18 @@ use sprites_api::checkpoint::{Checkpoint, CreateCheckpoint, ProgressLine};
 use sprites_api::exec::{KillLine, Session, SessionList};
 use sprites_api::extension::{BuildLine, Fork, Images, Tree, UsageHistory, UsageLine, Version};
 use sprites_api::sprite::{CreateSprite, Sprite, SpriteList, UpdateSprite, WatchLine};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::{Instant, sleep};
 use transport::{Call, HEARTBEAT, LONG_CALL, Transport, WORK};
 
 /// Most pages of a list that are read; with fifty sprites a page far more than anybody has.
 const MAX_PAGES: usize = 2000;
+/// A sprite that comes back from a restore is asked again for this long.
+const COMING_BACK: Duration = Duration::from_secs(20);
+/// Between two such tries.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// A client of one endpoint. Clones share its connections.
 #[derive(Clone)]
@@ -70,26 +79,38 @@ impl Client {
 
     /// All sprites, page by page.
     pub async fn list_sprites(&self) -> Result<Vec<Sprite>> {
-        let mut all = Vec::new();
-        let mut token: Option<String> = None;
-        for _ in 0..MAX_PAGES {
-            let mut call = self.get_call(&["v1", "sprites"])?;
-            call.url.query_pairs_mut().append_pair("max_results", "50");
-            if let Some(token) = &token {
-                call.url.query_pairs_mut().append_pair("continuation_token", token);
-            }
-            let page: SpriteList = self.transport.json(call).await?;
-            all.extend(page.sprites);
-            match page.next_continuation_token.filter(|next| page.has_more && !next.is_empty()) {
-                // A server that gives the same page for ever is not followed.
-                Some(next) if token.as_ref() != Some(&next) => token = Some(next),
-                _ => break,
-            }
-        }
-        Ok(all)
+        self.transport.within(LONG_CALL, self.pages()).await
     }
 
-    /// Every sprite once, then every change; ends only with an error.
+    async fn pages(&self) -> Result<Vec<Sprite>> {
+        let mut all = Vec::new();
+        let mut tokens = HashSet::new();
+        let mut call = self.page(None)?;
+        loop {
+            let page: SpriteList = self.transport.json(call).await?;
+            all.extend(page.sprites);
+            let Some(next) = page.next_continuation_token.filter(|next| page.has_more && !next.is_empty())
+            else {
+                return Ok(all);
+            };
+            call = self.page(Some(&next))?;
+            // A part that passes for the whole would hide sprites, so it is an error.
+            if tokens.len() >= MAX_PAGES || !tokens.insert(next) {
+                return Err(self.transport.protocol("its list of sprites has no end".into()));
+            }
+        }
+    }
+
+    fn page(&self, token: Option<&str>) -> Result<Call> {
+        let mut call = self.get_call(&["v1", "sprites"])?;
+        call.url.query_pairs_mut().append_pair("max_results", "50");
+        if let Some(token) = token {
+            call.url.query_pairs_mut().append_pair("continuation_token", token);
+        }
+        Ok(call)
+    }
+
+    /// Every sprite once, then every change; ends only with an error, which is [`Error::NotSupported`] where there is no such stream.
     pub fn watch(&self) -> Lines<WatchLine> {
         self.transport.lines(self.get_call(&["v1", "sprites"]), HEARTBEAT, lines::End::Never)
     }
@@ -209,11 +230,11 @@ impl Client {
         self.transport.lines(call, WORK, lines::End::Line(|line| matches!(line, KillLine::Complete { .. })))
     }
 
-    /// Runs a command. The sprite is woken if needed.
+    /// Runs a command. The sprite is woken if needed, and waited for when it comes back from a restore.
     pub async fn exec(&self, name: &str, request: ExecRequest) -> Result<ExecSession> {
         let mut call = self.get_call(&["v1", "sprites", name, "exec"])?;
         request.write(&mut call.url);
-        ExecSession::open(&self.transport, self.long(call), request.tty).await
+        self.session(self.long(call), request.tty).await
     }
 
     /// A TCP connection to a port of the sprite, which is woken if needed.
@@ -232,7 +253,27 @@ impl Client {
                 .append_pair("rows", &rows.to_string())
                 .append_pair("cols", &cols.to_string());
         }
-        ExecSession::open(&self.transport, self.long(call), true).await
+        self.session(self.long(call), true).await
+    }
+
+    /// Opens a session; a sprite that says that it is coming back is asked again, for it has begun nothing.
+    async fn session(&self, call: Call, tty: bool) -> Result<ExecSession> {
+        let give_up = Instant::now() + COMING_BACK;
+        loop {
+            let error = match ExecSession::open(&self.transport, call.clone(), tty).await {
+                Ok(session) => return Ok(session),
+                Err(error) => error,
+            };
+            let wanted = match &error {
+                Error::Busy { retry_after: Some(after), .. } => *after,
+                _ => Duration::ZERO,
+            };
+            let pause = wanted.max(AGAIN);
+            if !error.is_coming_back() || Instant::now() + pause >= give_up {
+                return Err(error);
+            }
+            sleep(pause).await;
+        }
     }
 
     fn get_call(&self, segments: &[&str]) -> Result<Call> {

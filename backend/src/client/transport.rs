@@ -1,17 +1,19 @@
 //! One HTTP request and its answer: addresses, the token, deadlines, bounded bodies, retries.
 
-use super::error::{Error, Result};
+use super::error::{Error, Result, clean, is_obeyed, is_page};
 use super::lines::{self, End, Lines};
 use crate::endpoint::{Endpoint, Place};
 use backon::{ExponentialBuilder, Retryable};
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt};
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue, RETRY_AFTER};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::{Body, Method, RequestBuilder, Response, Url, redirect};
 use secrecy::ExposeSecret;
 use serde::de::DeserializeOwned;
 use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 
 /// Longest a plain call may take, from connecting to the last byte, retries included.
@@ -26,6 +28,12 @@ pub(crate) const WORK: Duration = Duration::from_secs(300);
 const CONNECT: Duration = Duration::from_secs(10);
 const MAX_BODY: usize = 32 * 1024 * 1024;
 const MAX_ERROR_BODY: usize = 64 * 1024;
+/// How long the body of an error may take: its status is there already, and says most.
+const ERROR_BODY: Duration = Duration::from_secs(5);
+/// How long an endpoint may take to accept a piece of an upload, and to answer after the last one.
+const STILL: Duration = Duration::from_secs(120);
+/// What is left of a call's time after a pause must be enough for one more try.
+const ONE_TRY: Duration = Duration::from_secs(2);
 const RETRIES: usize = 3;
 /// A server that wants a longer pause than this gets none: a person decides then.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(10);
@@ -93,12 +101,8 @@ impl Transport {
     /// The address of `segments` below the endpoint's root, each one percent-encoded.
     pub fn url(&self, segments: &[&str]) -> Result<Url> {
         let mut url = self.base.clone();
-        for segment in segments {
-            // Dots would be taken as a step upwards, and no legal name or id is that long.
-            let bad = segment.is_empty() || segment.len() > 255 || matches!(*segment, "." | "..");
-            if bad || segment.chars().any(char::is_control) {
-                return Err(Error::BadName(segment.chars().take(64).collect()));
-            }
+        if let Some(bad) = segments.iter().find(|segment| !is_name(segment)) {
+            return Err(Error::BadName(bad.chars().take(64).collect()));
         }
         url.path_segments_mut()
             .map_err(|()| Error::Setup("the endpoint's address has no path".into()))?
@@ -116,7 +120,8 @@ impl Transport {
     /// Sends and reads the answer as JSON.
     pub async fn json<T: DeserializeOwned>(&self, call: Call) -> Result<T> {
         let body = self.body(call).await?;
-        serde_json::from_slice(&body).map_err(|error| self.protocol(error.to_string()))
+        serde_json::from_slice(&body)
+            .map_err(|error| self.protocol(if is_page(&body) { PAGE.to_owned() } else { error.to_string() }))
     }
 
     /// Sends and reads the whole answer.
@@ -130,7 +135,7 @@ impl Transport {
     }
 
     /// Sends and reads the answer as lines. The deadline covers the time to the answer's head; `idle` each later silence.
-    pub fn lines<T>(self: &std::sync::Arc<Self>, call: Result<Call>, idle: Duration, end: End<T>) -> Lines<T>
+    pub fn lines<T>(self: &Arc<Self>, call: Result<Call>, idle: Duration, end: End<T>) -> Lines<T>
     where
         T: DeserializeOwned + Send + 'static,
     {
@@ -141,6 +146,10 @@ impl Transport {
             let deadline = call.deadline;
             let work = transport.retrying(call, |call| transport.send(&transport.http, call, None));
             let response = transport.within(deadline, work).await?;
+            // An endpoint that does not know the stream answers with the list that stands at the same address.
+            if matches!(end, End::Never) && kind(&response).starts_with("application/json") {
+                return Err(Error::NotSupported { endpoint: transport.label(), what: "a stream of changes" });
+            }
             let pieces = transport.pieces(response);
             Ok(lines::read(transport.label(), pieces, idle, end))
         };
@@ -148,24 +157,55 @@ impl Transport {
     }
 
     /// Sends and gives the answer's body as it comes. The deadline covers the time to the answer's head.
-    pub async fn stream(self: &std::sync::Arc<Self>, call: Call) -> Result<Lines<Bytes>> {
+    pub async fn stream(self: &Arc<Self>, call: Call) -> Result<Lines<Bytes>> {
         let deadline = call.deadline;
         let work = self.retrying(call, |call| self.send(&self.http, call, None));
         let response = self.within(deadline, work).await?;
         Ok(self.pieces(response).boxed())
     }
 
-    /// Sends a body that is not kept, so once only, and reads the answer. As long as the body moves there is no deadline.
-    pub async fn upload(&self, call: Call, length: Option<u64>, body: Body) -> Result<Bytes> {
-        let mut request = self.http.request(call.method, call.url).header(ACCEPT, call.accept);
-        request = request.header(reqwest::header::CONTENT_TYPE, "application/octet-stream");
+    /// Sends a body that is not kept, so once only, and reads the answer. There is no deadline as long as the endpoint takes what is sent;
+    /// how long the body takes to come is its own affair.
+    pub async fn upload(
+        &self,
+        call: Call,
+        length: Option<u64>,
+        body: impl Stream<Item = io::Result<Bytes>> + Send + Sync + 'static,
+    ) -> Result<Bytes> {
+        // Since when the endpoint is waited for; none while it is the body.
+        let since = Arc::new(Mutex::new(Some(Instant::now())));
+        let (seen, mut body) = (Arc::clone(&since), Box::pin(body));
+        let body = futures::stream::poll_fn(move |context| {
+            let piece = body.as_mut().poll_next(context);
+            *seen.lock().unwrap_or_else(PoisonError::into_inner) = piece.is_ready().then(Instant::now);
+            piece
+        });
+        let accept = call.accept;
+        let mut request = self.http.request(call.method, call.url).header(ACCEPT, accept);
+        request = request.header(CONTENT_TYPE, "application/octet-stream");
         if let Some(length) = length {
             request = request.header(reqwest::header::CONTENT_LENGTH, length);
         }
-        let request = self.signed(request)?.body(body);
-        let response = request.send().await.map_err(|error| self.broken(error))?;
-        let response = self.checked(response, false).await?;
-        self.read(response, MAX_BODY).await
+        let request = self.signed(request)?.body(Body::wrap_stream(body));
+        let work = async {
+            let response = request.send().await.map_err(|error| self.broken(error))?;
+            let response = self.checked(response, accept, false).await?;
+            self.read(response, MAX_BODY).await
+        };
+        let stands_still = async {
+            loop {
+                let waited = *since.lock().unwrap_or_else(PoisonError::into_inner);
+                match waited.map(|at| at + STILL) {
+                    Some(end) if end <= Instant::now() => return,
+                    Some(end) => sleep_until(end).await,
+                    None => sleep(STILL).await,
+                }
+            }
+        };
+        tokio::select! {
+            answer = work => answer,
+            () = stands_still => Err(Error::Deadline { endpoint: self.label(), after: STILL }),
+        }
     }
 
     /// Asks for a protocol change and gives back the bare connection. `headers` are the handshake's own.
@@ -175,12 +215,13 @@ impl Transport {
     }
 
     pub fn protocol(&self, reason: String) -> Error {
-        Error::Protocol { endpoint: self.label(), reason }
+        // It may repeat words of the answer.
+        Error::Protocol { endpoint: self.label(), reason: clean(&reason) }
     }
 
     /// Runs `work`, at most for `deadline`.
     pub async fn within<T>(&self, deadline: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
-        match tokio::time::timeout(deadline, work).await {
+        match timeout(deadline, work).await {
             Ok(result) => result,
             Err(_) => Err(Error::Deadline { endpoint: self.label(), after: deadline }),
         }
@@ -192,6 +233,12 @@ impl Transport {
         Fut: Future<Output = Result<T>>,
     {
         let method = call.method.clone();
+        let give_up = Instant::now() + call.deadline;
+        // An answer that says when is worth more than a deadline that says nothing.
+        let in_time = |error: &Error| match error {
+            Error::Busy { retry_after: Some(after), .. } => Instant::now() + *after + ONE_TRY < give_up,
+            _ => true,
+        };
         let backoff = ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(150))
             .with_max_delay(Duration::from_secs(2))
@@ -199,7 +246,7 @@ impl Transport {
             .with_jitter();
         (|| send(call.clone()))
             .retry(backoff)
-            .when(|error| may_retry(&method, error))
+            .when(|error| may_retry(&method, error) && in_time(error))
             .adjust(|error, pause| match error {
                 Error::Busy { retry_after: Some(after), .. } => pause.map(|pause| pause.max(*after)),
                 _ => pause,
@@ -214,15 +261,16 @@ impl Transport {
         upgrade: Option<Vec<(&'static str, String)>>,
     ) -> Result<Response> {
         let upgrading = upgrade.is_some();
-        let mut request = self.signed(http.request(call.method, call.url).header(ACCEPT, call.accept))?;
+        let accept = call.accept;
+        let mut request = self.signed(http.request(call.method, call.url).header(ACCEPT, accept))?;
         for (name, value) in upgrade.into_iter().flatten() {
             request = request.header(name, value);
         }
         if let Some(body) = call.body {
-            request = request.header(reqwest::header::CONTENT_TYPE, "application/json").body(body);
+            request = request.header(CONTENT_TYPE, "application/json").body(body);
         }
         let response = request.send().await.map_err(|error| self.broken(error))?;
-        self.checked(response, upgrading).await
+        self.checked(response, accept, upgrading).await
     }
 
     /// With the endpoint's token.
@@ -235,16 +283,18 @@ impl Transport {
     }
 
     /// An answer that is what was asked for; else the reason.
-    async fn checked(&self, response: Response, upgrading: bool) -> Result<Response> {
+    async fn checked(&self, response: Response, accept: &str, upgrading: bool) -> Result<Response> {
         let status = response.status();
         if status.is_success() || (upgrading && status == reqwest::StatusCode::SWITCHING_PROTOCOLS) {
+            // A page to log in at, say, which a network puts in the way, must not be taken for work done.
+            if accept != "*/*" && kind(&response).starts_with("text/html") {
+                return Err(self.protocol(PAGE.to_owned()));
+            }
             return Ok(response);
         }
-        let retry =
-            response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        // The status says enough when the body cannot be read.
+        let headers = response.headers().clone();
         let body = self.read_start(response, MAX_ERROR_BODY).await;
-        Err(Error::from_answer(status, retry.as_deref(), &body))
+        Err(Error::from_answer(status, &headers, &body))
     }
 
     fn broken(&self, error: reqwest::Error) -> Error {
@@ -267,9 +317,11 @@ impl Transport {
         Ok(body.freeze())
     }
 
+    /// What comes of a body in a short while: the status says enough when it cannot be read.
     async fn read_start(&self, mut response: Response, limit: usize) -> Vec<u8> {
         let mut body = Vec::new();
-        while let Ok(Some(piece)) = response.chunk().await {
+        let give_up = Instant::now() + ERROR_BODY;
+        while let Ok(Ok(Some(piece))) = tokio::time::timeout_at(give_up, response.chunk()).await {
             body.extend_from_slice(&piece[..piece.len().min(limit - body.len())]);
             if body.len() == limit {
                 break;
@@ -278,13 +330,28 @@ impl Transport {
         body
     }
 
-    fn pieces(
-        self: &std::sync::Arc<Self>,
-        response: Response,
-    ) -> impl Stream<Item = Result<Bytes>> + Send + 'static {
+    fn pieces(self: &Arc<Self>, response: Response) -> impl Stream<Item = Result<Bytes>> + Send + 'static {
         let transport = self.clone();
         response.bytes_stream().map_err(move |error| transport.broken(error))
     }
+}
+
+/// Whether this can be the name or id of something at an endpoint: it must be able to stand in a URL, and no legal one is that long.
+pub fn is_name(text: &str) -> bool {
+    // Dots would be taken as a step upwards, by some proxies even behind an encoded slash.
+    !text.is_empty()
+        && text.len() <= 255
+        && !matches!(text, "." | "..")
+        && !text.chars().any(|c| is_obeyed(c) || matches!(c, '/' | '\\'))
+}
+
+/// Told of an answer that some proxy or network has given instead of the endpoint.
+const PAGE: &str = "it is a web page, perhaps from a proxy on the way";
+
+/// The answer's content type, in small letters; empty when there is none.
+fn kind(response: &Response) -> String {
+    let value = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    value.unwrap_or_default().trim_start().to_ascii_lowercase()
 }
 
 /// Whether sending once more can neither repeat an effect nor annoy the server.
@@ -293,7 +360,10 @@ fn may_retry(method: &Method, error: &Error) -> bool {
     let idempotent = reads || matches!(*method, Method::PUT | Method::DELETE);
     match error {
         Error::Connect { .. } => idempotent,
-        Error::Busy { retry_after: Some(after), .. } => *after <= MAX_RETRY_AFTER,
+        // A limit refuses before anything is done; 503 may come from something in between, after the call has passed it.
+        Error::Busy { answer, retry_after: Some(after), .. } => {
+            *after <= MAX_RETRY_AFTER && (idempotent || answer.status == 429)
+        }
         Error::Busy { retry_after: None, .. } | Error::Broken { .. } => reads,
         Error::Failed(answer) => reads && matches!(answer.status, 502 | 504),
         _ => false,
@@ -319,7 +389,7 @@ pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
         }
         match innermost.source() {
             Some(source) => innermost = source,
-            None => return super::error::clean(&innermost.to_string()),
+            None => return clean(&innermost.to_string()),
         }
     }
 }

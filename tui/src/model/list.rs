@@ -50,6 +50,7 @@ pub struct Row {
 impl Row {
     /// A row for a sprite about which nothing else is known.
     pub fn new(mut sprite: Sprite) -> Self {
+        sprite.id = clean(&sprite.id);
         sprite.labels = sprite.labels.iter().map(|label| clean(label)).collect();
         sprite.failure = sprite.failure.as_deref().map(clean);
         Self { sprite, ..Self::default() }

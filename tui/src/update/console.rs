@@ -183,11 +183,13 @@ pub(super) fn happened(model: &mut Model, id: u64, event: ExecEvent) -> Vec<Effe
             tab.attachment = Attachment::Attached;
             let (rows, cols) = tab.terminal.dimensions();
             let typed = std::mem::take(&mut tab.typed);
-            let (name, session) = (tab.sprite.clone(), Some(info.session_id));
+            let session = Some(info.session_id).filter(|id| !id.is_empty());
+            let name = tab.sprite.clone();
             tab.session.clone_from(&session);
             // It may have been found at the same time as one left behind.
             model.consoles.retain(|tab| {
                 tab.id == id
+                    || session.is_none()
                     || tab.sprite != name
                     || tab.session != session
                     || tab.attachment != Attachment::Detached

@@ -10,7 +10,7 @@ use crossterm::event::Event as Terminal;
 use sprites_api::exec::Session;
 use sprites_api::extension::{BuildLine, Images, Tree, UsageHistory, UsageLine, Version};
 use sprites_api::sprite::{Sprite, Status, WatchLine};
-use sprites_backend::client::ExecEvent;
+use sprites_backend::client::{ExecEvent, is_name};
 use std::time::{Duration, Instant};
 
 /// A console that nobody looked at for this long detaches: attached it would keep its sprite awake.
@@ -136,6 +136,16 @@ pub fn update(model: &mut Model, event: Event) -> Vec<Effect> {
         }
         Event::Sprites(Ok(sprites)) => {
             let first = !matches!(model.sprites, Load::Ready(_));
+            let (sprites, odd): (Vec<_>, Vec<_>) =
+                sprites.into_iter().partition(|sprite| is_name(&sprite.name));
+            if let (true, Some(one)) = (first, odd.first()) {
+                let name: String = one.name.chars().take(40).collect();
+                let text = format!(
+                    "the server lists {} with a name that cannot be used, such as {name:?}; left out",
+                    crate::number::count(odd.len() as u64, "sprite", "sprites")
+                );
+                model.say(Weight::Bad, text);
+            }
             let mut rows: std::collections::BTreeMap<String, Row> =
                 sprites.into_iter().map(|sprite| (sprite.name.clone(), Row::new(sprite))).collect();
             if let Load::Ready(before) = &mut model.sprites {
