@@ -8,6 +8,7 @@
 //! | `POST /v1/agent/wake` | [`Wake`] | 204: the machine knows that it was away |
 //! | `GET /v1/agent/web`, upgrade to [`WEB`] | | 101, then the bytes of one connection to the web app inside; 502, 504 when there is none |
 //! | `GET /v1/agent/outward`, upgrade to [`OUTWARD`] | | 101, then the agent asks, as an HTTP client, what only the host can answer |
+//! | `PUT /v1/agent/checkpoints` | a list of names | 204: these are shown below `/.sprite/checkpoints`, newest first |
 //! | `PUT /v1/agent/policy` | [`crate::policy::NetworkPolicy`] | 204: the copy inside tells it |
 //! | `POST /v1/agent/shutdown` | | 202, then sessions end, file systems are flushed, the machine powers off |
 
@@ -33,6 +34,11 @@ pub const WEB: &str = "sprite-web";
 /// Protocol of a connection on which the agent asks the host. It waits there until somebody inside asks for something that the host has to
 /// answer, carries that one request, and is closed.
 pub const OUTWARD: &str = "sprite-outward";
+
+/// Protocol of a connection over which the host serves the disk of a checkpoint: the transmission phase of the NBD protocol.
+pub const NBD: &str = "nbd";
+/// Header that tells the size of that disk, bytes.
+pub const SIZE: &str = "x-size";
 
 /// The agent is up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

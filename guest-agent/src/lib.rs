@@ -33,6 +33,7 @@ mod process;
 mod reply;
 mod services;
 mod session;
+mod shown;
 pub mod tool;
 mod websocket;
 
@@ -46,6 +47,7 @@ use ports::Ports;
 use process::reaper::Reaper;
 use services::Services;
 use session::registry::Sessions;
+use shown::Shown;
 use sprites_api::agent::Identity;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio_util::sync::CancellationToken;
@@ -71,6 +73,7 @@ pub(crate) struct Agent {
     pub(crate) services: Arc<Services>,
     pub(crate) ports: Arc<Ports>,
     pub(crate) outward: Outward,
+    pub(crate) shown: Shown,
     pub(crate) quiescer: Arc<Quiescer>,
     /// Changes when the machine wakes as another.
     pub(crate) identity: Arc<Mutex<Identity>>,
@@ -110,6 +113,7 @@ pub async fn serve(
         services: Arc::new(Services::new(reaper.clone(), group.clone(), &config, known)),
         ports: Ports::new(),
         outward: Outward::default(),
+        shown: Shown::default(),
         sessions: Sessions::new(reaper, group, &config),
         quiescer: Arc::new(Quiescer::new(config.disk.clone())),
         identity,

@@ -8,7 +8,7 @@ use crate::reply::Refusal;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use axum::routing::{any, get, post};
 use hyper::client::conn::http1;
@@ -102,6 +102,33 @@ async fn put(connection: Upgraded, question: hyper::Request<Body>) -> Result<Res
 }
 
 impl Outward {
+    /// Asks for a connection that changes to `protocol`; gives it and the headers of the answer, or nothing when the host does not want to.
+    pub(crate) async fn change(&self, path: &str, protocol: &'static str) -> Option<(Upgraded, HeaderMap)> {
+        for _ in 0..=WAITING {
+            let connection = timeout(CONNECTION, self.take()).await.ok()?;
+            let Ok((mut sender, driver)) = http1::handshake(connection).await else { continue };
+            tokio::spawn(async move {
+                // Its end shows in the answer.
+                let _ = driver.with_upgrades().await;
+            });
+            let question = hyper::Request::get(path)
+                .header(header::HOST, "host")
+                .header(header::CONNECTION, "upgrade")
+                .header(header::UPGRADE, protocol)
+                .body(Body::empty())
+                .ok()?;
+            match timeout(ANSWER, sender.send_request(question)).await {
+                Ok(Ok(answer)) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                    let headers = answer.headers().clone();
+                    return Some((hyper::upgrade::on(answer).await.ok()?, headers));
+                }
+                Ok(Ok(_)) | Err(_) => return None,
+                Ok(Err(_)) => {}
+            }
+        }
+        None
+    }
+
     fn add(&self, connection: Upgraded) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if waiting.len() >= WAITING {

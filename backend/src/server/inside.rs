@@ -5,11 +5,12 @@
 
 use super::App;
 use super::answer::ApiError;
-use crate::sprites::{ORGANIZATION, Sprite};
+use super::nbd;
+use crate::sprites::{ORGANIZATION, Sprite, blocking};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{Method, StatusCode, Uri, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use hyper::client::conn::http1 as client;
 use hyper::server::conn::http1 as server;
@@ -17,9 +18,11 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use local_vmm::MachineHandle;
+use serde::Serialize;
 use serde_json::json;
-use sprites_api::agent::OUTWARD;
+use sprites_api::agent::{NBD, OUTWARD, SIZE};
 use sprites_api::policy::NetworkPolicy;
+use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
@@ -27,6 +30,10 @@ use tower::ServiceExt;
 
 /// Connections that wait at each running sprite.
 const WAITING: usize = 2;
+/// Checkpoints that are shown inside.
+const SHOWN: usize = 5;
+/// Disks of checkpoints that are served to a sprite at once. One that was shown and is no longer may be looked at a while longer.
+const SERVED: usize = 16;
 /// Between two looks for sprites that run.
 const LOOK: Duration = Duration::from_millis(500);
 /// How long an agent may take to accept a connection.
@@ -37,13 +44,18 @@ const AGAIN: Duration = Duration::from_secs(5);
 /// Waits at every sprite that runs, from now on.
 pub(super) fn start(app: App, router: Router) {
     tokio::spawn(async move {
+        // By id, what each was told last.
+        let mut told: HashMap<String, usize> = HashMap::new();
         loop {
-            for sprite in app.sprites.all() {
-                let waits = sprite.running_machine().is_some();
-                for _ in 0..WAITING {
-                    if waits && let Some(place) = sprite.waiting_place(WAITING) {
-                        tokio::spawn(wait(Arc::downgrade(&sprite), router.clone(), place));
-                    }
+            let all = app.sprites.all();
+            told.retain(|id, _| all.iter().any(|sprite| sprite.id() == id));
+            for sprite in all.into_iter().filter(|sprite| sprite.running_machine().is_some()) {
+                while let Some(place) = sprite.waiting.take(WAITING) {
+                    tokio::spawn(wait(Arc::downgrade(&sprite), app.clone(), router.clone(), place));
+                }
+                let list = sprite.list_number();
+                if told.insert(sprite.id().to_owned(), list) != Some(list) {
+                    tokio::spawn(tell_checkpoints(app.clone(), sprite));
                 }
             }
             sleep(LOOK).await;
@@ -51,8 +63,18 @@ pub(super) fn start(app: App, router: Router) {
     });
 }
 
+/// Tells a running sprite which checkpoints it is to show.
+async fn tell_checkpoints(app: App, sprite: Arc<Sprite>) {
+    let (disks, id) = (app.sprites.disks.clone(), sprite.id().to_owned());
+    let Ok(all) = blocking(move || disks.checkpoints(&id)).await else { return };
+    let newest: Vec<String> = all.into_iter().rev().take(SHOWN).map(|checkpoint| checkpoint.id).collect();
+    if let Err(why) = tell(&sprite, "checkpoints", &newest).await {
+        tracing::warn!("{} does not show its checkpoints inside: {why}", sprite.record().name);
+    }
+}
+
 /// Waits at a sprite for as long as it runs, for one question after the other.
-async fn wait(sprite: Weak<Sprite>, router: Router, place: impl Send) {
+async fn wait(sprite: Weak<Sprite>, app: App, router: Router, place: impl Send) {
     let _place = place;
     // A machine that has just come up knows of no policy.
     if let Some(sprite) = sprite.upgrade()
@@ -72,21 +94,23 @@ async fn wait(sprite: Weak<Sprite>, router: Router, place: impl Send) {
             sleep(AGAIN).await;
             continue;
         };
-        let (name, id) = (sprite.record().name, sprite.id().to_owned());
-        let (url, version) = (sprite.url.clone(), env!("CARGO_PKG_VERSION"));
+        let asker = Arc::downgrade(&sprite);
         drop(sprite);
-        let router = router.clone();
+        let (app, router) = (app.clone(), router.clone());
         let service = tower::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-            let (router, name) = (router.clone(), name.clone());
-            let info =
-                json!({ "name": name, "id": id, "org": ORGANIZATION, "sprite_url": url, "version": version });
+            let (app, router, asker) = (app.clone(), router.clone(), asker.upgrade());
             async move {
-                Ok::<_, std::convert::Infallible>(answer(router, &name, info, request.map(Body::new)).await)
+                let response = match asker {
+                    Some(sprite) => answer(app, router, &sprite, request.map(Body::new)).await,
+                    None => ApiError::new(404, "not_found", "this sprite is being destroyed").into_response(),
+                };
+                Ok::<_, std::convert::Infallible>(response)
             }
         });
         let serving = server::Builder::new()
             .keep_alive(false)
-            .serve_connection(connection, TowerToHyperService::new(service));
+            .serve_connection(connection, TowerToHyperService::new(service))
+            .with_upgrades();
         // Its end is the end of one question, or of the machine.
         let _ = serving.await;
     }
@@ -114,10 +138,19 @@ async fn open(machine: &MachineHandle) -> Option<Upgraded> {
 }
 
 /// Answers a question as if it had been asked of the server about this one sprite.
-async fn answer(router: Router, name: &str, info: serde_json::Value, mut request: Request) -> Response {
+async fn answer(app: App, router: Router, sprite: &Arc<Sprite>, mut request: Request) -> Response {
     let path = request.uri().path();
+    let name = sprite.record().name;
     if request.method() == Method::GET && path == "/v1/info" {
+        let (id, version) = (sprite.id(), env!("CARGO_PKG_VERSION"));
+        let info = json!({ "name": name, "id": id, "org": ORGANIZATION, "sprite_url": sprite.url, "version": version });
         return axum::Json(info).into_response();
+    }
+    if let Some(checkpoint) =
+        path.strip_prefix("/v1/checkpoints/").and_then(|rest| rest.strip_suffix("/disk"))
+    {
+        let checkpoint = checkpoint.to_owned();
+        return disk(app, sprite, checkpoint, request).await.unwrap_or_else(IntoResponse::into_response);
     }
     if !may_ask(request.method(), path) {
         return ApiError::new(404, "not_found", "there is nothing at this path").into_response();
@@ -132,6 +165,41 @@ async fn answer(router: Router, name: &str, info: serde_json::Value, mut request
         Ok(response) => response,
         Err(never) => match never {},
     }
+}
+
+/// Serves the disk of one of the sprite's own checkpoints to it.
+async fn disk(
+    app: App,
+    sprite: &Arc<Sprite>,
+    checkpoint: String,
+    mut request: Request,
+) -> Result<Response, ApiError> {
+    if request.headers().get(header::UPGRADE).is_none_or(|protocol| protocol.as_bytes() != NBD.as_bytes()) {
+        return Err(ApiError::new(
+            426,
+            "upgrade_required",
+            "a disk is served over a connection that changes to nbd",
+        ));
+    }
+    let place = sprite.serving.take(SERVED);
+    let place = place.ok_or_else(|| ApiError::new(429, "too_many", "too many checkpoints are looked at"))?;
+    let (disks, id) = (app.sprites.disks.clone(), sprite.id().to_owned());
+    let disk = Arc::new(blocking(move || disks.read(&id, &checkpoint)).await?);
+    let changed = hyper::upgrade::on(&mut request);
+    let size = disk.size();
+    tokio::spawn(async move {
+        let _place = place;
+        // A guest that breaks off, or the rules, has its connection closed.
+        if let Ok(connection) = changed.await {
+            let _ = nbd::serve(TokioIo::new(connection), disk).await;
+        }
+    });
+    let head = [
+        (header::CONNECTION, HeaderValue::from_static("upgrade")),
+        (header::UPGRADE, HeaderValue::from_static(NBD)),
+        (HeaderName::from_static(SIZE), HeaderValue::from(size)),
+    ];
+    Ok((StatusCode::SWITCHING_PROTOCOLS, head).into_response())
 }
 
 /// Whether code inside may ask for it. Its own checkpoints are not its to delete: they are what undoes its work.
@@ -151,23 +219,34 @@ fn may_ask(method: &Method, path: &str) -> bool {
 
 /// Tells a running sprite its policy; one that sleeps is told when it wakes.
 pub(super) async fn tell_policy(sprite: &Sprite, policy: &NetworkPolicy) {
-    let Some(machine) = sprite.running_machine() else { return };
+    if let Err(why) = tell(sprite, "policy", policy).await {
+        tracing::warn!(
+            "{} was not told its policy, and the copy inside is of before: {why}",
+            sprite.record().name
+        );
+    }
+}
+
+/// Tells the agent of a running sprite something.
+async fn tell(sprite: &Sprite, what: &str, body: &impl Serialize) -> Result<(), String> {
+    let Some(machine) = sprite.running_machine() else { return Ok(()) };
     let told = async {
-        let stream = machine.connect().await.ok()?;
-        let (mut sender, connection) = client::handshake(TokioIo::new(stream)).await.ok()?;
+        let stream = machine.connect().await.map_err(|error| error.to_string())?;
+        let (mut sender, connection) =
+            client::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
         tokio::spawn(async move {
             let _ = connection.await;
         });
-        let request = Request::put("/v1/agent/policy")
+        let request = Request::put(format!("/v1/agent/{what}"))
             .header(header::HOST, "agent")
             .header(header::CONTENT_TYPE, "application/json")
-            .body(Body::from(serde_json::to_vec(policy).ok()?))
-            .ok()?;
-        sender.send_request(request).await.ok().filter(|answer| answer.status().is_success())
+            .body(Body::from(serde_json::to_vec(body).map_err(|error| error.to_string())?))
+            .map_err(|error| error.to_string())?;
+        let answer = sender.send_request(request).await.map_err(|error| error.to_string())?;
+        let status = answer.status();
+        if status.is_success() { Ok(()) } else { Err(format!("its agent answers {status}")) }
     };
-    if !matches!(timeout(ACCEPT, told).await, Ok(Some(_))) {
-        tracing::warn!("{} was not told its policy; the copy inside is of before", sprite.record().name);
-    }
+    timeout(ACCEPT, told).await.unwrap_or_else(|_| Err("its agent does not answer".to_owned()))
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@
 //! | `tasks` | `/v1/sprites/{name}/tasks…` |
 //! | `account` | the organisation, and looking after a sprite's runtime |
 //! | `inside` | questions from inside a sprite |
+//! | `nbd` | disks of checkpoints, served to the sprite they belong to |
 //! | `web` | sprites' URLs |
 //! | `forward` | everything that the agent inside answers |
 //! | `join` | two connections made one |
@@ -31,6 +32,7 @@ mod inside;
 mod join;
 mod listen;
 mod local;
+mod nbd;
 mod outside;
 mod policy;
 mod sprites;

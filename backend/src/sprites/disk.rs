@@ -12,7 +12,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use vmm_disk::{Checkpoint, NewCheckpoint, Restored, Stored, Tree, Volume};
+use vmm_disk::{Checkpoint, CheckpointReader, NewCheckpoint, Restored, Stored, Tree, Volume};
 use vmm_image::Image;
 
 /// Name of the copy of a sprite's record, in its folder.
@@ -238,6 +238,11 @@ impl Disks {
     /// The checkpoints of a disk, oldest first.
     pub(crate) fn checkpoints(&self, id: &str) -> Result<Vec<Checkpoint>, SpriteError> {
         Ok(self.store.checkpoints(&self.paths.volume(id))?)
+    }
+
+    /// The disk of a checkpoint, to read.
+    pub(crate) fn read(&self, id: &str, checkpoint: &str) -> Result<CheckpointReader, SpriteError> {
+        Ok(CheckpointReader::open(&self.paths.volume(id), checkpoint)?)
     }
 
     /// The checkpoint a live disk stands on.

@@ -198,6 +198,7 @@ impl Life {
         self.hold(machine.clone());
         machine.wait_ready(BOOT).await?;
         self.ready = true;
+        self.sprite.list_changed();
         self.enter(sprites, Status::Running, None).await;
         Ok(machine)
     }
@@ -390,6 +391,7 @@ impl Life {
         match &self.machine {
             Some(machine) => {
                 let done = machine.checkpoint(comment, auto, memory).await?;
+                self.sprite.list_changed();
                 if !done.froze {
                     tracing::warn!(
                         "checkpoint {} was made while the agent inside did not answer",
@@ -463,6 +465,7 @@ impl Life {
     /// Takes a checkpoint out of the list; its bytes come back later.
     async fn strike(&mut self, sprites: &Arc<Sprites>, checkpoint: &str) -> Result<(), SpriteError> {
         let (disks, id, wanted) = (sprites.disks.clone(), self.sprite.id().to_owned(), checkpoint.to_owned());
+        self.sprite.list_changed();
         match &self.machine {
             Some(machine) => Ok(machine.forget(checkpoint).await?),
             None => blocking(move || disks.forget(&id, &wanted)).await,

@@ -63,14 +63,31 @@ pub(crate) struct Sprite {
     /// Holds that programs inside have taken.
     tasks: Mutex<BTreeMap<String, Task>>,
     /// Who waits for questions from inside.
-    waiting: Arc<AtomicUsize>,
+    pub(crate) waiting: Places,
+    /// Disks of checkpoints that are served to it.
+    pub(crate) serving: Places,
+    /// Counts changes of its list of checkpoints, and machines, which begin without knowing it.
+    list: AtomicUsize,
 }
 
-/// The place of one who waits for questions from inside.
-#[derive(Debug)]
-pub(crate) struct WaitingPlace(Arc<AtomicUsize>);
+/// Places of which there are only so many.
+#[derive(Debug, Default)]
+pub(crate) struct Places(Arc<AtomicUsize>);
 
-impl Drop for WaitingPlace {
+impl Places {
+    /// A place, if fewer than `most` are taken.
+    pub(crate) fn take(&self, most: usize) -> Option<Place> {
+        let taken = self.0.fetch_add(1, Ordering::SeqCst);
+        let place = Place(Arc::clone(&self.0));
+        (taken < most).then_some(place)
+    }
+}
+
+/// One of them; free again when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Place(Arc<AtomicUsize>);
+
+impl Drop for Place {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::SeqCst);
     }
@@ -146,7 +163,9 @@ impl Sprite {
             }),
             machine: Mutex::new(machine.clone()),
             tasks: Mutex::default(),
-            waiting: Arc::default(),
+            waiting: Places::default(),
+            serving: Places::default(),
+            list: AtomicUsize::new(1),
         });
         life::begin(&sprite, sprites, machine, receiver);
         sprite
@@ -215,11 +234,14 @@ impl Sprite {
         known
     }
 
-    /// A place to wait for questions from inside, of which there are so many.
-    pub(crate) fn waiting_place(&self, most: usize) -> Option<WaitingPlace> {
-        let taken = self.waiting.fetch_add(1, Ordering::SeqCst);
-        let place = WaitingPlace(Arc::clone(&self.waiting));
-        (taken < most).then_some(place)
+    /// A number that changes when its list of checkpoints does, and when what is inside cannot know it.
+    pub(crate) fn list_number(&self) -> usize {
+        self.list.load(Ordering::SeqCst)
+    }
+
+    /// Has the list told anew to what is inside.
+    pub(super) fn list_changed(&self) {
+        self.list.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Something happened inside that keeps it awake for a while.

@@ -97,6 +97,7 @@ fn life() -> Result<(), BootError> {
     say("first mounts");
     let identity = cmdline::read();
     let loaded = modules::load_all(Path::new("/modules"))?;
+    modules::keep(Path::new("/modules"));
     say(&format!("{loaded} modules"));
     disk::mount(Path::new("/dev/vda"), Path::new("/newroot"))?;
     say("disk");
@@ -179,6 +180,11 @@ pub fn stop_on_signal(stop: CancellationToken) -> io::Result<()> {
         stop.cancel();
     });
     Ok(())
+}
+
+/// Loads those modules that a machine does not need from its beginning. Once is enough.
+pub(crate) fn load_later_modules() -> io::Result<()> {
+    modules::load_later()
 }
 
 /// Keeps a panic that is caught at once off the console, where a program inside could otherwise write at will.

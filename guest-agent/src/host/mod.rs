@@ -37,6 +37,7 @@ pub(crate) fn router() -> Router<Arc<Agent>> {
         .route("/v1/agent/web", get(web::connect))
         .route("/v1/agent/outward", get(outward::wait))
         .route("/v1/agent/policy", put(policy))
+        .route("/v1/agent/checkpoints", put(checkpoints))
         .route("/v1/agent/shutdown", post(shutdown))
 }
 
@@ -71,6 +72,14 @@ async fn policy(State(agent): Shared, body: Bytes) -> Result<StatusCode, Refusal
     blocking(move || crate::interior::write_policy(&home, &policy))
         .await?
         .map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "disk", error.to_string()))?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn checkpoints(State(agent): Shared, body: Bytes) -> Result<StatusCode, Refusal> {
+    let names: Vec<String> = parse(&body)?;
+    crate::shown::set(&agent, names)
+        .await
+        .map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "mount", error.to_string()))?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -14,6 +14,7 @@ mod layer;
 mod manifest;
 mod map;
 mod ranges;
+mod reader;
 mod seal;
 mod store;
 #[cfg(test)]
@@ -26,6 +27,7 @@ pub use check::{Report, check};
 pub use error::{Error, Result};
 pub use export::{Format, export};
 pub use layer::{layers, raise_file_limit};
+pub use reader::CheckpointReader;
 pub use store::Store;
 pub use tree::{Checkpoint, Kind, NewCheckpoint, Node, Restored, Tree};
 pub use volume::Volume;

@@ -20,6 +20,9 @@ const NEEDED: &[&str] = &[
     "virtio_balloon",
 ];
 
+/// What it needs to show checkpoints, and with which parameters; loaded when there is one to show, and missed by nobody else.
+const LATER: &[(&str, &str)] = &[("autofs4", ""), ("nbd", "nbds_max=16")];
+
 /// What a machine that runs machines needs besides.
 const NESTED: &[&str] = &["kvm_amd"];
 
@@ -63,6 +66,14 @@ impl Kernel {
         for name in NEEDED.iter().chain(if nested { NESTED } else { &[] }) {
             visit(name, &files, &builtin, &mut visited, &mut order)?;
         }
+        for (name, parameters) in LATER.iter().filter(|(name, _)| files.contains_key(*name)) {
+            let known = order.len();
+            visit(name, &files, &builtin, &mut visited, &mut order)?;
+            order[known..].iter_mut().for_each(|module| module.later = Some(""));
+            if let Some(module) = order[known..].last_mut() {
+                module.later = Some(parameters);
+            }
+        }
         Ok(order)
     }
 }
@@ -102,7 +113,7 @@ fn visit(
     for dependency in depends(&content) {
         visit(&dependency, files, builtin, visited, order)?;
     }
-    order.push(Module { file: format!("{name}.ko"), content });
+    order.push(Module { file: format!("{name}.ko"), content, later: None });
     Ok(())
 }
 
