@@ -9,7 +9,7 @@
 //! | `GET /v1/agent/web`, upgrade to [`WEB`] | | 101, then the bytes of one connection to the web app inside; 502, 504 when there is none |
 //! | `GET /v1/agent/outward`, upgrade to [`OUTWARD`] | | 101, then the agent asks, as an HTTP client, what only the host can answer |
 //! | `PUT /v1/agent/checkpoints` | a list of names | 204: these are shown below `/.sprite/checkpoints`, newest first |
-//! | `PUT /v1/agent/policy` | [`crate::policy::NetworkPolicy`] | 204: the copy inside tells it |
+//! | `PUT /v1/agent/policy` | [`crate::policy::Policies`] | 204: they hold; services start after the first one |
 //! | `POST /v1/agent/shutdown` | | 202, then sessions end, file systems are flushed, the machine powers off |
 
 use crate::Time;

@@ -2,6 +2,28 @@
 
 use serde::{Deserialize, Serialize};
 
+/// What a sprite may reach, do and take, as far as somebody has said.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Policies {
+    /// What it may reach.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<NetworkPolicy>,
+    /// What its programs may do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub privileges: Option<PrivilegesPolicy>,
+    /// What its programs may take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resources: Option<ResourcesPolicy>,
+}
+
+impl Policies {
+    /// Whether nobody has said anything.
+    pub fn is_unset(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// Most rules of a policy.
 pub const MAX_RULES: usize = 10_000;
 /// The one known list of rules that can be included.
@@ -90,13 +112,20 @@ fn check_domain(domain: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// What programs in a sprite may do with its machine.
+/// What programs in a sprite may do with its machine. The vendor does not publish what its profiles mean; here those that are started while
+/// it holds
+///
+/// | profile | are the sprite's user and |
+/// |---|---|
+/// | empty, `standard` | gain rights as the image provides, by `sudo` |
+/// | `minimal` | never have any capability, nor gain rights |
+/// | `privileged` | have all capabilities from the beginning |
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PrivilegesPolicy {
     /// Empty, `minimal`, `standard` or `privileged`.
     pub profile: String,
-    /// Devices, such as `/dev/fuse`.
+    /// Devices, such as `/dev/fuse`, that every program may use.
     pub devices: Vec<String>,
     /// Nobody gains rights by running a program.
     pub no_new_privileges: bool,

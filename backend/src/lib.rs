@@ -8,10 +8,13 @@
 //! | [`paths`] | where things live | always |
 //! | `server` | the local server: HTTP and WebSocket | `server` |
 //! | `sprites` | one task per sprite: lifecycle, checkpoints, forks | `server` |
+//! | `agent` | short calls to the agent inside a machine | `server` |
 //! | `meter` | use, sampled and priced | `server` |
 //! | `store` | the database | `server` |
 //! | `doctor` | what this machine can do, and what to do about it | `server` |
 
+#[cfg(feature = "server")]
+mod agent;
 pub mod client;
 pub mod context;
 #[cfg(feature = "server")]

@@ -83,6 +83,12 @@ impl Cgroup {
         fs::write(self.path.join("cgroup.kill"), "1")
     }
 
+    /// Most memory of all sessions together, bytes; none: as much as there is.
+    pub(crate) fn limit_memory(&self, most: Option<u64>) -> io::Result<()> {
+        let most = most.map_or_else(|| "max".to_owned(), |most| most.to_string());
+        fs::write(self.path.join("memory.max"), most)
+    }
+
     /// Counters now; what cannot be read counts as zero.
     pub(crate) fn figures(&self) -> Figures {
         let number = |file: &str| {

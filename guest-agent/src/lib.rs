@@ -28,6 +28,7 @@ mod identity;
 mod interior;
 mod listen;
 mod outward;
+mod policy;
 mod ports;
 mod process;
 mod reply;
@@ -43,6 +44,7 @@ pub use listen::Listener;
 
 use host::quiesce::Quiescer;
 use outward::Outward;
+use policy::Policy;
 use ports::Ports;
 use process::reaper::Reaper;
 use services::Services;
@@ -74,6 +76,7 @@ pub(crate) struct Agent {
     pub(crate) ports: Arc<Ports>,
     pub(crate) outward: Outward,
     pub(crate) shown: Shown,
+    pub(crate) policy: Arc<Policy>,
     pub(crate) quiescer: Arc<Quiescer>,
     /// Changes when the machine wakes as another.
     pub(crate) identity: Arc<Mutex<Identity>>,
@@ -109,12 +112,14 @@ pub async fn serve(
     let identity = Arc::new(Mutex::new(config.identity.clone()));
     let told = Arc::clone(&identity);
     let known = Arc::new(move || told.lock().unwrap_or_else(PoisonError::into_inner).clone());
+    let policy = Arc::new(Policy::new(group.clone()));
     let agent = Arc::new(Agent {
-        services: Arc::new(Services::new(reaper.clone(), group.clone(), &config, known)),
+        services: Arc::new(Services::new(reaper.clone(), group.clone(), policy.clone(), &config, known)),
         ports: Ports::new(),
         outward: Outward::default(),
         shown: Shown::default(),
-        sessions: Sessions::new(reaper, group, &config),
+        sessions: Sessions::new(reaper, group, policy.clone(), &config),
+        policy,
         quiescer: Arc::new(Quiescer::new(config.disk.clone())),
         identity,
         stop: stop.clone(),
@@ -124,8 +129,15 @@ pub async fn serve(
     let accepting: Vec<_> =
         listeners.into_iter().map(|one| tokio::spawn(one.run(agent.clone(), serving.clone()))).collect();
     let booting = {
-        let services = Arc::clone(&agent.services);
-        tokio::spawn(async move { services.boot().await })
+        let agent = Arc::clone(&agent);
+        tokio::spawn(async move {
+            let told = async {
+                if agent.config.is_machine {
+                    agent.policy.told().await;
+                }
+            };
+            agent.services.boot(told).await;
+        })
     };
     stop.cancelled().await;
     // A boot that is not over would start what is ended here.

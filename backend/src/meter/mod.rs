@@ -5,14 +5,9 @@
 
 mod rates;
 
+use crate::agent;
 use crate::sprites::{Sprite, SpriteError, Sprites, blocking};
 use crate::store::usage::Tick;
-use bytes::Bytes;
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::Request;
-use hyper::client::conn::http1::handshake;
-use hyper_util::rt::TokioIo;
-use local_vmm::MachineHandle;
 use rates::Running;
 use sprites_api::Time;
 use sprites_api::agent::Counters;
@@ -28,8 +23,6 @@ use vmm_disk::Stored;
 const TICK: Duration = Duration::from_secs(1);
 /// How long an agent may take to tell its counters: less than a tick, because all others wait for the slowest.
 const ANSWER: Duration = Duration::from_millis(800);
-/// Largest answer, bytes.
-const MAX_ANSWER: usize = 16 << 10;
 /// Ticks between two looks at the bytes a running sprite has on the host's disk.
 const DISK_EVERY: u64 = 5;
 /// Ticks between two looks at a sprite that sleeps, unless something was done to its disk.
@@ -115,7 +108,9 @@ impl Meter {
         self.lock().retain(|id, _| ids.contains(&id.as_str()));
         let readings = futures::future::join_all(all.iter().map(|sprite| async move {
             let counters = match sprite.running_machine() {
-                Some(machine) => timeout(ANSWER, read(&machine)).await.ok().flatten(),
+                Some(machine) => {
+                    timeout(ANSWER, agent::ask::<Counters>(&machine, "usage")).await.ok().flatten()
+                }
                 None => None,
             };
             (sprite, counters)
@@ -281,23 +276,6 @@ impl Size {
             processes: counters.processes.min(MOST_PROCESSES),
             ..counters
         }
-    }
-}
-
-/// Asks the agent for its counters.
-async fn read(machine: &MachineHandle) -> Option<Counters> {
-    let stream = machine.connect().await.ok()?;
-    let (mut sender, connection) = handshake(TokioIo::new(stream)).await.ok()?;
-    let exchange = async {
-        let request =
-            Request::get("/v1/agent/usage").header("host", "agent").body(Empty::<Bytes>::new()).ok()?;
-        let answer = sender.send_request(request).await.ok()?;
-        let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await.ok()?;
-        serde_json::from_slice(&body.to_bytes()).ok()
-    };
-    tokio::select! {
-        counters = exchange => counters,
-        _ = connection => None,
     }
 }
 

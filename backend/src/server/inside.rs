@@ -6,6 +6,7 @@
 use super::App;
 use super::answer::ApiError;
 use super::nbd;
+use crate::agent;
 use crate::sprites::{ORGANIZATION, Sprite, blocking};
 use axum::Router;
 use axum::body::Body;
@@ -18,10 +19,8 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use local_vmm::MachineHandle;
-use serde::Serialize;
 use serde_json::json;
 use sprites_api::agent::{NBD, OUTWARD, SIZE};
-use sprites_api::policy::NetworkPolicy;
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -68,7 +67,8 @@ async fn tell_checkpoints(app: App, sprite: Arc<Sprite>) {
     let (disks, id) = (app.sprites.disks.clone(), sprite.id().to_owned());
     let Ok(all) = blocking(move || disks.checkpoints(&id)).await else { return };
     let newest: Vec<String> = all.into_iter().rev().take(SHOWN).map(|checkpoint| checkpoint.id).collect();
-    if let Err(why) = tell(&sprite, "checkpoints", &newest).await {
+    let Some(machine) = sprite.running_machine() else { return };
+    if let Err(why) = agent::tell(&machine, "checkpoints", &newest).await {
         tracing::warn!("{} does not show its checkpoints inside: {why}", sprite.record().name);
     }
 }
@@ -76,12 +76,6 @@ async fn tell_checkpoints(app: App, sprite: Arc<Sprite>) {
 /// Waits at a sprite for as long as it runs, for one question after the other.
 async fn wait(sprite: Weak<Sprite>, app: App, router: Router, place: impl Send) {
     let _place = place;
-    // A machine that has just come up knows of no policy.
-    if let Some(sprite) = sprite.upgrade()
-        && let Some(policy) = sprite.record().policy.network
-    {
-        tell_policy(&sprite, &policy).await;
-    }
     loop {
         let Some((sprite, machine)) =
             sprite.upgrade().and_then(|sprite| Some((sprite.clone(), sprite.running_machine()?)))
@@ -215,38 +209,6 @@ fn may_ask(method: &Method, path: &str) -> bool {
             | ("POST", ["v1", "checkpoint"] | ["v1", "checkpoints", _, "restore"])
             | (_, ["v1", "tasks"] | ["v1", "tasks", _])
     )
-}
-
-/// Tells a running sprite its policy; one that sleeps is told when it wakes.
-pub(super) async fn tell_policy(sprite: &Sprite, policy: &NetworkPolicy) {
-    if let Err(why) = tell(sprite, "policy", policy).await {
-        tracing::warn!(
-            "{} was not told its policy, and the copy inside is of before: {why}",
-            sprite.record().name
-        );
-    }
-}
-
-/// Tells the agent of a running sprite something.
-async fn tell(sprite: &Sprite, what: &str, body: &impl Serialize) -> Result<(), String> {
-    let Some(machine) = sprite.running_machine() else { return Ok(()) };
-    let told = async {
-        let stream = machine.connect().await.map_err(|error| error.to_string())?;
-        let (mut sender, connection) =
-            client::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
-        tokio::spawn(async move {
-            let _ = connection.await;
-        });
-        let request = Request::put(format!("/v1/agent/{what}"))
-            .header(header::HOST, "agent")
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(Body::from(serde_json::to_vec(body).map_err(|error| error.to_string())?))
-            .map_err(|error| error.to_string())?;
-        let answer = sender.send_request(request).await.map_err(|error| error.to_string())?;
-        let status = answer.status();
-        if status.is_success() { Ok(()) } else { Err(format!("its agent answers {status}")) }
-    };
-    timeout(ACCEPT, told).await.unwrap_or_else(|_| Err("its agent does not answer".to_owned()))
 }
 
 #[cfg(test)]

@@ -3,13 +3,12 @@
 use super::App;
 use super::answer::{ApiError, json};
 use crate::sprites::Sprite;
-use crate::store::Record;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use sprites_api::policy::{NetworkPolicy, PrivilegesPolicy, ResourcesPolicy};
+use sprites_api::policy::{NetworkPolicy, Policies, PrivilegesPolicy, ResourcesPolicy};
 use std::sync::Arc;
 
 type Body = Result<Bytes, BytesRejection>;
@@ -19,8 +18,9 @@ fn refused(why: String) -> ApiError {
     ApiError::new(400, "invalid_policy", why)
 }
 
-async fn change(app: &App, sprite: &Arc<Sprite>, change: impl FnOnce(&mut Record)) -> Done {
-    app.sprites.change(sprite, change).await?;
+async fn change(app: &App, sprite: &Arc<Sprite>, change: impl FnOnce(&mut Policies)) -> Done {
+    app.sprites.change(sprite, |record| change(&mut record.policy)).await?;
+    sprite.apply_policies().await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -35,10 +35,7 @@ pub(super) async fn set_network(State(app): State<App>, Path(name): Path<String>
     let sprite = app.sprites.get(&name)?;
     let policy: NetworkPolicy = json(body)?;
     policy.check().map_err(refused)?;
-    let copy = policy.clone();
-    let done = change(&app, &sprite, |record| record.policy.network = Some(copy)).await;
-    super::inside::tell_policy(&sprite, &policy).await;
-    done
+    change(&app, &sprite, |policies| policies.network = Some(policy)).await
 }
 
 pub(super) async fn privileges(
@@ -52,12 +49,12 @@ pub(super) async fn set_privileges(State(app): State<App>, Path(name): Path<Stri
     let sprite = app.sprites.get(&name)?;
     let policy: PrivilegesPolicy = json(body)?;
     policy.check().map_err(refused)?;
-    change(&app, &sprite, |record| record.policy.privileges = Some(policy)).await
+    change(&app, &sprite, |policies| policies.privileges = Some(policy)).await
 }
 
 pub(super) async fn unset_privileges(State(app): State<App>, Path(name): Path<String>) -> Done {
     let sprite = app.sprites.get(&name)?;
-    change(&app, &sprite, |record| record.policy.privileges = None).await
+    change(&app, &sprite, |policies| policies.privileges = None).await
 }
 
 pub(super) async fn resources(
@@ -71,10 +68,10 @@ pub(super) async fn set_resources(State(app): State<App>, Path(name): Path<Strin
     let sprite = app.sprites.get(&name)?;
     let policy: ResourcesPolicy = json(body)?;
     policy.check().map_err(refused)?;
-    change(&app, &sprite, |record| record.policy.resources = Some(policy)).await
+    change(&app, &sprite, |policies| policies.resources = Some(policy)).await
 }
 
 pub(super) async fn unset_resources(State(app): State<App>, Path(name): Path<String>) -> Done {
     let sprite = app.sprites.get(&name)?;
-    change(&app, &sprite, |record| record.policy.resources = None).await
+    change(&app, &sprite, |policies| policies.resources = None).await
 }

@@ -26,6 +26,8 @@ pub(crate) enum SpriteError {
     NoImage,
     #[error("{0}")]
     Image(String),
+    #[error("the policy is kept, and holds from the sprite's next start; for now {0}")]
+    Untold(String),
     #[error("{0}")]
     Machine(#[from] HandleError),
     #[error("checkpoint {0} is the one the sprite stands on; restore or make another before deleting it")]
@@ -71,7 +73,7 @@ impl SpriteError {
             Self::Disk(vmm_disk::Error::IsCurrent | vmm_disk::Error::Order(_)) => 409,
             Self::Name(_) | Self::Value(_) | Self::Disk(vmm_disk::Error::CommentTooLong(_)) => 400,
             Self::Disk(error) if error.is_no_space() => 507,
-            Self::Machine(_) => 502,
+            Self::Machine(_) | Self::Untold(_) => 502,
             Self::Late(_) => 504,
             Self::Disk(_) | Self::Store(_) | Self::Image(_) | Self::Io { .. } | Self::Inner(_) => 500,
         }

@@ -4,9 +4,11 @@
 
 use super::sprite::{Guard, Made, NewCheckpoint, Sprite, State};
 use super::{SpriteError, Sprites, blocking, pressure, upkeep};
+use crate::agent;
 use crate::store::Record;
 use local_vmm::{ExitReason, Kind as Runs, MachineHandle, MachineSpec, kvm};
 use sprites_api::Time;
+use sprites_api::policy::Policies;
 use sprites_api::sprite::{Config, Status};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
@@ -39,6 +41,7 @@ type Reply<T> = oneshot::Sender<Result<T, SpriteError>>;
 /// What the task is asked to do.
 pub(super) enum Command {
     Connect(Reply<(UnixStream, Guard)>),
+    ApplyPolicies(Reply<()>),
     Checkpoint(NewCheckpoint, Reply<Made>),
     Restore(String, bool, Reply<Restored>),
     Forget(String, Reply<()>),
@@ -61,6 +64,7 @@ pub(super) fn begin(
         machine: None,
         number: 0,
         ready: false,
+        told: None,
         since: Instant::now(),
         looked: Instant::now(),
     };
@@ -79,6 +83,8 @@ struct Life {
     number: u64,
     /// Whether the machine has been seen to have come up.
     ready: bool,
+    /// What its machine was told last of what it may do.
+    told: Option<(u64, Policies)>,
     /// Since when it is as it is.
     since: Instant,
     /// When it was last looked whether a checkpoint is due.
@@ -112,6 +118,14 @@ impl Life {
         // Whoever asked may have gone away meanwhile.
         match command {
             Command::Connect(reply) => drop(reply.send(self.connect(sprites).await)),
+            Command::ApplyPolicies(reply) => {
+                let machine = self.machine.clone().filter(|_| self.sprite.state().status == Status::Running);
+                let told = match machine {
+                    Some(machine) if self.ready => self.apply_policies(&machine).await,
+                    _ => Ok(()),
+                };
+                drop(reply.send(told.map_err(SpriteError::Untold)));
+            }
             Command::Checkpoint(new, reply) => drop(reply.send(self.checkpoint(sprites, new).await)),
             Command::Restore(id, memory, reply) => drop(reply.send(self.restore(sprites, &id, memory).await)),
             Command::Forget(id, reply) => drop(reply.send(self.forget(sprites, &id).await)),
@@ -150,12 +164,13 @@ impl Life {
                 if !self.ready {
                     // The server before this one did not see it come up.
                     machine.wait_ready(BOOT).await?;
-                    self.ready = true;
+                    self.arrived(&machine).await;
                 }
                 return Ok(machine);
             }
             match machine.resume().await {
                 Ok(()) => {
+                    self.arrived(&machine).await;
                     self.enter(sprites, Status::Running, None).await;
                     return Ok(machine);
                 }
@@ -197,10 +212,28 @@ impl Life {
         };
         self.hold(machine.clone());
         machine.wait_ready(BOOT).await?;
-        self.ready = true;
+        self.arrived(&machine).await;
         self.sprite.list_changed();
         self.enter(sprites, Status::Running, None).await;
         Ok(machine)
+    }
+
+    /// The machine has come up or is awake again; nobody has been let in yet.
+    async fn arrived(&mut self, machine: &MachineHandle) {
+        self.ready = true;
+        if let Err(why) = self.apply_policies(machine).await {
+            tracing::warn!("{} does not know its policies: {why}", self.sprite.record().name);
+        }
+    }
+
+    /// Tells the machine what those inside may do, where it does not know.
+    async fn apply_policies(&mut self, machine: &MachineHandle) -> Result<(), String> {
+        let wanted = (self.number, self.sprite.record().policy);
+        if self.told.as_ref() != Some(&wanted) {
+            agent::tell(machine, "policy", &wanted.1).await?;
+            self.told = Some(wanted);
+        }
+        Ok(())
     }
 
     /// Takes a machine over and watches for its end.

@@ -24,11 +24,12 @@ pub(crate) use error::SpriteError;
 pub(crate) use sprite::{Guard, NewCheckpoint, Sprite};
 
 use crate::paths::Paths;
-use crate::store::{Policies, Record, Store};
+use crate::store::{Record, Store};
 use disk::Disks;
 use local_vmm::MachineHandle;
 use sprites_api::Time;
 use sprites_api::extension::Fork;
+use sprites_api::policy::Policies;
 use sprites_api::sprite::{CreateSprite, OrgCounts, Status, UpdateSprite, WatchLine};
 use std::collections::BTreeMap;
 use std::path::PathBuf;

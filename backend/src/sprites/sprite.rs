@@ -68,6 +68,8 @@ pub(crate) struct Sprite {
     pub(crate) serving: Places,
     /// Counts changes of its list of checkpoints, and machines, which begin without knowing it.
     list: AtomicUsize,
+    /// Keeps two changes of the record apart until they are written.
+    changing: tokio::sync::Mutex<()>,
 }
 
 /// Places of which there are only so many.
@@ -166,6 +168,7 @@ impl Sprite {
             waiting: Places::default(),
             serving: Places::default(),
             list: AtomicUsize::new(1),
+            changing: tokio::sync::Mutex::default(),
         });
         life::begin(&sprite, sprites, machine, receiver);
         sprite
@@ -299,6 +302,7 @@ impl Sprite {
         sprites: &Sprites,
         change: impl FnOnce(&mut Record),
     ) -> Result<(), SpriteError> {
+        let _one_by_one = self.changing.lock().await;
         let record = {
             let mut record = locked(&self.record);
             change(&mut record);
@@ -315,6 +319,11 @@ impl Sprite {
     /// A connection to the agent inside, waking the sprite if needed. It stays awake at least as long as the guard lives.
     pub(crate) async fn connect(&self) -> Result<(UnixStream, Guard), SpriteError> {
         self.ask(Command::Connect).await
+    }
+
+    /// Has those who run inside told what they may do; one that sleeps is told when it wakes.
+    pub(crate) async fn apply_policies(&self) -> Result<(), SpriteError> {
+        self.ask(Command::ApplyPolicies).await
     }
 
     /// Makes a checkpoint; a running sprite hardly notices, a cold one stays cold.

@@ -7,7 +7,7 @@ pub(crate) mod usage;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 use sprites_api::Time;
-use sprites_api::policy::{NetworkPolicy, PrivilegesPolicy, ResourcesPolicy};
+use sprites_api::policy::Policies;
 use sprites_api::sprite::{Config, UrlSettings};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -65,24 +65,6 @@ pub(crate) struct Record {
     pub image: Option<String>,
     #[serde(default, skip_serializing_if = "Policies::is_unset")]
     pub policy: Policies,
-}
-
-/// What a sprite may reach, do and take, as far as somebody has said.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Policies {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub network: Option<NetworkPolicy>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub privileges: Option<PrivilegesPolicy>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub resources: Option<ResourcesPolicy>,
-}
-
-impl Policies {
-    fn is_unset(&self) -> bool {
-        *self == Self::default()
-    }
 }
 
 /// The database. Calls take well under a millisecond, except after a long time of heavy use of the host's disk.

@@ -18,7 +18,7 @@ use axum::{Json, Router};
 use hyper::upgrade::Upgraded;
 use quiesce::{MAX_WORD, QuiesceError};
 use sprites_api::agent::{Counters, Health, Identity, Quiesce, Quiesced, Wake};
-use sprites_api::policy::NetworkPolicy;
+use sprites_api::policy::Policies;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,11 +67,10 @@ where
 }
 
 async fn policy(State(agent): Shared, body: Bytes) -> Result<StatusCode, Refusal> {
-    let policy: NetworkPolicy = parse(&body)?;
-    let Some(home) = agent.config.home.clone() else { return Ok(StatusCode::NO_CONTENT) };
-    blocking(move || crate::interior::write_policy(&home, &policy))
+    let policies: Policies = parse(&body)?;
+    blocking(move || agent.policy.apply(policies, agent.config.home.as_deref()))
         .await?
-        .map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "disk", error.to_string()))?;
+        .map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "policy", error.to_string()))?;
     Ok(StatusCode::NO_CONTENT)
 }
 

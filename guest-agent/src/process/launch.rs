@@ -7,6 +7,7 @@
 
 use super::file::AsyncFile;
 use super::reaper::Reaper;
+use super::rights::{self, Rights};
 use super::user::User;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -32,6 +33,7 @@ pub(crate) struct Program {
     pub(crate) path: String,
     pub(crate) dir: CString,
     pub(crate) user: User,
+    pub(crate) rights: Rights,
     /// Standard input is a terminal and becomes the controlling one.
     pub(crate) terminal: bool,
     /// Standard input, output and error.
@@ -88,12 +90,13 @@ enum Step {
     Terminal,
     Cgroup,
     User,
+    Rights,
     Directory,
     Exec,
 }
 
-const STEPS: [&str; 8] =
-    ["fork", "standard streams", "session", "terminal", "cgroup", "user", "directory", "exec"];
+const STEPS: [&str; 9] =
+    ["fork", "standard streams", "session", "terminal", "cgroup", "user", "rights", "directory", "exec"];
 
 /// Starts a program and waits until it runs.
 pub(crate) async fn launch(reaper: &Reaper, program: Program) -> Result<Child, LaunchError> {
@@ -147,6 +150,7 @@ struct Prepared<'a> {
     env: Vec<*const c_char>,
     dir: &'a CStr,
     identity: Option<&'a User>,
+    rights: Rights,
     terminal: bool,
     stdio: [RawFd; 3],
     cgroup: Option<RawFd>,
@@ -163,6 +167,7 @@ impl<'a> Prepared<'a> {
             argv: pointers(&program.argv),
             env: pointers(&program.env),
             dir: &program.dir,
+            rights: program.rights,
             identity: program.user.is_other().then_some(&program.user),
             terminal: program.terminal,
             stdio: [&program.stdio[0], &program.stdio[1], &program.stdio[2]].map(AsRawFd::as_raw_fd),
@@ -252,6 +257,9 @@ unsafe fn child(prepared: &Prepared<'_>) -> ! {
         }
         // All our descriptors close on exec; this holds for those that a library may have opened otherwise.
         libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC);
+        if !rights::before_user(prepared.rights) {
+            fail(Step::Rights, last());
+        }
         if let Some(user) = prepared.identity {
             // System calls, not the library's functions: those would look for other threads, of which there are none.
             if libc::syscall(libc::SYS_setgroups, user.groups.len(), user.groups.as_ptr()) < 0
@@ -260,6 +268,9 @@ unsafe fn child(prepared: &Prepared<'_>) -> ! {
             {
                 fail(Step::User, last());
             }
+        }
+        if !rights::after_user(prepared.rights) {
+            fail(Step::Rights, last());
         }
         libc::umask(0o022);
         // After the change of user, so that it is the user who must have the right.

@@ -4,6 +4,7 @@ pub(crate) mod file;
 pub(crate) mod launch;
 pub(crate) mod pty;
 pub(crate) mod reaper;
+pub(crate) mod rights;
 pub(crate) mod signal;
 pub(crate) mod surroundings;
 pub(crate) mod tree;

@@ -17,6 +17,7 @@ pub(crate) use routes::router;
 
 use crate::cgroup::Cgroup;
 use crate::config::Config;
+use crate::policy::Policy;
 use crate::process::reaper::Reaper;
 use crate::reply::Refusal;
 use axum::http::StatusCode;
@@ -64,6 +65,7 @@ impl Services {
     pub(crate) fn new(
         reaper: Arc<Reaper>,
         cgroup: Option<Arc<Cgroup>>,
+        policy: Arc<Policy>,
         config: &Config,
         identity: Arc<dyn Fn() -> Identity + Send + Sync>,
     ) -> Self {
@@ -71,12 +73,12 @@ impl Services {
             definitions: Folder::new(home.join("services")),
             logs: home.join("logs/services"),
         });
-        let context = Context { reaper, cgroup, config: config.clone(), identity };
+        let context = Context { reaper, cgroup, policy, config: config.clone(), identity };
         Self { home, context, all: Mutex::default(), change: tokio::sync::Mutex::default() }
     }
 
-    /// Starts every service that was not stopped, those that others need first.
-    pub(crate) async fn boot(&self) {
+    /// Starts every service that was not stopped, those that others need first; all of them are known at once, and start when `told` is over.
+    pub(crate) async fn boot(&self, told: impl Future<Output = ()>) {
         let Some(home) = &self.home else { return };
         let _change = self.change.lock().await;
         let definitions = home.definitions.clone();
@@ -87,6 +89,7 @@ impl Services {
             let service = self.begin(home, &name, kept.definition);
             self.table().insert(name, service);
         }
+        told.await;
         for name in self.order(&wanted) {
             // What was stopped stays so, though somebody needs it.
             if wanted.contains(&name) {

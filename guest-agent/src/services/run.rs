@@ -6,6 +6,7 @@ use super::log::{Lines, Log};
 use crate::cgroup::{Cgroup, SessionGroup};
 use crate::config::Config;
 use crate::identity;
+use crate::policy::Policy;
 use crate::process::file::AsyncFile;
 use crate::process::launch::{Child, Program, launch};
 use crate::process::reaper::Reaper;
@@ -60,6 +61,7 @@ pub(super) enum Command {
 pub(super) struct Context {
     pub(super) reaper: Arc<Reaper>,
     pub(super) cgroup: Option<Arc<Cgroup>>,
+    pub(super) policy: Arc<Policy>,
     pub(super) config: Config,
     /// Who the machine is now.
     pub(super) identity: Arc<dyn Fn() -> Identity + Send + Sync>,
@@ -269,6 +271,7 @@ impl Task {
             env: surroundings::words(env),
             dir: std::ffi::CString::new(dir).unwrap_or_default(),
             user,
+            rights: self.context.policy.rights(),
             terminal: false,
             stdio: [File::open("/dev/null").map_err(system)?.into(), their_out, their_err],
             cgroup: group.as_ref().map(SessionGroup::entrance).transpose().map_err(system)?,

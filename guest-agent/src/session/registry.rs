@@ -4,6 +4,7 @@ use super::start::{Request, StartError, start};
 use super::{ACTIVE_FOR, Attachment, Session};
 use crate::cgroup::Cgroup;
 use crate::config::Config;
+use crate::policy::Policy;
 use crate::process::reaper::Reaper;
 use nix::sys::signal::Signal;
 use sprites_api::Time;
@@ -25,6 +26,7 @@ pub(crate) struct Sessions {
     limit: usize,
     reaper: Arc<Reaper>,
     cgroup: Option<Arc<Cgroup>>,
+    policy: Arc<Policy>,
 }
 
 #[derive(Default)]
@@ -57,7 +59,12 @@ impl Shared {
 }
 
 impl Sessions {
-    pub(crate) fn new(reaper: Arc<Reaper>, cgroup: Option<Arc<Cgroup>>, config: &Config) -> Self {
+    pub(crate) fn new(
+        reaper: Arc<Reaper>,
+        cgroup: Option<Arc<Cgroup>>,
+        policy: Arc<Policy>,
+        config: &Config,
+    ) -> Self {
         let limit = config.limits.sessions;
         let sessions = Self {
             shared: Arc::default(),
@@ -65,6 +72,7 @@ impl Sessions {
             limit,
             reaper: reaper.clone(),
             cgroup: cgroup.clone(),
+            policy,
         };
         if let Some(cgroup) = cgroup {
             // Groups of ended sessions can be removed when an orphan has ended.
@@ -84,7 +92,8 @@ impl Sessions {
     /// Starts a session; its creator is attached.
     pub(crate) async fn start(&self, request: Request, config: &Config) -> Result<Attachment, StartError> {
         let place = self.places.clone().try_acquire_owned().map_err(|_| StartError::Full(self.limit))?;
-        let started = start(request, place, &self.reaper, self.cgroup.as_ref(), config).await?;
+        let started =
+            start(request, place, &self.reaper, self.cgroup.as_ref(), self.policy.rights(), config).await?;
         let session = started.session.clone();
         {
             let mut state = self.shared.lock();

@@ -10,6 +10,7 @@ use crate::process::file::AsyncFile;
 use crate::process::launch::{Child, LaunchError, Program, launch};
 use crate::process::pty;
 use crate::process::reaper::Reaper;
+use crate::process::rights::Rights;
 use crate::process::surroundings::{self, own, pipe_size, strings};
 use crate::process::user::User;
 use nix::fcntl::OFlag;
@@ -80,6 +81,7 @@ pub(super) async fn start(
     place: OwnedSemaphorePermit,
     reaper: &Reaper,
     cgroup: Option<&Arc<Cgroup>>,
+    rights: Rights,
     config: &Config,
 ) -> Result<Started, StartError> {
     let user = User::find(config.user.as_deref());
@@ -94,6 +96,7 @@ pub(super) async fn start(
         env: surroundings::words(env),
         dir: CString::new(dir.as_str()).unwrap_or_default(),
         user,
+        rights,
         terminal: request.tty,
         stdio: streams.theirs,
         cgroup: group.as_ref().map(|group| group.entrance()).transpose()?,

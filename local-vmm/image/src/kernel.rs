@@ -21,7 +21,7 @@ const NEEDED: &[&str] = &[
 ];
 
 /// What it needs to show checkpoints, and with which parameters; loaded when there is one to show, and missed by nobody else.
-const LATER: &[(&str, &str)] = &[("autofs4", ""), ("nbd", "nbds_max=16")];
+const LATER: &[(&str, &str)] = &[("autofs4", ""), ("nbd", "nbds_max=16"), ("fuse", "")];
 
 /// What a machine that runs machines needs besides.
 const NESTED: &[&str] = &["kvm_amd"];
