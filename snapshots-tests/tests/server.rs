@@ -103,10 +103,61 @@ fn bodies_and_heads_that_are_too_large() {
     let (status, _) = raw(socket(&home), &request("GET", "/v1/sprites", &flood, b""));
     assert!(matches!(status, 0 | 400 | 431), "{status}");
     assert_ne!(raw(socket(&home), b"\x16\x03\x01 this is no HTTP\r\n\r\n").0, 200);
-    // Many who connect and say nothing hold up nobody.
-    let idle: Vec<UnixStream> = (0..200).map(|_| socket(&home)).collect();
-    assert_eq!(call(&home, "GET", "/v1/sprites", "").0, 200);
-    drop(idle);
+}
+
+/// A thousand who hold on to what they have, each in another place of a request, and somebody who wants to work meanwhile.
+#[test]
+fn a_thousand_sockets_hold_up_nobody() {
+    let home = Home::new();
+    home.serve();
+    make(&home, "box");
+    let (status, text) = exec(&home, &["true"]);
+    assert_eq!(status, 200, "{text}");
+    let (address, token) = home.tcp();
+    let door = || TcpStream::connect(address.trim_start_matches("http://")).unwrap();
+    let bearer = format!("Authorization: Bearer {token}\r\n");
+    let unfinished = [
+        String::new(),
+        "GET /v1/spr".to_owned(),
+        "GET /v1/sprites HTTP/1.1\r\nHost: a\r\nX-Slow: ".to_owned(),
+        // Bodies that never come, from somebody unknown and from somebody known.
+        "POST /v1/sprites HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{".to_owned(),
+        format!("POST /v1/sprites HTTP/1.1\r\nHost: a\r\n{bearer}Content-Length: 100\r\n\r\n{{"),
+        format!(
+            "POST /v1/sprites HTTP/1.1\r\nHost: a\r\n{bearer}Transfer-Encoding: chunked\r\n\r\nffff\r\n{{"
+        ),
+        format!(
+            "PUT /v1/sprites/box/fs/write?path=/tmp/x HTTP/1.1\r\nHost: a\r\n{bearer}Content-Length: 9\r\n\r\nx"
+        ),
+        // Answers that are never read.
+        format!("GET /v1/sprites HTTP/1.1\r\nHost: a\r\n{bearer}Accept: application/x-ndjson\r\n\r\n"),
+    ];
+    let held: Vec<TcpStream> = (0..1000)
+        .map(|number| {
+            let mut stream = door();
+            stream.write_all(unfinished[number % unfinished.len()].as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    let start = Instant::now();
+    for _ in 0..10 {
+        assert_eq!(call(&home, "GET", "/v1/sprites", "").0, 200);
+        assert_eq!(raw(door(), &request("GET", "/v1/sprites", &bearer, b"")).0, 200);
+    }
+    let (status, text) = exec(&home, &["echo", "here"]);
+    assert!(status == 200 && text.contains("here"), "{status} {text}");
+    println!("beside a thousand sockets: {:.2} s", start.elapsed().as_secs_f64());
+    drop(held);
+    // An upload that was cut off has left nothing behind.
+    let (status, text) = exec(&home, &["find", "/tmp", "-type", "f"]);
+    assert!(status == 200 && !text.contains("/tmp"), "{status} {text}");
+    // And the server has let go of all of them.
+    let files = format!("/proc/{}/fd", home.server_pid().unwrap());
+    let give_up = Instant::now() + LONG;
+    while std::fs::read_dir(&files).unwrap().count() > 150 {
+        assert!(Instant::now() < give_up, "the server holds on to connections that are gone");
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 #[test]
