@@ -343,7 +343,8 @@ async fn changes_are_told() {
         place.at("new/deep/x").exists()
     })
     .await;
-    expect("write", "new/deep/x").await;
+    // By its creation alone, when it was there before anybody could look.
+    expect("create", "new/deep/x").await;
     for bad in
         ["nonsense", r#"{"type":"subscribe","paths":["none"]}"#, r#"{"type":"subscribe","paths":[""]}"#]
     {

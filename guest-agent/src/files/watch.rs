@@ -16,6 +16,7 @@ use notify::event::{EventKind, Flag, MetadataKind, ModifyKind, RenameMode};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use sprites_api::Time;
 use sprites_api::files::{Change, WatchMessage, WatchRequest};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -68,6 +69,9 @@ async fn serve(socket: WebSocket, stall: Duration) -> Result<(), Gone> {
     };
     let mut written: Vec<PathBuf> = Vec::new();
     let mut due = Instant::now();
+    // New directories, which are watched a moment after they are told: what is made in them in between is found by looking.
+    let mut fresh: Vec<PathBuf> = Vec::new();
+    let mut look = Instant::now();
     loop {
         tokio::select! {
             frame = incoming.next() => match frame {
@@ -104,13 +108,18 @@ async fn serve(socket: WebSocket, stall: Duration) -> Result<(), Gone> {
                 }
                 Heard::NewDirectory(path) => {
                     flush(&mut sink, &mut written, stall).await?;
-                    let below = path.clone();
-                    report(&mut sink, path, Change::Create, stall).await?;
-                    for path in inside(below).await {
-                        report(&mut sink, path, Change::Create, stall).await?;
+                    if fresh.len() < FOUND {
+                        fresh.push(path.clone());
                     }
+                    look = Instant::now() + GATHER;
+                    report(&mut sink, path, Change::Create, stall).await?;
                 }
             },
+            () = sleep_until(look), if !fresh.is_empty() => {
+                for path in inside(std::mem::take(&mut fresh)).await {
+                    report(&mut sink, path, Change::Create, stall).await?;
+                }
+            }
             () = sleep_until(due), if !written.is_empty() => flush(&mut sink, &mut written, stall).await?,
             () = tokio::time::sleep(ALIVE) => send(&mut sink, Message::Ping(Default::default()), stall).await?,
         }
@@ -140,10 +149,11 @@ async fn report(sink: &mut Sink, path: PathBuf, event: Change, stall: Duration) 
     send(sink, text(&message), stall).await
 }
 
-/// What stands in a new directory already.
-async fn inside(directory: PathBuf) -> Vec<PathBuf> {
+/// What stands in new directories already, each once.
+async fn inside(directories: Vec<PathBuf>) -> BTreeSet<PathBuf> {
     let walk = move || {
-        let all = WalkDir::new(directory).min_depth(1).into_iter().flatten();
+        let all =
+            directories.into_iter().flat_map(|one| WalkDir::new(one).min_depth(1).into_iter().flatten());
         all.take(FOUND).map(walkdir::DirEntry::into_path).collect()
     };
     tokio::task::spawn_blocking(walk).await.unwrap_or_default()
