@@ -52,6 +52,10 @@ pub struct Health {
 /// Counters of everything the sprite's user runs, since boot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
+    /// Tells one boot of the kernel from another: counters of two boots have nothing to do with each other. The beginning of the kernel's
+    /// `boot_id` (`man 4 random`); 0 when there is none.
+    #[serde(default)]
+    pub boot: u64,
     /// CPU time, microseconds (cgroup `cpu.stat` `usage_usec`).
     pub cpu_usec: u64,
     /// Memory in use now, bytes (cgroup `memory.current`).

@@ -49,6 +49,17 @@ pub struct UsageTotals {
     pub cost_usd: f64,
 }
 
+impl std::ops::AddAssign for UsageTotals {
+    fn add_assign(&mut self, more: Self) {
+        self.cpu_hours += more.cpu_hours;
+        self.memory_gb_hours += more.memory_gb_hours;
+        self.hot_gb_hours += more.hot_gb_hours;
+        self.stored_gb_hours += more.stored_gb_hours;
+        self.running_seconds += more.running_seconds;
+        self.cost_usd += more.cost_usd;
+    }
+}
+
 /// One interval of use.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct UsageSample {

@@ -1,7 +1,7 @@
 //! Wire types of the Sprites API: what travels between a client, a server and the agent inside a sprite.
 //!
 //! Plain data and serde; nothing here does I/O. The vendor's published API is the source for everything outside
-//! [`extension`]; `docs/api.md` names the rules a type alone cannot tell (status codes, order of frames).
+//! [`extension`] and [`cost`]; `docs/api.md` names the rules a type alone cannot tell (status codes, order of frames).
 //!
 //! | module | subject |
 //! |---|---|
@@ -13,12 +13,14 @@
 //! | [`task`] | holds that keep a sprite awake |
 //! | [`checkpoint`] | checkpoints and the progress lines of create and restore |
 //! | [`extension`] | what the local server adds: usage, tree, fork, images, version |
+//! | [`cost`] | what the local server adds: bills and the budget |
 //! | [`agent`] | host-only calls of the agent: quiesce, clock, usage counters, shutdown |
 //! | [`error`] | the error body |
 //! | [`name`], [`duration`], [`time`] | the three scalar forms used everywhere |
 
 pub mod agent;
 pub mod checkpoint;
+pub mod cost;
 pub mod duration;
 pub mod error;
 pub mod exec;

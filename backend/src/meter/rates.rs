@@ -50,8 +50,13 @@ pub(crate) fn run(totals: &mut UsageTotals, use_: Running) -> f64 {
 pub(crate) fn keep(totals: &mut UsageTotals, seconds: f64, stored_bytes: f64) -> f64 {
     let stored = stored_bytes / GB * seconds / HOUR;
     totals.stored_gb_hours += stored;
-    totals.cost_usd += stored * STORED_GB_HOUR;
-    stored * STORED_GB_HOUR
+    totals.cost_usd += storage_usd(stored);
+    storage_usd(stored)
+}
+
+/// Price of keeping.
+pub(crate) fn storage_usd(stored_gb_hours: f64) -> f64 {
+    stored_gb_hours * STORED_GB_HOUR
 }
 
 #[cfg(test)]

@@ -2,7 +2,9 @@
 
 use super::App;
 use super::answer::{ApiError, HEARTBEAT, json, lines};
+use crate::meter::budget::Month;
 use crate::sprites::blocking;
+use crate::store::bills::By;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
@@ -11,6 +13,7 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use sprites_api::Time;
+use sprites_api::cost::{Budget, Costs};
 use sprites_api::extension::{Fork, Images, Tree, TreeNode, UsageHistory, UsageLine, UsageTotals, Version};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -73,6 +76,36 @@ pub(super) async fn history(
     let window = sprites_api::duration::parse(text).filter(|window| !window.is_zero());
     let bad = || ApiError::new(400, "invalid", "window takes a length of time such as 10m, 1h or 24h");
     Ok(Json(app.meter.history(&sprite, window.ok_or_else(bad)?.min(MAX_WINDOW)).await?))
+}
+
+pub(super) async fn costs(
+    State(app): State<App>,
+    Query(query): Query<HashMap<String, String>>,
+) -> Result<Json<Costs>, ApiError> {
+    let bad = |sentence: &str| ApiError::new(400, "invalid", sentence);
+    let by = match query.get("by").map_or("sprite", String::as_str) {
+        "sprite" => By::Sprite,
+        "label" => By::Label,
+        "day" => By::Day,
+        _ => return Err(bad("by is sprite, label or day")),
+    };
+    let month = match query.get("month") {
+        Some(text) => Some(Month::parse(text).ok_or_else(|| bad("month takes a month such as 2026-11"))?),
+        None => None,
+    };
+    Ok(Json(app.meter.costs(month, by).await?))
+}
+
+pub(super) async fn budget(State(app): State<App>) -> Result<Json<Budget>, ApiError> {
+    Ok(Json(app.meter.budget().await?))
+}
+
+pub(super) async fn set_budget(
+    State(app): State<App>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<StatusCode, ApiError> {
+    app.meter.set_budget(json(body)?).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 pub(super) async fn tree(State(app): State<App>, Path(name): Path<String>) -> Result<Json<Tree>, ApiError> {

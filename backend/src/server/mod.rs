@@ -335,6 +335,8 @@ fn router(app: App) -> Router {
         .route("/v1/local/version", get(local::version))
         .route("/v1/local/openapi.json", get(local::openapi))
         .route("/v1/local/usage", get(local::usage))
+        .route("/v1/local/costs", get(local::costs))
+        .route("/v1/local/budget", get(local::budget).put(local::set_budget))
         .route("/v1/local/sprites/{name}/usage", get(local::history))
         .route("/v1/local/sprites/{name}/tree", get(local::tree))
         .route("/v1/local/sprites/{name}/fork", post(local::fork))

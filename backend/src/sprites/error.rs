@@ -38,6 +38,10 @@ pub(crate) enum SpriteError {
         "machines here are emulated, and their memory cannot be kept; make the checkpoint without memory"
     )]
     NoMemory,
+    #[error(
+        "this month's budget is used up, and sprites sleep until it is over; raise it with `sprites-tui budget` or in the app"
+    )]
+    OverBudget,
     #[error("the sprite is being destroyed")]
     Ending,
     #[error(
@@ -70,6 +74,7 @@ impl SpriteError {
             Self::Unknown(_) | Self::Disk(vmm_disk::Error::NoCheckpoint(_)) => 404,
             Self::Exists(_) | Self::InUse(_) | Self::Ending | Self::NoImage => 409,
             Self::WithoutMemory(_) | Self::NoMemory => 409,
+            Self::OverBudget => 402,
             Self::Disk(vmm_disk::Error::IsCurrent | vmm_disk::Error::Order(_)) => 409,
             Self::Name(_) | Self::Value(_) | Self::Disk(vmm_disk::Error::CommentTooLong(_)) => 400,
             Self::Disk(error) if error.is_no_space() => 507,
@@ -84,6 +89,7 @@ impl SpriteError {
         match self {
             Self::NoImage => "no_image",
             _ => match self.status() {
+                402 => "budget_exceeded",
                 404 => "not_found",
                 409 => "conflict",
                 400 => "invalid",

@@ -159,6 +159,9 @@ impl Life {
 
     /// The machine, awake.
     async fn wake(&mut self, sprites: &Arc<Sprites>) -> Result<MachineHandle, SpriteError> {
+        if sprites.is_over_budget() && self.sprite.state().status != Status::Running {
+            return Err(SpriteError::OverBudget);
+        }
         if let Some(machine) = self.machine.clone() {
             if self.sprite.state().status != Status::Warm {
                 if !self.ready {
@@ -326,8 +329,13 @@ impl Life {
         let Some(machine) = self.machine.clone() else { return };
         let slept = self.since.elapsed();
         match self.sprite.state().status {
-            Status::Running if !self.sprite.tasks().is_empty() => self.sprite.usage.touch(),
-            Status::Running if self.sprite.usage.idle().is_some_and(|idle| idle >= sprites.settings.idle) => {
+            Status::Running if !self.sprite.tasks().is_empty() && !sprites.is_over_budget() => {
+                self.sprite.usage.touch();
+            }
+            Status::Running
+                if sprites.is_over_budget()
+                    || self.sprite.usage.idle().is_some_and(|idle| idle >= sprites.settings.idle) =>
+            {
                 self.keep(sprites, upkeep::FRESH).await;
                 match machine.pause().await {
                     Ok(()) => self.enter(sprites, Status::Warm, None).await,

@@ -33,6 +33,7 @@ use sprites_api::policy::Policies;
 use sprites_api::sprite::{CreateSprite, OrgCounts, Status, UpdateSprite, WatchLine};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::broadcast;
@@ -99,6 +100,8 @@ pub(crate) struct Sprites {
     templates: tokio::sync::Mutex<()>,
     all: Mutex<BTreeMap<String, Entry>>,
     changes: broadcast::Sender<WatchLine>,
+    /// The budget is used up, and all are to sleep.
+    over_budget: AtomicBool,
 }
 
 /// A place in the table.
@@ -132,6 +135,7 @@ impl Sprites {
             templates: tokio::sync::Mutex::default(),
             all: Mutex::default(),
             changes,
+            over_budget: AtomicBool::new(false),
         });
         // All at once: one that is silent must not hold up the others.
         let found = records.into_iter().map(async |record| {
@@ -186,6 +190,16 @@ impl Sprites {
     pub(crate) fn tell(&self, sprite: &Sprite) {
         // Nobody may be watching.
         let _ = self.changes.send(WatchLine { org: Some(self.counts()), ..sprite.watch_line() });
+    }
+
+    /// Whether the budget is used up and all are to sleep.
+    pub(crate) fn is_over_budget(&self) -> bool {
+        self.over_budget.load(Ordering::Relaxed)
+    }
+
+    /// Says so; true when it is news that it is.
+    pub(crate) fn set_over_budget(&self, over: bool) -> bool {
+        !self.over_budget.swap(over, Ordering::Relaxed) && over
     }
 
     /// Makes a sprite from the newest image, or from its template. It does nothing until it is used.

@@ -3,7 +3,8 @@
 use rusqlite_migration::{M, Migrations};
 
 pub(super) fn all() -> Migrations<'static> {
-    Migrations::new(vec![M::up(
+    Migrations::new(vec![
+    M::up(
         "create table sprite (
              id text primary key,
              name text not null unique,
@@ -28,7 +29,30 @@ pub(super) fn all() -> Migrations<'static> {
              cost_usd real not null,
              primary key (sprite, time)
          ) strict, without rowid;",
-    )])
+    ),
+    M::up(
+        "-- The counters that were read last, and when, so that nothing is counted twice or never.
+         alter table total add column counters text;
+         alter table total add column read_at integer;
+         -- What a sample stands for: 0 a reading, 1 a minute, 2 an hour.
+         alter table sample add column level integer not null default 0;
+         update sample set level = 1 where seconds >= 30;
+         create index sample_age on sample (level, time);
+         -- Bills: what each sprite used in each hour (UTC), kept when the sprite is gone.
+         create table customer (id text primary key, name text not null, labels text not null) strict, without rowid;
+         create table ledger (
+             hour integer not null,
+             sprite text not null references customer (id) on delete cascade,
+             cpu_hours real not null,
+             memory_gb_hours real not null,
+             hot_gb_hours real not null,
+             stored_gb_hours real not null,
+             running_seconds real not null,
+             cost_usd real not null,
+             primary key (hour, sprite)
+         ) strict, without rowid;",
+    ),
+    ])
 }
 
 #[cfg(test)]

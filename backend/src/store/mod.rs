@@ -1,6 +1,7 @@
 //! The server's database: names and settings of sprites, and what they used. Disks and checkpoints are not in it, so that a lost
 //! database loses no data: each sprite's folder holds a copy of its record, from which it is made anew.
 
+pub(crate) mod bills;
 mod migrations;
 pub(crate) mod usage;
 
@@ -142,10 +143,10 @@ impl Store {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    pub(super) fn record(id: &str, name: &str) -> Record {
+    pub(crate) fn record(id: &str, name: &str) -> Record {
         Record {
             id: id.into(),
             name: name.into(),

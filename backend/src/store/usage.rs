@@ -1,53 +1,93 @@
-//! Usage in the database.
+//! Usage in the database: accounts, and samples for graphs.
 
-use super::{Result, Store};
+use super::{Result, Store, bills};
+use crate::meter::account::{Account, Entry};
+use crate::meter::clock::Moment;
 use rusqlite::{Transaction, params};
 use sprites_api::Time;
-use sprites_api::extension::{UsageSample, UsageTotals};
+use sprites_api::extension::UsageSample;
 
-/// Single seconds are kept that long, microseconds.
-const SECONDS_KEPT: i64 = 3600 * 1_000_000;
-/// Minutes are kept that long, microseconds (30 days).
-const MINUTES_KEPT: i64 = 30 * 24 * SECONDS_KEPT;
 const MINUTE: i64 = 60 * 1_000_000;
+const HOUR: i64 = 60 * MINUTE;
+const DAY: i64 = 24 * HOUR;
+/// Most samples that are rolled up at a time.
+const AT_ONCE: i64 = 200_000;
+
+/// Samples of one level become one of the next.
+struct RollUp {
+    from: i64,
+    /// Those that are older than this, microseconds.
+    after: i64,
+    /// What the new one stands for, microseconds.
+    length: i64,
+}
+
+/// Readings are kept for an hour, minutes for thirty days, hours for a year.
+const ROLL_UPS: [RollUp; 2] =
+    [RollUp { from: 0, after: HOUR, length: MINUTE }, RollUp { from: 1, after: 30 * DAY, length: HOUR }];
+const HOURS_KEPT: i64 = 366 * DAY;
 
 /// One sprite's part of a tick.
 #[derive(Clone, Debug)]
 pub(crate) struct Tick {
     pub sprite: String,
-    pub sample: Option<UsageSample>,
-    pub totals: UsageTotals,
-    pub kept_until: Time,
+    pub name: String,
+    pub labels: Vec<String>,
+    /// As it is after the entry.
+    pub account: Account,
+    pub entry: Entry,
 }
 
 impl Store {
-    /// Writes a tick of the meter, all or nothing, so that totals and samples never disagree.
+    /// Writes a tick of the meter, all or nothing, so that accounts, bills and samples never disagree.
     pub(crate) fn record(&self, ticks: &[Tick]) -> Result<()> {
         let mut connection = self.lock();
         let transaction = connection.transaction()?;
         for tick in ticks {
-            transaction
+            let (counters, read_at) = match &tick.account.read {
+                Some((counters, at)) => (Some(serde_json::to_string(counters)?), Some(at.wall.as_micros())),
+                None => (None, None),
+            };
+            let totals = serde_json::to_string(&tick.account.totals)?;
+            let kept_until = tick.account.kept_until.wall.as_micros();
+            let written = transaction
                 .prepare_cached(
-                    "insert into total (sprite, totals, kept_until) select ?1, ?2, ?3 where exists (select 1 from sprite where id = ?1)
-                     on conflict (sprite) do update set totals = excluded.totals, kept_until = excluded.kept_until",
+                    "insert into total (sprite, totals, kept_until, counters, read_at)
+                     select ?1, ?2, ?3, ?4, ?5 where exists (select 1 from sprite where id = ?1)
+                     on conflict (sprite) do update set totals = excluded.totals, kept_until = excluded.kept_until,
+                         counters = excluded.counters, read_at = excluded.read_at",
                 )?
-                .execute(params![tick.sprite, serde_json::to_string(&tick.totals)?, tick.kept_until.as_micros()])?;
-            if let Some(sample) = &tick.sample {
-                insert(&transaction, &tick.sprite, sample)?;
+                .execute(params![tick.sprite, totals, kept_until, counters, read_at])?;
+            // One that is gone meanwhile has been paid up to its end.
+            if written == 0 {
+                continue;
             }
+            if let Some(sample) = &tick.entry.sample {
+                insert(&transaction, &tick.sprite, sample, 0)?;
+            }
+            bills::add(&transaction, tick)?;
         }
         transaction.commit()?;
         Ok(())
     }
 
-    /// Totals of a sprite, and until when its storage is paid.
-    pub(crate) fn totals(&self, sprite: &str) -> Result<Option<(UsageTotals, Time)>> {
+    /// The account of a sprite.
+    pub(crate) fn account(&self, sprite: &str) -> Result<Option<Account>> {
         let connection = self.lock();
-        let mut query =
-            connection.prepare_cached("select totals, kept_until from total where sprite = ?1")?;
+        let mut query = connection
+            .prepare_cached("select totals, kept_until, counters, read_at from total where sprite = ?1")?;
         let mut rows = query.query([sprite])?;
         let Some(row) = rows.next()? else { return Ok(None) };
-        Ok(Some((serde_json::from_str(&row.get::<_, String>(0)?)?, Time::from_micros(row.get(1)?))))
+        let moment = |micros: i64| Moment::written(Time::from_micros(micros));
+        let read = match (row.get::<_, Option<String>>(2)?, row.get::<_, Option<i64>>(3)?) {
+            (Some(counters), Some(at)) => Some((serde_json::from_str(&counters)?, moment(at))),
+            _ => None,
+        };
+        Ok(Some(Account {
+            totals: serde_json::from_str(&row.get::<_, String>(0)?)?,
+            kept_until: moment(row.get(1)?),
+            read,
+        }))
     }
 
     /// Samples since `from`, oldest first, thinned to at most `most` by joining neighbours.
@@ -62,45 +102,54 @@ impl Store {
         Ok(all.chunks(group).filter_map(join).collect())
     }
 
-    /// Makes minutes of the seconds that are older than an hour, and drops what is older than a month.
+    /// Makes minutes of old readings and hours of old minutes, and drops what is older than a year.
     pub(crate) fn roll_up(&self, now: Time) -> Result<()> {
         let mut connection = self.lock();
         let transaction = connection.transaction()?;
-        let before = (now.as_micros() - SECONDS_KEPT) / MINUTE * MINUTE;
-        let old: Vec<(String, UsageSample)> = {
-            let mut query = transaction.prepare_cached(
-                "select time, seconds, cpus, memory_bytes, processes, cost_usd, sprite from sample
-                 where time <= ?1 and seconds < 30 order by sprite, time limit 200000",
-            )?;
-            let rows = query.query_map([before], |row| Ok((row.get(6)?, read(row)?)))?;
-            rows.collect::<rusqlite::Result<_>>()?
-        };
-        // A minute's samples have times after its begin, up to and including its end.
-        let minute = |sample: &UsageSample| (sample.time.as_micros() - 1).div_euclid(MINUTE);
-        for group in old.chunk_by(|one, two| one.0 == two.0 && minute(&one.1) == minute(&two.1)) {
-            let samples: Vec<UsageSample> = group.iter().map(|(_, sample)| *sample).collect();
-            for (sprite, sample) in group {
-                transaction
-                    .prepare_cached("delete from sample where sprite = ?1 and time = ?2")?
-                    .execute(params![sprite, sample.time.as_micros()])?;
-            }
-            if let (Some(mut joined), Some((sprite, _))) = (join(&samples), group.first()) {
-                // So that it is not taken for a second again.
-                joined.seconds = joined.seconds.max(30.0);
-                insert(&transaction, sprite, &joined)?;
-            }
+        for step in ROLL_UPS {
+            roll_up(&transaction, &step, now)?;
         }
-        transaction.execute("delete from sample where time < ?1", [now.as_micros() - MINUTES_KEPT])?;
+        transaction
+            .prepare_cached("delete from sample where time < ?1")?
+            .execute([now.as_micros() - HOURS_KEPT])?;
+        bills::forget(&transaction, Time::from_micros(now.as_micros() - HOURS_KEPT))?;
         transaction.commit()?;
         Ok(())
     }
 }
 
-fn insert(transaction: &Transaction<'_>, sprite: &str, sample: &UsageSample) -> Result<()> {
+fn roll_up(transaction: &Transaction<'_>, step: &RollUp, now: Time) -> Result<()> {
+    let before = (now.as_micros() - step.after) / step.length * step.length;
+    let old: Vec<(String, UsageSample)> = {
+        let mut query = transaction.prepare_cached(
+            "select time, seconds, cpus, memory_bytes, processes, cost_usd, sprite from sample
+             where level = ?1 and time <= ?2 order by sprite, time limit ?3",
+        )?;
+        let rows = query
+            .query_map([step.from, before, AT_ONCE], |row| Ok((row.get::<_, String>(6)?, read(row)?)))?;
+        rows.collect::<rusqlite::Result<_>>()?
+    };
+    // A sample's time is its end, so the last one of a minute has the minute's end.
+    let part = |sample: &UsageSample| (sample.time.as_micros() - 1).div_euclid(step.length);
+    for group in old.chunk_by(|one, two| one.0 == two.0 && part(&one.1) == part(&two.1)) {
+        let samples: Vec<UsageSample> = group.iter().map(|(_, sample)| *sample).collect();
+        for (sprite, sample) in group {
+            transaction
+                .prepare_cached("delete from sample where sprite = ?1 and time = ?2")?
+                .execute(params![sprite, sample.time.as_micros()])?;
+        }
+        if let (Some(joined), Some((sprite, _))) = (join(&samples), group.first()) {
+            insert(transaction, sprite, &joined, step.from + 1)?;
+        }
+    }
+    Ok(())
+}
+
+fn insert(transaction: &Transaction<'_>, sprite: &str, sample: &UsageSample, level: i64) -> Result<()> {
     transaction
         .prepare_cached(
-            "insert or replace into sample (sprite, time, seconds, cpus, memory_bytes, processes, cost_usd)
-             select ?1, ?2, ?3, ?4, ?5, ?6, ?7 where exists (select 1 from sprite where id = ?1)",
+            "insert or replace into sample (sprite, time, seconds, cpus, memory_bytes, processes, cost_usd, level)
+             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         )?
         .execute(params![
             sprite,
@@ -109,7 +158,8 @@ fn insert(transaction: &Transaction<'_>, sprite: &str, sample: &UsageSample) -> 
             sample.cpus,
             i64::try_from(sample.memory_bytes).unwrap_or(i64::MAX),
             i64::try_from(sample.processes).unwrap_or(i64::MAX),
-            sample.cost_usd
+            sample.cost_usd,
+            level
         ])?;
     Ok(())
 }
@@ -147,50 +197,55 @@ fn join(samples: &[UsageSample]) -> Option<UsageSample> {
 mod tests {
     use super::super::tests::record;
     use super::*;
+    use sprites_api::extension::UsageTotals;
 
-    fn sample(second: i64) -> UsageSample {
-        UsageSample {
-            time: Time::from_micros(second * 1_000_000),
+    fn tick(sprite: &str, second: i64) -> Tick {
+        let now = Moment::written(Time::from_micros(second * 1_000_000));
+        let sample = UsageSample {
+            time: now.wall,
             seconds: 1.0,
             cpus: if second % 2 == 0 { 1.0 } else { 0.0 },
             memory_bytes: 1000,
             processes: 3,
             cost_usd: 0.001,
+        };
+        let used = UsageTotals { cost_usd: 0.001, ..UsageTotals::default() };
+        Tick {
+            sprite: sprite.into(),
+            name: "box".into(),
+            labels: Vec::new(),
+            account: Account { totals: used, kept_until: now, read: None },
+            entry: Entry { sample: Some(sample), used, since: now },
         }
     }
 
     #[test]
-    fn seconds_become_minutes_and_nothing_is_lost() {
+    fn readings_become_minutes_and_hours_and_nothing_is_lost() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(&dir.path().join("db")).unwrap();
         store.put(&record("1", "box")).unwrap();
-        let totals = UsageTotals { cost_usd: 0.6, ..UsageTotals::default() };
         for second in 1..=600 {
-            let tick = Tick {
-                sprite: "1".into(),
-                sample: Some(sample(second)),
-                totals,
-                kept_until: Time::from_micros(second),
-            };
-            store.record(&[tick]).unwrap();
+            store.record(&[tick("1", second)]).unwrap();
         }
         // A sprite that is gone meanwhile is passed over.
-        let gone =
-            Tick { sprite: "9".into(), sample: Some(sample(1)), totals, kept_until: Time::from_micros(1) };
-        store.record(&[gone]).unwrap();
-        assert_eq!(store.totals("1").unwrap().unwrap().1, Time::from_micros(600));
-        assert!(store.totals("9").unwrap().is_none());
-        assert_eq!(store.samples("1", Time::from_micros(0), 100).unwrap().len(), 100);
-        for _ in 0..2 {
-            store.roll_up(Time::from_micros((600 + 3600) * 1_000_000)).unwrap();
-            let rolled = store.samples("1", Time::from_micros(0), 1000).unwrap();
-            assert_eq!(rolled.len(), 10);
+        store.record(&[tick("9", 1)]).unwrap();
+        let account = store.account("1").unwrap().unwrap();
+        assert_eq!(account.kept_until.wall, Time::from_micros(600_000_000));
+        assert!(store.account("9").unwrap().is_none());
+        let samples = |most| store.samples("1", Time::from_micros(0), most).unwrap();
+        assert_eq!(samples(100).len(), 100);
+        for (later, count, seconds) in [(HOUR, 10, 60.0), (HOUR, 10, 60.0), (30 * DAY + HOUR, 1, 600.0)] {
+            store.roll_up(Time::from_micros(600 * 1_000_000 + later)).unwrap();
+            let rolled = samples(1000);
+            assert_eq!(rolled.len(), count);
             assert!((rolled.iter().map(|sample| sample.cost_usd).sum::<f64>() - 0.6).abs() < 1e-9);
-            assert!(rolled.iter().all(|sample| (sample.cpus - 0.5).abs() < 1e-9 && sample.seconds == 60.0));
+            assert!(
+                rolled.iter().all(|sample| (sample.cpus - 0.5).abs() < 1e-9 && sample.seconds == seconds)
+            );
         }
-        store.roll_up(Time::from_micros(MINUTES_KEPT + 700 * 1_000_000)).unwrap();
-        assert!(store.samples("1", Time::from_micros(0), 1000).unwrap().is_empty());
+        store.roll_up(Time::from_micros(HOURS_KEPT + HOUR)).unwrap();
+        assert!(samples(1000).is_empty());
         store.remove("1").unwrap();
-        assert!(store.totals("1").unwrap().is_none());
+        assert!(store.account("1").unwrap().is_none());
     }
 }

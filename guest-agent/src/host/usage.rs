@@ -17,6 +17,7 @@ pub(crate) fn read(sessions: &Sessions) -> Counters {
         None => from_processes(&all.iter().map(|session| session.pid).collect::<Vec<_>>()),
     };
     Counters {
+        boot: boot(),
         cpu_usec: figures.cpu_usec,
         memory_bytes: figures.memory_bytes,
         processes: figures.processes,
@@ -28,6 +29,13 @@ pub(crate) fn read(sessions: &Sessions) -> Counters {
             .min()
             .map(|idle| idle.as_millis().try_into().unwrap_or(u64::MAX)),
     }
+}
+
+/// The beginning of the kernel's name for this boot; it stays the same for as long as its counters do.
+fn boot() -> u64 {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let digits: String = text.chars().filter(char::is_ascii_hexdigit).take(16).collect();
+    u64::from_str_radix(&digits, 16).unwrap_or(0)
 }
 
 fn from_processes(leaders: &[i32]) -> Figures {

@@ -1,0 +1,189 @@
+//! What one sprite used: from a reading of its counters to what is written down. No clock, machine or database is touched here.
+//!
+//! Counters come from within, from somebody who may lie: they are held against the host's clock and the machine's size.
+
+use super::clock::Moment;
+use super::rates::{self, Running};
+use sprites_api::agent::Counters;
+use sprites_api::extension::{UsageSample, UsageTotals};
+
+/// Seconds by which a guest's clock and the host's may differ between two readings.
+const SLACK: f64 = 1.0;
+/// Counters of CPU time may be this much ahead of the clock.
+const ROUNDING: f64 = 1.1;
+/// Most processes of a machine (`man 5 proc`, `pid_max`).
+const MOST_PROCESSES: u64 = 1 << 22;
+
+/// How large a machine is, and so what it can use.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Size {
+    pub cpus: u32,
+    pub memory_bytes: u64,
+}
+
+impl Size {
+    fn bound(self, counters: Counters) -> Counters {
+        Counters {
+            memory_bytes: counters.memory_bytes.min(self.memory_bytes),
+            processes: counters.processes.min(MOST_PROCESSES),
+            ..counters
+        }
+    }
+}
+
+/// The account of a sprite.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Account {
+    /// All it used so far.
+    pub totals: UsageTotals,
+    /// Storage is paid up to here.
+    pub kept_until: Moment,
+    /// The last counters, and when they were read. They outlive the server, so that what is used while it is away is counted, once.
+    pub read: Option<(Counters, Moment)>,
+}
+
+/// What a reading adds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Entry {
+    /// Use by running; nothing while it sleeps.
+    pub sample: Option<UsageSample>,
+    /// Running and storage together.
+    pub used: UsageTotals,
+    /// When the time began that `used` is for.
+    pub since: Moment,
+}
+
+impl Account {
+    /// One that begins now.
+    pub(crate) fn new(now: Moment) -> Self {
+        Self { totals: UsageTotals::default(), kept_until: now, read: None }
+    }
+
+    /// Takes a reading in. `counters` are none when the machine sleeps, or did not answer in time: the next reading then covers that time too.
+    pub(crate) fn advance(
+        &mut self,
+        counters: Option<Counters>,
+        stored_bytes: u64,
+        size: Size,
+        now: Moment,
+    ) -> Entry {
+        let since = self.kept_until;
+        let mut used = UsageTotals::default();
+        let keeping = rates::keep(&mut used, now.since(since), stored_bytes as f64);
+        self.kept_until = now;
+        let sample = match counters.map(|counters| size.bound(counters)) {
+            Some(counters) => {
+                let sample = self.ran(counters, stored_bytes, size, now, &mut used);
+                self.read = Some((counters, now));
+                sample
+            }
+            None => None,
+        };
+        self.totals += used;
+        let sample = sample.map(|sample| UsageSample { cost_usd: sample.cost_usd + keeping, ..sample });
+        Entry { sample, used, since }
+    }
+
+    fn ran(
+        &self,
+        counters: Counters,
+        stored_bytes: u64,
+        size: Size,
+        now: Moment,
+        used: &mut UsageTotals,
+    ) -> Option<UsageSample> {
+        // A machine that started anew began its counters anew, and one that went back to a checkpoint has older ones.
+        let (before, read_at) = self
+            .read
+            .filter(|(before, _)| before.boot == counters.boot && before.uptime_ms < counters.uptime_ms)?;
+        // The guest's own clock stands still while it sleeps, so a pause is never counted.
+        let seconds = ((counters.uptime_ms - before.uptime_ms) as f64 / 1e3).min(now.since(read_at) + SLACK);
+        let cpu_seconds = counters.cpu_usec.saturating_sub(before.cpu_usec) as f64 / 1e6;
+        let cpu_seconds = cpu_seconds.min(seconds * f64::from(size.cpus) * ROUNDING);
+        let use_ = Running {
+            seconds,
+            cpu_seconds,
+            memory_bytes: counters.memory_bytes as f64,
+            hot_bytes: stored_bytes as f64,
+        };
+        let cost_usd = rates::run(used, use_);
+        Some(UsageSample {
+            time: now.wall,
+            seconds,
+            cpus: cpu_seconds / seconds,
+            memory_bytes: counters.memory_bytes,
+            processes: counters.processes,
+            cost_usd,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sprites_api::Time;
+    use std::time::Duration;
+
+    const SIZE: Size = Size { cpus: 1, memory_bytes: 1 << 30 };
+
+    fn at(second: u64) -> Moment {
+        Moment {
+            wall: Time::from_micros(second as i64 * 1_000_000),
+            steady: Some(Duration::from_secs(second)),
+        }
+    }
+
+    fn counters(boot: u64, uptime_ms: u64, cpu_usec: u64) -> Counters {
+        Counters {
+            boot,
+            cpu_usec,
+            memory_bytes: 500_000_000,
+            processes: 4,
+            uptime_ms,
+            attached_sessions: 0,
+            session_idle_ms: None,
+        }
+    }
+
+    #[test]
+    fn counters_become_samples_and_a_new_machine_begins_anew() {
+        let mut account = Account::new(at(0));
+        let mut read = |second, counters| account.advance(counters, 0, SIZE, at(second)).sample;
+        assert!(read(5, Some(counters(1, 5_000, 100_000))).is_none(), "there is nothing to compare with");
+        let sample = read(7, Some(counters(1, 7_000, 1_100_000))).unwrap();
+        assert_eq!((sample.seconds, sample.cpus, sample.processes), (2.0, 0.5, 4));
+        // A second that could not be read is covered by the next reading.
+        assert!(read(8, None).is_none());
+        assert_eq!(read(9, Some(counters(1, 9_000, 1_100_000))).unwrap().seconds, 2.0);
+        // It slept for a while; its clock stood still.
+        assert!(read(60, None).is_none());
+        assert_eq!(read(99, Some(counters(1, 10_000, 1_100_000))).unwrap().seconds, 1.0);
+        // It went back to a checkpoint with its memory, and then began anew, and that ran on for longer than the first.
+        assert!(read(100, Some(counters(1, 6_000, 600_000))).is_none());
+        assert!(read(120, Some(counters(2, 20_000, 1_200_000))).is_none());
+        let sample = read(121, Some(counters(2, 21_000, 1_700_000))).unwrap();
+        assert_eq!((sample.seconds, sample.cpus), (1.0, 0.5));
+    }
+
+    #[test]
+    fn lies_are_held_against_the_clock_and_the_size() {
+        let mut account = Account::new(at(0));
+        account.advance(Some(counters(1, 1_000, 0)), 0, SIZE, at(1));
+        let lie = Counters { memory_bytes: u64::MAX, processes: u64::MAX, ..counters(1, u64::MAX, u64::MAX) };
+        let sample = account.advance(Some(lie), 0, SIZE, at(2)).sample.unwrap();
+        assert!(sample.seconds <= 2.0 && sample.cpus <= ROUNDING + 1e-9, "{sample:?}");
+        assert_eq!(sample.memory_bytes, SIZE.memory_bytes);
+        assert_eq!(sample.processes, MOST_PROCESSES);
+    }
+
+    #[test]
+    fn storage_is_paid_always_and_once() {
+        let mut account = Account::new(at(0));
+        let gb = 1_000_000_000;
+        for second in [1800, 1800, 3600] {
+            account.advance(None, gb, SIZE, at(second));
+        }
+        assert!((account.totals.stored_gb_hours - 1.0).abs() < 1e-9, "{:?}", account.totals);
+        assert_eq!(account.totals.running_seconds, 0.0);
+    }
+}
