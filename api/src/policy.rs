@@ -38,7 +38,7 @@ pub struct NetworkPolicy {
 
 /// One rule: about a domain, or a list to include.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, try_from = "RuleForm")]
 pub enum Rule {
     /// About a host, the hosts below a domain (`*.example.com`), or all others (`*`).
     Domain {
@@ -52,6 +52,35 @@ pub enum Rule {
         /// Its name.
         include: String,
     },
+}
+
+/// A rule as it is read, so that what is wrong with it can be told.
+#[derive(Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a rule is an object such as {\"domain\": \"example.com\", \"action\": \"allow\"}"
+)]
+struct RuleForm {
+    domain: Option<String>,
+    action: Option<Action>,
+    include: Option<String>,
+}
+
+impl TryFrom<RuleForm> for Rule {
+    type Error = &'static str;
+
+    fn try_from(form: RuleForm) -> Result<Self, Self::Error> {
+        match form {
+            RuleForm { domain: Some(domain), action: Some(action), include: None } => {
+                Ok(Self::Domain { domain, action })
+            }
+            RuleForm { domain: None, action: None, include: Some(include) } => Ok(Self::Include { include }),
+            RuleForm { domain: Some(_), action: None, .. } => {
+                Err("a rule about a domain has an action, allow or deny")
+            }
+            _ => Err("a rule has a domain and an action, or an include and nothing else"),
+        }
+    }
 }
 
 /// Part of [`Rule`].
@@ -161,7 +190,7 @@ pub struct ResourcesPolicy {
 
 /// Part of [`ResourcesPolicy`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, expecting = "`memory` is an object such as {\"limit_mb\": 2048}")]
 pub struct MemoryPolicy {
     /// Most memory of its programs together, MiB.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -4,9 +4,11 @@ use nix::mount::{MsFlags, mount};
 use sprites_api::policy::NetworkPolicy;
 use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
+/// Its tools.
+const TOOLS: [&str; 2] = ["sprite-env", "sprite-console"];
 /// What a program or a person in a sprite should know.
 const GUIDE: &str = include_str!("interior/llm.txt");
 
@@ -17,6 +19,19 @@ pub(crate) fn furnish(home: &Path) -> io::Result<()> {
         let path = home.join(name);
         if !fs::read_to_string(&path).is_ok_and(|present| present == text) {
             fs::write(&path, text)?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes the tools known to every shell: those that log in, and `sudo`, look for programs in places of their own.
+pub(crate) fn link_tools(home: &Path, places: &Path) -> io::Result<()> {
+    for name in TOOLS {
+        let (tool, link) = (home.join("bin").join(name), places.join(name));
+        match symlink(&tool, &link) {
+            // Whatever stands there already is somebody's.
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
         }
     }
     Ok(())
@@ -66,6 +81,12 @@ mod tests {
         furnish(home.path()).unwrap();
         furnish(home.path()).unwrap();
         assert!(fs::read_to_string(home.path().join("llm.txt")).unwrap().contains("sprite-env"));
+        let places = tempfile::tempdir().unwrap();
+        fs::write(places.path().join("sprite-console"), "somebody's own").unwrap();
+        link_tools(home.path(), places.path()).unwrap();
+        let link = fs::read_link(places.path().join("sprite-env")).unwrap();
+        assert_eq!(link, home.path().join("bin/sprite-env"));
+        assert!(fs::read_link(places.path().join("sprite-console")).is_err());
         write_policy(home.path(), &NetworkPolicy::default()).unwrap();
         let policy = fs::read_to_string(home.path().join("policy/network.json")).unwrap();
         assert_eq!(serde_json::from_str::<NetworkPolicy>(&policy).unwrap(), NetworkPolicy::default());

@@ -38,8 +38,7 @@ pub struct Config {
 }
 
 /// How the local server runs.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Server {
     /// TCP port on loopback.
     pub port: Option<u16>,
@@ -118,7 +117,11 @@ impl Config {
                     }
                     None => reading.wrong(value.span(), "keys are written below [keys], one each"),
                 },
-                "server" => reading.config.server = reading.value(value).unwrap_or_default(),
+                "server" => match value.get_ref().as_table() {
+                    Some(table) => table.iter().for_each(|(key, value)| reading.server(key, value.clone())),
+                    None => reading
+                        .wrong(value.span(), "the server's settings are written below [server], one each"),
+                },
                 other => reading.wrong(
                     setting.span(),
                     format!(
@@ -186,6 +189,25 @@ impl Reading<'_> {
         }
     }
 
+    fn server(&mut self, setting: &Spanned<Cow<'_, str>>, value: Spanned<DeValue<'_>>) {
+        match setting.get_ref().as_ref() {
+            "port" => self.config.server.port = self.value(value),
+            "idle" => self.config.server.idle = self.value(value),
+            "warm" => self.config.server.warm = self.value(value),
+            "checkpoints" => self.config.server.checkpoints = self.value(value),
+            "listen" => self.config.server.listen = self.value(value),
+            "certificate" => self.config.server.certificate = self.value(value),
+            "key" => self.config.server.key = self.value(value),
+            "domain" => self.config.server.domain = self.value(value),
+            other => self.wrong(
+                setting.span(),
+                format!(
+                    "[server] has no setting {other:?}; it has port, idle, warm, checkpoints, listen, certificate, key and domain"
+                ),
+            ),
+        }
+    }
+
     fn binding(&mut self, action: &Spanned<Cow<'_, str>>, wanted: Spanned<DeValue<'_>>) {
         let at = action.span();
         let Ok(known) = Action::from_str(action.get_ref()) else {
@@ -215,8 +237,21 @@ impl Reading<'_> {
     }
 }
 
+/// What is wrong, in words for people: the parser speaks of its own types.
 fn first_line(error: &toml::de::Error) -> String {
-    error.message().lines().next().unwrap_or("it cannot be read").to_owned()
+    let line = error.message().lines().next().unwrap_or("it cannot be read");
+    let Some((found, wanted)) =
+        line.strip_prefix("invalid type: ").and_then(|rest| rest.split_once(", expected "))
+    else {
+        return line.to_owned();
+    };
+    let wanted = match wanted {
+        "u64" | "u16" => "a whole number",
+        "a boolean" => "true or false",
+        "a string" | "path string" => "a text in quotes",
+        other => other,
+    };
+    format!("{found} stands where {wanted} belongs")
 }
 
 #[cfg(test)]
@@ -268,6 +303,10 @@ mod tests {
         );
         let config = Config::parse("[server]\nidle = 60\ncheckpoints = false\n", "c");
         assert_eq!((config.server.idle, config.server.checkpoints), (Some(60), Some(false)));
+        let config = Config::parse("[server]\nidle = 8\nbogus = 1\nwarm = \"x\"\nport = 99999\n", "c");
+        assert_eq!(config.server, Server { idle: Some(8), ..Server::default() });
+        assert_eq!(config.mistakes.len(), 3, "{:?}", config.mistakes);
+        assert!(config.mistakes.iter().any(|why| why.contains("line 4") && why.contains("a whole number")));
         for (text, at) in [
             ("[server]\nidle = \"long\"", "line 2"),
             ("theme = 3", "line 1"),

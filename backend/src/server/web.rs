@@ -82,7 +82,11 @@ impl Web {
         }
         if sprite.record().url_settings.auth != "public" {
             if !self.token.admits(request.headers()) {
-                return Err(fail(StatusCode::UNAUTHORIZED, "unauthorized"));
+                let message = format!(
+                    "this sprite's address is not public: give the server's token (the file `token` of its configuration folder) as a \
+                     bearer, or as the password of any user; `sprite url update -s {name} --auth public` opens it to everybody"
+                );
+                return Err(fail(StatusCode::UNAUTHORIZED, &message));
             }
             request.headers_mut().remove(header::AUTHORIZATION);
         }
@@ -257,13 +261,7 @@ impl IntoResponse for Failure {
         let Self { status, message, page } = self;
         let mut response = if page {
             let title = format!("{} {}", status.as_u16(), status.canonical_reason().unwrap_or_default());
-            let more = if status == StatusCode::UNAUTHORIZED {
-                "This sprite's address is not public. Give the server's token as the password, or make it public: \
-                 <code>sprite url update --auth public</code>."
-                    .to_owned()
-            } else {
-                escaped(&message)
-            };
+            let more = escaped(&message);
             let html = format!(
                 "<!doctype html><meta charset=utf-8><meta name=viewport content=\"width=device-width\"><title>{title}</title>\
                  <style>body{{font:16px/1.5 system-ui;max-width:40em;margin:15vh auto;padding:0 1em;color-scheme:light dark}}</style>\

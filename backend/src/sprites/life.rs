@@ -514,6 +514,12 @@ impl Life {
     }
 }
 
+/// What of a wish can be had here; it is kept and told, so that whoever wished sees what came of it.
+pub(super) fn possible(wish: Config) -> Config {
+    let (cpus, memory) = size(&wish);
+    Config { cpus: wish.cpus.map(|_| cpus), ram_mb: wish.ram_mb.map(|_| memory), ..wish }
+}
+
 /// CPUs and MiB of memory of a sprite's machine.
 pub(super) fn size(config: &Config) -> (u32, u32) {
     let host = u32::try_from(std::thread::available_parallelism().map_or(1, usize::from)).unwrap_or(1);

@@ -216,7 +216,7 @@ impl Sprites {
             name: wish.name,
             labels,
             url_settings: check_auth(wish.url_settings.unwrap_or_default())?,
-            config: wish.config.unwrap_or_default(),
+            config: life::possible(wish.config.unwrap_or_default()),
             environment,
             created_at: Time::now(),
             updated_at: Time::now(),

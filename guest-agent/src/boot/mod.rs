@@ -116,6 +116,9 @@ fn life() -> Result<(), BootError> {
     if let Err(error) = interior::furnish(home).and_then(|()| interior::close_policy(home)) {
         say(&format!("/.sprite is not complete: {error}"));
     }
+    if let Err(error) = interior::link_tools(home, Path::new("/usr/local/bin")) {
+        say(&format!("/usr/local/bin does not have the tools: {error}"));
+    }
     if let Err(error) = network::loopback_up() {
         say(&format!("the loopback device did not come up: {error}"));
     }

@@ -38,7 +38,7 @@ pub(super) struct Wish {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "`command` is a line for the shell or a list of words")]
 enum Command {
     /// For the shell.
     Line(String),
@@ -55,11 +55,14 @@ struct Output {
     truncated: bool,
 }
 
-/// The wish of a body, if it is one.
-pub(super) fn read(body: &[u8]) -> Option<Wish> {
+/// The wish of a body; the error is a sentence.
+pub(super) fn read(body: &[u8]) -> Result<Wish, String> {
+    const FORM: &str = "no command is given: the query takes `cmd`, or the body is JSON such as {\"command\": \"echo hello\"}";
     let begins = body.iter().find(|byte| !byte.is_ascii_whitespace());
-    begins.filter(|byte| **byte == b'{')?;
-    serde_json::from_slice(body).ok()
+    if begins != Some(&b'{') {
+        return Err(FORM.to_owned());
+    }
+    serde_json::from_slice(body).map_err(|error| format!("{FORM}; this body is not ({error})"))
 }
 
 impl Wish {

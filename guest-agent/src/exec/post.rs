@@ -39,10 +39,13 @@ pub(super) async fn run(
         let bytes = axum::body::to_bytes(body, BODY_LIMIT).await.map_err(|_| {
             Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "the body is too large or broke off")
         })?;
-        if let Some(wish) = json::read(&bytes) {
-            return json::run(&agent, wish).await;
+        // A body that is meant as input is one for the usual shell.
+        let is_input = pairs.iter().any(|(key, value)| key == "stdin" && value == "true");
+        match json::read(&bytes) {
+            Ok(wish) => return json::run(&agent, wish).await,
+            Err(_) if is_input => Body::from(bytes),
+            Err(why) => return Err(Refusal::bad(why)),
         }
-        Body::from(bytes)
     } else {
         body
     };

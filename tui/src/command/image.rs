@@ -18,6 +18,12 @@ pub(super) enum Image {
     Build(Build),
     /// Build an image if there is none
     Ensure,
+    /// Remove images; sprites made from them keep what they use
+    Remove {
+        /// Their ids
+        #[arg(required = true)]
+        ids: Vec<String>,
+    },
     /// List images, newest last
     List {
         /// As JSON
@@ -58,6 +64,13 @@ impl Image {
                 Err(vmm_image::Error::NoImages) => make(&store, &Config::default()),
                 Err(error) => Err(error.into()),
             },
+            Self::Remove { ids } => {
+                for id in ids {
+                    store.remove(&id)?;
+                    println!("{id} is removed.");
+                }
+                Ok(ExitCode::SUCCESS)
+            }
             Self::List { json } => list(&store, json),
         }
     }

@@ -7,6 +7,8 @@ mod disk;
 #[cfg(feature = "local")]
 mod doctor;
 #[cfg(feature = "local")]
+mod env;
+#[cfg(feature = "local")]
 mod image;
 #[cfg(feature = "local")]
 mod server;
@@ -59,6 +61,9 @@ enum Command {
     /// Tell what this machine can do for sprites, and what to do about what it cannot
     #[cfg(feature = "local")]
     Doctor,
+    /// Print address and token of the local server for a shell: eval "$(sprites-tui env)"
+    #[cfg(feature = "local")]
+    Env,
     /// Stop sprites; without names all of them, and the server
     #[cfg(feature = "local")]
     Stop(stop::Stop),
@@ -96,6 +101,8 @@ impl Arguments {
             Some(Command::Image { command }) => command.run(),
             #[cfg(feature = "local")]
             Some(Command::Doctor) => doctor::run(),
+            #[cfg(feature = "local")]
+            Some(Command::Env) => env::run(),
             #[cfg(feature = "local")]
             Some(Command::Stop(stop)) => stop.run(),
             #[cfg(feature = "local")]
