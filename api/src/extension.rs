@@ -5,6 +5,7 @@
 //! | `GET /v1/local/version` | [`Version`] |
 //! | `GET /v1/local/usage` as NDJSON | a [`UsageLine`] per sprite at once, then per running sprite each second; never ends |
 //! | `GET /v1/local/sprites/{name}/usage?window=1h` | [`UsageHistory`] |
+//! | `GET /v1/local/sprites/{name}/events` | [`Events`]: when it took on which state, and why |
 //! | `GET /v1/local/sprites/{name}/tree` | [`Tree`] |
 //! | `POST /v1/local/sprites/{name}/fork` with [`Fork`] | 201 with the new sprite |
 //! | `POST /v1/local/sprites/{name}/stop` | 204 when the sprite is cold: its programs have ended and its disk is at rest |
@@ -17,6 +18,7 @@
 //! None of these wakes a sprite or keeps it awake.
 
 use crate::Time;
+use crate::sprite::Status;
 use serde::{Deserialize, Serialize};
 
 /// Who answers.
@@ -103,6 +105,24 @@ pub struct UsageHistory {
     pub totals: UsageTotals,
     /// Bytes its disk holds on the host.
     pub stored_bytes: u64,
+}
+
+/// A sprite took on another state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// When.
+    pub time: Time,
+    /// Which.
+    pub status: Status,
+    /// Why, as the end of a sentence that begins with the state: `woken by the command make`.
+    pub reason: String,
+}
+
+/// Answer of events.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Events {
+    /// The last ones, newest first.
+    pub events: Vec<Event>,
 }
 
 /// One checkpoint in the tree.

@@ -17,6 +17,8 @@ const START: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(10);
 /// Most of a log that is told, bytes.
 const TAIL: usize = 400;
+/// A log that is larger begins anew, bytes.
+const MAX_LOG: u64 = 4 << 20;
 
 /// The vendor's own address.
 pub const CLOUD: &str = "https://api.sprites.dev";
@@ -135,6 +137,10 @@ pub fn ensure_local_server(paths: &Paths, exe: &Path) -> Result<(), EndpointErro
         return Ok(());
     }
     let log = paths.server_log();
+    if fs::metadata(&log).is_ok_and(|found| found.len() > MAX_LOG) {
+        // The one before is kept; that it cannot be renamed is no reason not to start.
+        let _ = fs::rename(&log, log.with_extension("log.old"));
+    }
     let out = OpenOptions::new()
         .create(true)
         .append(true)

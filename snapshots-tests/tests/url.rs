@@ -479,6 +479,14 @@ async fn curl_wakes_a_sprite_which_sleeps_again() {
     app.make_public().await;
     let told = app.curl("/headers", &["Authorization: Bearer of-the-app"]).to_lowercase();
     assert!(told.contains("authorization: bearer of-the-app"), "{told}");
+    // Not even of a public one: a browser that was asked once goes on sending it.
+    let told = app.curl("/headers", &[&bearer]).to_lowercase();
+    assert!(!told.contains("authorization") && !told.contains(&app.token().to_lowercase()), "{told}");
+    // Headers that would speak for somebody else go no further.
+    let told =
+        app.curl("/headers", &["Connection: host, close", "Forwarded: for=1.2.3.4", "X-Real-IP: 1.2.3.4"]);
+    assert!(told.to_lowercase().contains(&format!("x-forwarded-host: {}", app.address)), "{told}");
+    assert!(!told.contains("1.2.3.4"), "{told}");
     app.rests().await;
 }
 

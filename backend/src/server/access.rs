@@ -4,9 +4,10 @@
 use super::ServerError;
 use super::answer::ApiError;
 use axum::extract::{Request, State};
-use axum::http::header::AUTHORIZATION;
+use axum::http::HeaderValue;
+use axum::http::header::{AUTHORIZATION, CONNECTION};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret, SecretString};
@@ -63,30 +64,25 @@ impl Token {
     }
 }
 
-/// Lets a request pass that bears the token.
-pub(super) async fn check(
-    State(token): State<Arc<Token>>,
-    request: Request,
-    next: Next,
-) -> Result<Response, ApiError> {
+/// Lets a request pass that bears the token. The connection of one that does not is closed, so that nobody unknown holds any.
+pub(super) async fn check(State(token): State<Arc<Token>>, request: Request, next: Next) -> Response {
     let given = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let bearer = given.and_then(|value| {
         let (scheme, rest) = value.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then_some(rest.trim())
     });
-    match bearer {
-        Some(bearer) if token.fits(bearer) => Ok(next.run(request).await),
-        Some(_) => Err(ApiError::new(
-            401,
-            "unauthorized",
-            "the token is wrong; the right one stands in the file `token` of the configuration folder",
-        )),
-        None => Err(ApiError::new(
-            401,
-            "unauthorized",
-            "a bearer token is needed; it stands in the file `token` of the configuration folder",
-        )),
-    }
+    let why = match bearer {
+        Some(bearer) if token.fits(bearer) => return next.run(request).await,
+        Some(_) => {
+            "the token is wrong; the right one stands in the file `token` of the server's configuration folder"
+        }
+        None => {
+            "a bearer token is needed; it stands in the file `token` of the server's configuration folder"
+        }
+    };
+    let mut response = ApiError::new(401, "unauthorized", why).into_response();
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ pub(super) async fn restart(
 ) -> Result<Json<Value>, ApiError> {
     let sprite = app.sprites.get(&name)?;
     sprite.stop().await?;
-    drop(sprite.connect().await?);
+    drop(sprite.connect("a restart").await?);
     Ok(Json(json!({ "sprite_name": name, "machine_id": sprite.id(), "message": "Sprite restarted" })))
 }
 

@@ -11,11 +11,13 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use sprites_api::Time;
 use sprites_api::checkpoint::{CURRENT, Checkpoint, CreateCheckpoint, ProgressLine};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
+/// Ancestors that are told of a checkpoint. All of them, of all, would be a list as long as the square of their number.
+const HISTORY: usize = 100;
 /// Lines of one piece of work; far more than it has.
 const LINES: usize = 32;
 
@@ -28,7 +30,9 @@ pub(super) async fn create(
     let sprite = app.sprites.get(&name)?;
     Ok(work(move |tell| async move {
         tell.send(ProgressLine::info("Creating checkpoint...")).await.ok();
-        let new = NewCheckpoint { comment: wish.comment, auto: false, memory: wish.memory };
+        // Others read it on their terminals.
+        let comment = wish.comment.map(|text| text.chars().filter(|sign| !sign.is_control()).collect());
+        let new = NewCheckpoint { comment, auto: false, memory: wish.memory };
         let made = match sprite.checkpoint(new).await {
             Ok(made) => made,
             Err(error) => return ProgressLine::error(ApiError::from(error).text()),
@@ -106,15 +110,8 @@ pub(super) async fn list(
 ) -> Result<Json<Vec<Checkpoint>>, ApiError> {
     let sprite = app.sprites.get(&name)?;
     let auto = query.get("includeAuto").is_some_and(|value| value == "true" || value == "1");
-    let mut all = all(&app, &sprite).await?;
-    if let Some(line) = query.get("history").filter(|line| !line.is_empty()) {
-        all.retain(|checkpoint| {
-            checkpoint.id == *line
-                || checkpoint.history.as_ref().is_some_and(|history| history.contains(line))
-        });
-    }
-    all.retain(|checkpoint| auto || !checkpoint.is_auto);
-    Ok(Json(all))
+    let line = query.get("history").filter(|line| !line.is_empty()).cloned();
+    Ok(Json(look(&app, &sprite, move |records| records.list(line.as_deref(), auto)).await?))
 }
 
 pub(super) async fn get(
@@ -143,48 +140,140 @@ pub(super) async fn delete(
 }
 
 async fn find(app: &App, sprite: &Sprite, id: &str) -> Result<Checkpoint, ApiError> {
-    let found = all(app, sprite).await?.into_iter().find(|checkpoint| checkpoint.id == id);
+    let wanted = id.to_owned();
+    let found = look(app, sprite, move |list| list.one(&wanted)).await?;
     found.ok_or_else(|| {
-        ApiError::new(
-            404,
-            "not_found",
-            format!("checkpoint not found: {}", id.chars().take(80).collect::<String>()),
-        )
+        let id: String = id.chars().take(80).collect();
+        ApiError::new(404, "not_found", format!("checkpoint not found: {id}"))
     })
 }
 
-/// All checkpoints, newest first, led by the live disk. Looks at the disk's own records and wakes nobody.
-async fn all(app: &App, sprite: &Sprite) -> Result<Vec<Checkpoint>, ApiError> {
+/// Looks at the disk's own records and wakes nobody. There may be thousands, so that it is done aside.
+async fn look<T: Send + 'static>(
+    app: &App,
+    sprite: &Sprite,
+    look: impl FnOnce(&Records) -> T + Send + 'static,
+) -> Result<T, ApiError> {
     let (sprites, id) = (Arc::clone(&app.sprites), sprite.id().to_owned());
-    let (stored, parent) =
-        blocking(move || Ok((sprites.disks.checkpoints(&id)?, sprites.disks.parent(&id)?))).await?;
-    let parents: HashMap<String, Option<String>> =
-        stored.iter().map(|one| (one.id.clone(), one.parent.clone())).collect();
-    let history = |mut at: Option<String>| {
-        let mut line = Vec::new();
-        while let Some(id) = at {
-            at = parents.get(&id).cloned().flatten();
-            line.push(id);
-        }
-        (!line.is_empty()).then_some(line)
-    };
-    let current = Checkpoint {
-        id: CURRENT.into(),
-        create_time: Time::now(),
-        comment: None,
-        history: history(parent.clone()),
-        is_auto: false,
-        source_id: parent,
-        health: None,
-    };
-    let rest = stored.into_iter().rev().map(|one| Checkpoint {
-        history: history(one.parent.clone()),
-        create_time: Time::from_micros(one.create_time),
-        source_id: one.parent,
-        is_auto: one.is_auto,
-        comment: one.comment,
-        id: one.id,
-        health: None,
+    let looked = blocking(move || {
+        let records = Records::new(sprites.disks.checkpoints(&id)?, sprites.disks.parent(&id)?);
+        Ok(look(&records))
     });
-    Ok(std::iter::once(current).chain(rest).collect())
+    Ok(looked.await?)
+}
+
+/// What a disk has written down of its checkpoints.
+struct Records {
+    /// In the order in which they were made.
+    all: Vec<vmm_disk::Checkpoint>,
+    /// What the live disk stands on.
+    parent: Option<String>,
+    /// Place of each in the list.
+    places: HashMap<String, usize>,
+}
+
+impl Records {
+    fn new(all: Vec<vmm_disk::Checkpoint>, parent: Option<String>) -> Self {
+        let places = all.iter().enumerate().map(|(place, one)| (one.id.clone(), place)).collect();
+        Self { all, parent, places }
+    }
+
+    fn stored(&self, id: &str) -> Option<&vmm_disk::Checkpoint> {
+        self.places.get(id).and_then(|place| self.all.get(*place))
+    }
+
+    /// What it comes from, the nearest first, as far as [`HISTORY`] goes.
+    fn history(&self, parent: Option<&String>) -> Option<Vec<String>> {
+        let line: Vec<String> = std::iter::successors(parent, |id| self.stored(id)?.parent.as_ref())
+            .take(HISTORY)
+            .cloned()
+            .collect();
+        (!line.is_empty()).then_some(line)
+    }
+
+    fn shown(&self, one: &vmm_disk::Checkpoint) -> Checkpoint {
+        Checkpoint {
+            id: one.id.clone(),
+            create_time: Time::from_micros(one.create_time),
+            comment: one.comment.clone(),
+            history: self.history(one.parent.as_ref()),
+            is_auto: one.is_auto,
+            source_id: one.parent.clone(),
+            health: None,
+        }
+    }
+
+    /// The live disk as one of them.
+    fn current(&self) -> Checkpoint {
+        Checkpoint {
+            id: CURRENT.into(),
+            create_time: Time::now(),
+            comment: None,
+            history: self.history(self.parent.as_ref()),
+            is_auto: false,
+            source_id: self.parent.clone(),
+            health: None,
+        }
+    }
+
+    fn one(&self, id: &str) -> Option<Checkpoint> {
+        if id == CURRENT { Some(self.current()) } else { self.stored(id).map(|one| self.shown(one)) }
+    }
+
+    /// Those that come from `line`, or all; newest first, led by the live disk.
+    fn list(&self, line: Option<&str>, auto: bool) -> Vec<Checkpoint> {
+        // Parents were made before their children.
+        let mut of_line: HashSet<&str> = line.into_iter().collect();
+        for one in &self.all {
+            if one.parent.as_deref().is_some_and(|parent| of_line.contains(parent)) {
+                of_line.insert(&one.id);
+            }
+        }
+        let fits = |id: &str| line.is_none() || of_line.contains(id);
+        let current = self.parent.as_deref().map_or(line.is_none(), fits) || line == Some(CURRENT);
+        let rest = self.all.iter().rev().filter(|one| (auto || !one.is_auto) && fits(&one.id));
+        let current = current.then(|| self.current());
+        current.into_iter().chain(rest.map(|one| self.shown(one))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn records(count: usize) -> Records {
+        let one = |number: usize| vmm_disk::Checkpoint {
+            id: format!("v{number}"),
+            create_time: number as i64,
+            comment: None,
+            parent: number.checked_sub(1).map(|before| format!("v{before}")),
+            is_auto: number % 2 == 1,
+        };
+        Records::new((0..count).map(one).collect(), Some(format!("v{}", count - 1)))
+    }
+
+    #[test]
+    fn lists_and_lines() {
+        let mut records = records(4);
+        // v3 comes from v1 after a restore, and so does the live disk.
+        records.all[3].parent = Some("v1".into());
+        let ids =
+            |line, auto| -> Vec<String> { records.list(line, auto).into_iter().map(|one| one.id).collect() };
+        assert_eq!(ids(None, true), ["Current", "v3", "v2", "v1", "v0"]);
+        assert_eq!(ids(None, false), ["Current", "v2", "v0"]);
+        assert_eq!(ids(Some("v2"), true), ["v2"]);
+        assert_eq!(ids(Some("v1"), true), ["Current", "v3", "v2", "v1"]);
+        assert!(ids(Some("v9"), true).is_empty());
+        assert_eq!(records.one("v3").unwrap().history.unwrap(), ["v1", "v0"]);
+        assert_eq!(records.one(CURRENT).unwrap().source_id.as_deref(), Some("v3"));
+        assert!(records.one("v0").unwrap().history.is_none() && records.one("v9").is_none());
+    }
+
+    #[test]
+    fn a_long_line_is_told_as_far_as_it_is_looked_at() {
+        let records = records(5000);
+        assert_eq!(records.one("v4999").unwrap().history.unwrap().len(), HISTORY);
+        assert_eq!(records.list(None, true).len(), 5001);
+        assert_eq!(records.list(Some("v0"), true).len(), 5001);
+    }
 }

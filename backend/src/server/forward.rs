@@ -59,6 +59,9 @@ const CHANGED: [HeaderName; 5] = [
     CAPABILITIES,
 ];
 
+/// Words of a command that are told of it.
+const WORDS: usize = 8;
+
 /// Connections on which something is only looked at: they wake a sprite and do not keep it awake.
 const QUIET: [&str; 2] = ["/v1/fs/watch", "/v1/ports/watch"];
 
@@ -114,13 +117,33 @@ fn inner_path(path: &str) -> Option<String> {
 async fn forward(app: &App, name: &str, request: Request) -> Result<Response, ApiError> {
     let unreadable = || ApiError::new(400, "invalid", "the address cannot be read");
     let path = inner_path(request.uri().path()).ok_or_else(unreadable)?;
-    let (stream, guard) = app.sprites.get(name)?.connect().await?;
+    let what = what(&path, request.uri().query().unwrap_or_default());
+    let (stream, guard) = app.sprites.get(name)?.connect(what).await?;
     if QUIET.contains(&path.as_str()) {
         let answer = carry(stream, (), &path, request).await;
         drop(guard);
         return answer;
     }
     carry(stream, guard, &path, request).await
+}
+
+/// What a call is for, for those who wonder why a sprite is awake.
+fn what(path: &str, query: &str) -> String {
+    let parts: Vec<&str> = path.trim_start_matches("/v1/").split('/').collect();
+    match parts.as_slice() {
+        ["exec"] => {
+            let pairs = url::form_urlencoded::parse(query.as_bytes());
+            let words: Vec<_> =
+                pairs.filter(|(key, _)| key == "cmd").map(|(_, word)| word).take(WORDS).collect();
+            if words.is_empty() { "a shell".to_owned() } else { format!("the command {}", words.join(" ")) }
+        }
+        ["exec", session, ..] => format!("session {session}"),
+        ["fs", ..] => "its files".to_owned(),
+        ["services", name, ..] => format!("the service {name}"),
+        ["proxy", ..] => "a forwarded port".to_owned(),
+        [first, ..] => (*first).to_owned(),
+        [] => String::new(),
+    }
 }
 
 /// Puts a request to the agent at the other end of `stream`. The guard is kept until the last byte has gone through.

@@ -4,10 +4,10 @@
 //! and no others.
 
 use super::App;
-use super::answer::ApiError;
+use super::answer::{ApiError, json};
 use super::nbd;
 use crate::agent;
-use crate::sprites::{ORGANIZATION, Sprite, blocking};
+use crate::sprites::{ORGANIZATION, Sprite, SpriteError, blocking};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
@@ -19,8 +19,9 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use local_vmm::MachineHandle;
-use serde_json::json;
+use serde_json::json as object;
 use sprites_api::agent::{NBD, OUTWARD, SIZE};
+use sprites_api::checkpoint::CreateCheckpoint;
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -31,6 +32,10 @@ use tower::ServiceExt;
 const WAITING: usize = 2;
 /// Checkpoints that are shown inside.
 const SHOWN: usize = 5;
+/// Checkpoints of all kinds that a sprite may have before code inside gets no more.
+const FROM_INSIDE: usize = 500;
+/// Largest wish for a checkpoint, bytes.
+const WISH: usize = 64 << 10;
 /// Disks of checkpoints that are served to a sprite at once. One that was shown and is no longer may be looked at a while longer.
 const SERVED: usize = 16;
 /// Between two looks for sprites that run.
@@ -62,11 +67,16 @@ pub(super) fn start(app: App, router: Router) {
     });
 }
 
+/// The checkpoints that are shown inside, newest first.
+async fn newest(app: &App, sprite: &Sprite) -> Result<Vec<String>, SpriteError> {
+    let (disks, id) = (app.sprites.disks.clone(), sprite.id().to_owned());
+    let all = blocking(move || disks.checkpoints(&id)).await?;
+    Ok(all.into_iter().rev().take(SHOWN).map(|checkpoint| checkpoint.id).collect())
+}
+
 /// Tells a running sprite which checkpoints it is to show.
 async fn tell_checkpoints(app: App, sprite: Arc<Sprite>) {
-    let (disks, id) = (app.sprites.disks.clone(), sprite.id().to_owned());
-    let Ok(all) = blocking(move || disks.checkpoints(&id)).await else { return };
-    let newest: Vec<String> = all.into_iter().rev().take(SHOWN).map(|checkpoint| checkpoint.id).collect();
+    let Ok(newest) = newest(&app, &sprite).await else { return };
     let Some(machine) = sprite.running_machine() else { return };
     if let Err(why) = agent::tell(&machine, "checkpoints", &newest).await {
         tracing::warn!("{} does not show its checkpoints inside: {why}", sprite.record().name);
@@ -133,11 +143,12 @@ async fn open(machine: &MachineHandle) -> Option<Upgraded> {
 
 /// Answers a question as if it had been asked of the server about this one sprite.
 async fn answer(app: App, router: Router, sprite: &Arc<Sprite>, mut request: Request) -> Response {
-    let path = request.uri().path();
+    let path = request.uri().path().to_owned();
+    let path = path.as_str();
     let name = sprite.record().name;
     if request.method() == Method::GET && path == "/v1/info" {
         let (id, version) = (sprite.id(), env!("CARGO_PKG_VERSION"));
-        let info = json!({ "name": name, "id": id, "org": ORGANIZATION, "sprite_url": sprite.url, "version": version });
+        let info = object!({ "name": name, "id": id, "org": ORGANIZATION, "sprite_url": sprite.url, "version": version });
         return axum::Json(info).into_response();
     }
     if let Some(checkpoint) =
@@ -148,6 +159,17 @@ async fn answer(app: App, router: Router, sprite: &Arc<Sprite>, mut request: Req
     }
     if !may_ask(request.method(), path) {
         return ApiError::new(404, "not_found", "there is nothing at this path").into_response();
+    }
+    if is_costly(request.method(), path)
+        && let Err(refused) = may_have_more(&app, sprite).await
+    {
+        return refused.into_response();
+    }
+    if request.method() == Method::POST && path == "/v1/checkpoint" {
+        request = match without_memory(request).await {
+            Ok(request) => request,
+            Err(refused) => return refused.into_response(),
+        };
     }
     let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
     let target = format!("/v1/sprites/{name}{}{query}", path.trim_start_matches("/v1"));
@@ -178,7 +200,10 @@ async fn disk(
     let place = sprite.serving.take(SERVED);
     let place = place.ok_or_else(|| ApiError::new(429, "too_many", "too many checkpoints are looked at"))?;
     let (disks, id) = (app.sprites.disks.clone(), sprite.id().to_owned());
-    let disk = Arc::new(blocking(move || disks.read(&id, &checkpoint)).await?);
+    if !newest(&app, sprite).await?.contains(&checkpoint) {
+        return Err(ApiError::new(404, "not_found", "this checkpoint is not among those that are shown"));
+    }
+    let disk = blocking(move || disks.read(&id, &checkpoint)).await?;
     let changed = hyper::upgrade::on(&mut request);
     let size = disk.size();
     tokio::spawn(async move {
@@ -194,6 +219,42 @@ async fn disk(
         (HeaderName::from_static(SIZE), HeaderValue::from(size)),
     ];
     Ok((StatusCode::SWITCHING_PROTOCOLS, head).into_response())
+}
+
+/// Whether it makes a checkpoint; a restore makes one of what it replaces.
+fn is_costly(method: &Method, path: &str) -> bool {
+    method == Method::POST && !path.contains("/tasks")
+}
+
+/// Whether code inside may make another checkpoint: it could make them faster than anybody can look at them.
+async fn may_have_more(app: &App, sprite: &Arc<Sprite>) -> Result<(), ApiError> {
+    let refused = |message: &str| Err(ApiError::new(429, "too_many", message));
+    if !sprite.inside_budget.take() {
+        return refused(
+            "code inside may make a checkpoint every ten seconds, and thirty in a row; wait a little",
+        );
+    }
+    let (disks, id) = (app.sprites.disks.clone(), sprite.id().to_owned());
+    if blocking(move || Ok(disks.checkpoints(&id)?.len())).await? >= FROM_INSIDE {
+        return refused(
+            "this sprite has as many checkpoints as code inside may have it make; some must be deleted from outside",
+        );
+    }
+    Ok(())
+}
+
+/// A wish for a checkpoint, which from inside is always one of the disk alone: keeping memory costs the host as much as the machine has.
+async fn without_memory(request: Request) -> Result<Request, ApiError> {
+    let (parts, body) = request.into_parts();
+    let bytes = axum::body::to_bytes(body, WISH).await;
+    let bytes = bytes.map_err(|_| ApiError::new(413, "too_large", "the body is too large or broke off"))?;
+    let mut wish: CreateCheckpoint = json(Ok(bytes))?;
+    wish.memory = false;
+    let body = serde_json::to_vec(&wish).unwrap_or_default();
+    let mut request = Request::from_parts(parts, Body::from(body));
+    request.headers_mut().remove(header::CONTENT_LENGTH);
+    request.headers_mut().remove(header::TRANSFER_ENCODING);
+    Ok(request)
 }
 
 /// Whether code inside may ask for it. Its own checkpoints are not its to delete: they are what undoes its work.

@@ -7,15 +7,17 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use std::collections::HashMap;
 use std::future::{Future, Ready, ready};
 use std::io;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
+use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt;
 
 /// A connection that sends no whole request head for this long is closed, whether it has sent a request before or not. Longer than any client keeps
@@ -31,6 +33,10 @@ const FEWEST: u64 = 64;
 const OTHERS: u64 = 256;
 /// Files that the process wants to have.
 const FILES: u64 = 65_536;
+/// A connection that takes nothing of what it is sent for this long is closed. As long as a session waits for a client.
+const STALL: Duration = Duration::from_secs(15 * 60);
+/// One other machine may have this part of the connections of a listener.
+const SHARE: usize = 4;
 /// After a failed accept, so that a lack of files does not become a busy loop.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -90,11 +96,13 @@ pub(super) fn connections() -> usize {
 /// Serves connections for ever, at most so many at once; more wait in the kernel's queue.
 pub(super) async fn serve(source: impl Source, router: Router, most: usize) {
     let slots = Arc::new(Semaphore::new(most));
+    let peers = Arc::new(Peers { most: (most / SHARE).max(1), open: Mutex::default() });
     loop {
         // It is never closed.
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
         match source.next().await {
             Ok((opening, peer)) => {
+                let Some(place) = Peers::admit(&peers, peer.address) else { continue };
                 let router = router.clone();
                 let service = service_fn(move |mut request: Request<Incoming>| {
                     request.extensions_mut().insert(peer);
@@ -102,14 +110,16 @@ pub(super) async fn serve(source: impl Source, router: Router, most: usize) {
                 });
                 tokio::spawn(async move {
                     let Ok(Ok(stream)) = timeout(HANDSHAKE, opening).await else { return };
+                    let mut stream = TimeoutStream::new(stream);
+                    stream.set_write_timeout(Some(STALL));
                     let connection = http1::Builder::new()
                         .timer(TokioTimer::new())
                         .header_read_timeout(HEAD)
-                        .serve_connection(TokioIo::new(stream), service)
+                        .serve_connection(TokioIo::new(Box::pin(stream)), service)
                         .with_upgrades();
                     // A broken connection concerns its client alone, which has seen it too.
                     let _ = connection.await;
-                    drop(slot);
+                    drop((slot, place));
                 });
             }
             Err(error) => {
@@ -117,5 +127,62 @@ pub(super) async fn serve(source: impl Source, router: Router, most: usize) {
                 tokio::time::sleep(PAUSE).await;
             }
         }
+    }
+}
+
+/// How many connections each other machine has.
+struct Peers {
+    most: usize,
+    open: Mutex<HashMap<IpAddr, usize>>,
+}
+
+/// One of them.
+struct Admitted(Option<(Arc<Peers>, IpAddr)>);
+
+impl Peers {
+    /// A place for a connection from there; none when it has enough. This machine's own are all let in.
+    fn admit(peers: &Arc<Self>, address: Option<IpAddr>) -> Option<Admitted> {
+        let Some(address) = address.filter(|address| !address.is_loopback()) else {
+            return Some(Admitted(None));
+        };
+        let mut open = peers.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = open.entry(address).or_default();
+        if *count >= peers.most {
+            return None;
+        }
+        *count += 1;
+        Some(Admitted(Some((Arc::clone(peers), address))))
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        let Some((peers, address)) = &self.0 else { return };
+        let mut open = peers.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = open.get_mut(address) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(address);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_has_all_connections() {
+        let peers = Arc::new(Peers { most: 2, open: Mutex::default() });
+        let one: IpAddr = "192.0.2.1".parse().unwrap();
+        let held: Vec<_> = (0..3).map(|_| Peers::admit(&peers, Some(one))).collect();
+        assert_eq!(held.iter().filter(|place| place.is_some()).count(), 2);
+        assert!(Peers::admit(&peers, Some("192.0.2.2".parse().unwrap())).is_some());
+        drop(held);
+        assert!(peers.open.lock().unwrap().is_empty());
+        assert!(Peers::admit(&peers, Some(one)).is_some());
+        let own: Vec<_> = (0..10).map(|_| Peers::admit(&peers, Some("127.0.0.1".parse().unwrap()))).collect();
+        assert!(own.iter().all(Option::is_some) && Peers::admit(&peers, None).is_some());
     }
 }

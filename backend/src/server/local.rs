@@ -14,12 +14,16 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use sprites_api::Time;
 use sprites_api::cost::{Budget, Costs};
-use sprites_api::extension::{Fork, Images, Tree, TreeNode, UsageHistory, UsageLine, UsageTotals, Version};
+use sprites_api::extension::{
+    Events, Fork, Images, Tree, TreeNode, UsageHistory, UsageLine, UsageTotals, Version,
+};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 
+/// Events of a sprite that are told.
+const MAX_EVENTS: usize = 100;
 /// Longest window of a history.
 const MAX_WINDOW: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -106,6 +110,14 @@ pub(super) async fn set_budget(
 ) -> Result<StatusCode, ApiError> {
     app.meter.set_budget(json(body)?).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn events(
+    State(app): State<App>,
+    Path(name): Path<String>,
+) -> Result<Json<Events>, ApiError> {
+    let (store, id) = (Arc::clone(&app.sprites.store), app.sprites.get(&name)?.id().to_owned());
+    Ok(Json(Events { events: blocking(move || Ok(store.events(&id, MAX_EVENTS)?)).await? }))
 }
 
 pub(super) async fn tree(State(app): State<App>, Path(name): Path<String>) -> Result<Json<Tree>, ApiError> {

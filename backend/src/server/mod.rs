@@ -338,6 +338,7 @@ fn router(app: App) -> Router {
         .route("/v1/local/costs", get(local::costs))
         .route("/v1/local/budget", get(local::budget).put(local::set_budget))
         .route("/v1/local/sprites/{name}/usage", get(local::history))
+        .route("/v1/local/sprites/{name}/events", get(local::events))
         .route("/v1/local/sprites/{name}/tree", get(local::tree))
         .route("/v1/local/sprites/{name}/fork", post(local::fork))
         .route("/v1/local/sprites/{name}/stop", post(local::stop))

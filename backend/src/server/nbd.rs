@@ -28,10 +28,11 @@ pub(super) async fn serve(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     disk: Arc<CheckpointReader>,
 ) -> io::Result<()> {
+    let mut told = false;
     loop {
         let Some(request) = Request::read(&mut stream).await? else { return Ok(()) };
         let (error, data) = match request.kind {
-            READ if request.length <= MOST => read(&disk, request.offset, request.length).await,
+            READ if request.length <= MOST => read(&disk, request.offset, request.length, &mut told).await,
             READ => (EINVAL, Vec::new()),
             FLUSH => (0, Vec::new()),
             DISCONNECT => return Ok(()),
@@ -50,7 +51,7 @@ pub(super) async fn serve(
     }
 }
 
-async fn read(disk: &Arc<CheckpointReader>, offset: u64, length: u32) -> (u32, Vec<u8>) {
+async fn read(disk: &Arc<CheckpointReader>, offset: u64, length: u32, told: &mut bool) -> (u32, Vec<u8>) {
     if offset.checked_add(length.into()).is_none_or(|end| end > disk.size()) {
         return (EINVAL, Vec::new());
     }
@@ -62,7 +63,10 @@ async fn read(disk: &Arc<CheckpointReader>, offset: u64, length: u32) -> (u32, V
     match read.await {
         Ok(Ok(data)) => (0, data),
         Ok(Err(error)) => {
-            tracing::warn!("a checkpoint cannot be read: {error}");
+            // A guest may ask for it again and again.
+            if !std::mem::replace(told, true) {
+                tracing::warn!("a checkpoint cannot be read: {error}");
+            }
             (EIO, Vec::new())
         }
         Err(_) => (EIO, Vec::new()),

@@ -7,9 +7,11 @@ use super::{ServerError, io_error};
 use rustls::ServerConfig as TlsConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use std::fs;
 use std::future::Ready;
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -51,7 +53,14 @@ impl Outside {
             }
         };
         let port = url.port_or_known_default().ok_or_else(|| wrong("it needs a port"))?;
-        let plain = url.path() == "/" && url.query().is_none() && url.username().is_empty();
+        let plain = url.path() == "/"
+            && url.query().is_none()
+            && url.fragment().is_none()
+            && url.username().is_empty()
+            && url.password().is_none();
+        if !plain {
+            return Err(wrong("it must be https://ADDRESS:PORT or http://ADDRESS:PORT, and nothing else"));
+        }
         let tls = match (url.scheme(), certificate, key) {
             ("https", Some(certificate), Some(key)) => Some((certificate, key)),
             ("https", ..) => {
@@ -59,7 +68,7 @@ impl Outside {
                     "https needs a certificate and its key; name their PEM files as certificate and key",
                 ));
             }
-            ("http", None, None) if plain => None,
+            ("http", None, None) => None,
             ("http", ..) => return Err(wrong("http uses no certificate; write https to have it used")),
             _ => return Err(wrong("only https and http can be listened for")),
         };
@@ -105,6 +114,12 @@ fn is_domain(domain: &str) -> bool {
 }
 
 fn acceptor(certificate: &Path, key: &Path) -> Result<TlsAcceptor, ServerError> {
+    if fs::metadata(key).is_ok_and(|found| found.permissions().mode() & 0o077 != 0) {
+        tracing::warn!(
+            "others on this machine can read the key {}; `chmod 600` keeps it to you",
+            key.display()
+        );
+    }
     let wrong = |path: &Path, why: String| ServerError::Certificate { path: path.to_owned(), why };
     let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(certificate)
         .and_then(|chain| chain.collect())

@@ -5,12 +5,13 @@
 
 use super::App;
 use super::access::Token;
+use super::answer::ApiError;
 use super::join::join;
 use super::listen::Peer;
 use crate::sprites::{Guard, Sprite, SpriteError};
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
@@ -46,10 +47,24 @@ pub(super) struct Web {
 
 /// Takes requests to sprites' URLs out of those to the API.
 pub(super) async fn dispatch(State(web): State<Web>, request: Request, next: Next) -> Response {
+    // With two hosts somebody on the way may have gone by the other one.
+    if request.headers().get_all(header::HOST).iter().count() > 1 {
+        return refused(400, "invalid", "a request has one host");
+    }
+    if request.method() == Method::CONNECT {
+        return refused(405, "method_not_allowed", "this is no proxy for other servers");
+    }
     match label(request.headers(), &web.domain) {
         Some(label) => web.serve(&label, request).await.unwrap_or_else(IntoResponse::into_response),
         None => next.run(request).await,
     }
+}
+
+/// What ends the connection as well: whoever asks so is no client of ours.
+fn refused(status: u16, code: &'static str, message: &'static str) -> Response {
+    let mut response = ApiError::new(status, code, message).into_response();
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// The label before one of our domains, if the request's host has one.
@@ -80,14 +95,16 @@ impl Web {
         if !sprite.is_called(word) {
             return Err(unknown());
         }
-        if sprite.record().url_settings.auth != "public" {
-            if !self.token.admits(request.headers()) {
-                let message = format!(
-                    "this sprite's address is not public: give the server's token (the file `token` of its configuration folder) as a \
-                     bearer, or as the password of any user; `sprite url update -s {name} --auth public` opens it to everybody"
-                );
-                return Err(fail(StatusCode::UNAUTHORIZED, &message));
-            }
+        let admitted = self.token.admits(request.headers());
+        if sprite.record().url_settings.auth != "public" && !admitted {
+            let message = format!(
+                "this sprite's address is not public: give the server's token (the file `token` of its configuration folder) as a \
+                 bearer, or as the password of any user; `sprite url update -s {name} --auth public` opens it to everybody"
+            );
+            return Err(fail(StatusCode::UNAUTHORIZED, &message));
+        }
+        // A browser goes on sending what it was once asked for, also when the sprite is public by now; an app's own passwords are for the app.
+        if admitted {
             request.headers_mut().remove(header::AUTHORIZATION);
         }
         let (connection, guard) =
@@ -111,7 +128,7 @@ async fn reach(sprite: &Sprite) -> Result<(Upgraded, Guard), Reason> {
     let broken = || {
         (StatusCode::BAD_GATEWAY, "the agent inside the sprite broke the connection; try again".to_owned())
     };
-    let (stream, guard) = sprite.connect().await.map_err(told)?;
+    let (stream, guard) = sprite.connect("its web address").await.map_err(told)?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|_| broken())?;
     tokio::spawn(async move {
         // Its end shows in the answer.
@@ -214,6 +231,8 @@ fn clean(headers: &mut HeaderMap, upgrade: Option<&HeaderValue>) {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .filter_map(|name| name.trim().parse().ok())
+        // A message without a host is none.
+        .filter(|name| *name != header::HOST)
         .collect();
     let always = [
         header::CONNECTION,
@@ -224,6 +243,9 @@ fn clean(headers: &mut HeaderMap, upgrade: Option<&HeaderValue>) {
         header::UPGRADE,
         HeaderName::from_static("keep-alive"),
         HeaderName::from_static("proxy-connection"),
+        // What a client says of its own address, apps would take for ours.
+        HeaderName::from_static("forwarded"),
+        HeaderName::from_static("x-real-ip"),
     ];
     for name in named.iter().chain(&always) {
         headers.remove(name);
@@ -275,6 +297,10 @@ impl IntoResponse for Failure {
         if status == StatusCode::UNAUTHORIZED {
             let ask = HeaderValue::from_static("Basic realm=\"sprite\", charset=\"UTF-8\"");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, ask);
+        }
+        // Whoever may not ask is not to hold a connection.
+        if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND) {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         // What is wrong now may be right in a moment.
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -12,6 +12,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use vmm_disk::{Checkpoint, CheckpointReader, NewCheckpoint, Restored, Stored, Tree, Volume};
 use vmm_image::Image;
 
@@ -25,11 +26,19 @@ const MAX_RECORD: u64 = 1 << 20;
 pub(crate) struct Disks {
     paths: Paths,
     store: vmm_disk::Store,
+    /// Checkpoints that somebody reads, by sprite and id; each is open once, however many read it.
+    readers: Arc<Mutex<Readers>>,
 }
+
+type Readers = HashMap<(String, String), Weak<CheckpointReader>>;
 
 impl Disks {
     pub(crate) fn open(paths: &Paths) -> Result<Self, SpriteError> {
-        Ok(Self { store: vmm_disk::Store::open(&paths.sprites())?, paths: paths.clone() })
+        Ok(Self {
+            store: vmm_disk::Store::open(&paths.sprites())?,
+            paths: paths.clone(),
+            readers: Arc::default(),
+        })
     }
 
     /// Brings folders and database together after whatever happened; gives all sprites.
@@ -241,8 +250,17 @@ impl Disks {
     }
 
     /// The disk of a checkpoint, to read.
-    pub(crate) fn read(&self, id: &str, checkpoint: &str) -> Result<CheckpointReader, SpriteError> {
-        Ok(CheckpointReader::open(&self.paths.volume(id), checkpoint)?)
+    pub(crate) fn read(&self, id: &str, checkpoint: &str) -> Result<Arc<CheckpointReader>, SpriteError> {
+        // Held meanwhile: opening one takes memory for a moment, which many at once would take many times.
+        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        readers.retain(|_, reader| reader.strong_count() > 0);
+        let key = (id.to_owned(), checkpoint.to_owned());
+        if let Some(reader) = readers.get(&key).and_then(Weak::upgrade) {
+            return Ok(reader);
+        }
+        let reader = Arc::new(CheckpointReader::open(&self.paths.volume(id), checkpoint)?);
+        readers.insert(key, Arc::downgrade(&reader));
+        Ok(reader)
     }
 
     /// The checkpoint a live disk stands on.

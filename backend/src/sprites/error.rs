@@ -42,6 +42,8 @@ pub(crate) enum SpriteError {
         "this month's budget is used up, and sprites sleep until it is over; raise it with `sprites-tui budget` or in the app"
     )]
     OverBudget,
+    #[error("{0} connections to this sprite are open, and that is the most; close some, then try again")]
+    Crowded(usize),
     #[error("the sprite is being destroyed")]
     Ending,
     #[error(
@@ -75,6 +77,7 @@ impl SpriteError {
             Self::Exists(_) | Self::InUse(_) | Self::Ending | Self::NoImage => 409,
             Self::WithoutMemory(_) | Self::NoMemory => 409,
             Self::OverBudget => 402,
+            Self::Crowded(_) => 429,
             Self::Disk(vmm_disk::Error::IsCurrent | vmm_disk::Error::Order(_)) => 409,
             Self::Name(_) | Self::Value(_) | Self::Disk(vmm_disk::Error::CommentTooLong(_)) => 400,
             Self::Disk(error) if error.is_no_space() => 507,
@@ -93,6 +96,7 @@ impl SpriteError {
                 404 => "not_found",
                 409 => "conflict",
                 400 => "invalid",
+                429 => "too_many",
                 502 => "machine_failed",
                 504 => "timeout",
                 507 => "no_space",

@@ -2,12 +2,14 @@
 //!
 //! A warm sprite has its machine, which stands still, or has its memory in a file and no machine at all; waking is the same for both.
 
-use super::sprite::{Guard, Made, NewCheckpoint, Sprite, State};
+use super::sprite::{Made, NewCheckpoint, Sprite, State};
+use super::usage::Guard;
 use super::{SpriteError, Sprites, blocking, pressure, upkeep};
 use crate::agent;
 use crate::store::Record;
 use local_vmm::{ExitReason, Kind as Runs, MachineHandle, MachineSpec, kvm};
 use sprites_api::Time;
+use sprites_api::extension::Event;
 use sprites_api::policy::Policies;
 use sprites_api::sprite::{Config, Status};
 use std::sync::atomic::Ordering;
@@ -30,6 +32,8 @@ const LOOK_BUSY: Duration = Duration::from_secs(60);
 const SETTLED: Duration = Duration::from_secs(5);
 /// Memory of a sprite that does not ask for any amount, MiB.
 const MEMORY: u32 = 1024;
+/// Most that use a sprite at once; its agent takes a few more connections.
+const CROWD: usize = 480;
 /// Most memory, MiB.
 const MAX_MEMORY: u32 = 16 << 10;
 /// Most virtual CPUs.
@@ -40,7 +44,7 @@ type Reply<T> = oneshot::Sender<Result<T, SpriteError>>;
 
 /// What the task is asked to do.
 pub(super) enum Command {
-    Connect(Reply<(UnixStream, Guard)>),
+    Connect(String, Reply<(UnixStream, Guard)>),
     ApplyPolicies(Reply<()>),
     Checkpoint(NewCheckpoint, Reply<Made>),
     Restore(String, bool, Reply<Restored>),
@@ -117,7 +121,7 @@ impl Life {
         self.sprite.usage.changed.store(true, Ordering::Relaxed);
         // Whoever asked may have gone away meanwhile.
         match command {
-            Command::Connect(reply) => drop(reply.send(self.connect(sprites).await)),
+            Command::Connect(what, reply) => drop(reply.send(self.connect(sprites, &what).await)),
             Command::ApplyPolicies(reply) => {
                 let machine = self.machine.clone().filter(|_| self.sprite.state().status == Status::Running);
                 let told = match machine {
@@ -132,12 +136,12 @@ impl Life {
             Command::Stop(reply) => {
                 // Programs that sleep on disk may have things to write before they end.
                 if self.sleeps_on_disk()
-                    && let Err(error) = self.wake(sprites).await
+                    && let Err(error) = self.wake(sprites, "its stop").await
                 {
                     tracing::warn!("{error}");
                 }
                 self.keep(sprites, upkeep::FRESH).await;
-                self.stop(sprites, STOP).await;
+                self.stop(sprites, STOP, "it was stopped").await;
                 drop(reply.send(Ok(())));
             }
             Command::Exited(number, reason) => self.exited(sprites, number, reason).await,
@@ -151,14 +155,21 @@ impl Life {
         false
     }
 
-    async fn connect(&mut self, sprites: &Arc<Sprites>) -> Result<(UnixStream, Guard), SpriteError> {
-        let guard = Guard::new(&self.sprite.usage);
-        let machine = self.wake(sprites).await?;
+    async fn connect(
+        &mut self,
+        sprites: &Arc<Sprites>,
+        what: &str,
+    ) -> Result<(UnixStream, Guard), SpriteError> {
+        if self.sprite.usage.count() >= CROWD {
+            return Err(SpriteError::Crowded(CROWD));
+        }
+        let guard = Guard::new(&self.sprite.usage, what);
+        let machine = self.wake(sprites, what).await?;
         Ok((machine.connect().await?, guard))
     }
 
-    /// The machine, awake.
-    async fn wake(&mut self, sprites: &Arc<Sprites>) -> Result<MachineHandle, SpriteError> {
+    /// The machine, awake; `by` tells what for.
+    async fn wake(&mut self, sprites: &Arc<Sprites>, by: &str) -> Result<MachineHandle, SpriteError> {
         if sprites.is_over_budget() && self.sprite.state().status != Status::Running {
             return Err(SpriteError::OverBudget);
         }
@@ -174,7 +185,7 @@ impl Life {
             match machine.resume().await {
                 Ok(()) => {
                     self.arrived(&machine).await;
-                    self.enter(sprites, Status::Running, None).await;
+                    self.enter(sprites, Status::Running, None, format!("woken by {by}")).await;
                     return Ok(machine);
                 }
                 // What cannot be woken is started anew.
@@ -183,25 +194,25 @@ impl Life {
                         "{} cannot be woken and is started again: {error}",
                         self.sprite.record().name
                     );
-                    self.stop(sprites, Duration::ZERO).await;
+                    self.stop(sprites, Duration::ZERO, "it could not be woken and was started anew").await;
                 }
             }
         }
-        match self.boot(sprites).await {
+        match self.boot(sprites, by).await {
             Ok(machine) => Ok(machine),
             Err(error) => {
                 self.take_down(sprites, Duration::ZERO).await;
                 // A memory that nothing has gone on from can be tried again; to be rid of it, the sprite is stopped.
                 let kept = kvm::is_kept(&sprites.paths.memory(self.sprite.id()));
                 let status = if kept { Status::Warm } else { Status::Cold };
-                self.enter(sprites, status, Some(error.to_string())).await;
+                self.enter(sprites, status, Some(error.to_string()), "its start failed".to_owned()).await;
                 Err(error)
             }
         }
     }
 
     /// Starts the machine: it goes on where it was kept on disk, or boots.
-    async fn boot(&mut self, sprites: &Arc<Sprites>) -> Result<MachineHandle, SpriteError> {
+    async fn boot(&mut self, sprites: &Arc<Sprites>, by: &str) -> Result<MachineHandle, SpriteError> {
         let spec = spec(sprites, self.sprite.record(), self.sprite.url.clone());
         // One that runs already, and of which this server does not know, is the sprite's all the same.
         let machine = match MachineHandle::adopt(&spec.run_dir).await {
@@ -217,7 +228,7 @@ impl Life {
         machine.wait_ready(BOOT).await?;
         self.arrived(&machine).await;
         self.sprite.list_changed();
-        self.enter(sprites, Status::Running, None).await;
+        self.enter(sprites, Status::Running, None, format!("started by {by}")).await;
         Ok(machine)
     }
 
@@ -260,14 +271,14 @@ impl Life {
     }
 
     /// Takes the machine down, and its memory with it wherever that is.
-    async fn stop(&mut self, sprites: &Arc<Sprites>, deadline: Duration) {
+    async fn stop(&mut self, sprites: &Arc<Sprites>, deadline: Duration, why: &str) {
         self.take_down(sprites, deadline).await;
         let memory = sprites.paths.memory(self.sprite.id());
         let forgotten = blocking(move || kvm::forget(&memory).map_err(SpriteError::memory(&memory))).await;
         if let Err(error) = forgotten {
             tracing::warn!("{error}");
         }
-        self.enter(sprites, Status::Cold, self.sprite.state().failure).await;
+        self.enter(sprites, Status::Cold, self.sprite.state().failure, why.to_owned()).await;
     }
 
     /// Ends the machine, if there is one; also one that nobody knows of, which would keep the sprite from ever starting again.
@@ -294,17 +305,25 @@ impl Life {
         }
         self.machine = None;
         self.sprite.publish(None);
-        let failure = match reason {
-            ExitReason::Stopped => None,
-            ExitReason::Failed(why) => Some(why),
-            ExitReason::Killed => Some("its machine process was killed from outside".to_owned()),
+        let (why, failure) = match reason {
+            ExitReason::Stopped => ("it was switched off from inside", None),
+            ExitReason::Failed(why) => ("its machine failed", Some(why)),
+            ExitReason::Killed => {
+                ("its machine is gone", Some("its machine process was killed from outside".to_owned()))
+            }
         };
-        self.enter(sprites, Status::Cold, failure).await;
+        self.enter(sprites, Status::Cold, failure, why.to_owned()).await;
     }
 
     /// Takes on a new status, stamps it and tells it.
-    async fn enter(&mut self, sprites: &Arc<Sprites>, status: Status, failure: Option<String>) {
-        let new = State { status, failure };
+    async fn enter(
+        &mut self,
+        sprites: &Arc<Sprites>,
+        status: Status,
+        failure: Option<String>,
+        reason: String,
+    ) {
+        let new = State { status, reason, failure };
         let old = self.sprite.state.send_replace(new.clone());
         if old == new {
             return;
@@ -318,6 +337,18 @@ impl Life {
                 Status::Cold | Status::Unknown => {}
             };
             if let Err(error) = self.sprite.change(sprites, stamp).await {
+                tracing::warn!("{error}");
+            }
+            let (store, id) = (Arc::clone(&sprites.store), self.sprite.id().to_owned());
+            let event = Event {
+                time: Time::now(),
+                status,
+                reason: match &new.failure {
+                    Some(failure) => format!("{}: {failure}", new.reason),
+                    None => new.reason.clone(),
+                },
+            };
+            if let Err(error) = blocking(move || Ok(store.happened(&id, &event)?)).await {
                 tracing::warn!("{error}");
             }
         }
@@ -338,7 +369,15 @@ impl Life {
             {
                 self.keep(sprites, upkeep::FRESH).await;
                 match machine.pause().await {
-                    Ok(()) => self.enter(sprites, Status::Warm, None).await,
+                    Ok(()) => {
+                        let why = match self.sprite.usage.idle() {
+                            Some(idle) if !sprites.is_over_budget() => {
+                                format!("unused for {} s", idle.as_secs())
+                            }
+                            _ => "this month's budget is used up".to_owned(),
+                        };
+                        self.enter(sprites, Status::Warm, None, why).await;
+                    }
                     Err(error) => {
                         tracing::warn!("{} cannot be put to sleep: {error}", self.sprite.record().name);
                         self.sprite.usage.touch();
@@ -350,26 +389,34 @@ impl Life {
                 self.keep(sprites, upkeep::BUSY).await;
             }
             Status::Warm if slept >= sprites.settings.warm || slept >= SETTLED && pressure::is_high() => {
-                self.put_away(sprites, &machine).await;
+                let why = match slept >= sprites.settings.warm {
+                    true => format!("asleep for {} s", slept.as_secs()),
+                    false => "the host is short of memory".to_owned(),
+                };
+                self.put_away(sprites, &machine, &why).await;
             }
             _ => {}
         }
     }
 
     /// Keeps a sleeping machine on disk where that can be done, and takes it down where it cannot.
-    async fn put_away(&mut self, sprites: &Arc<Sprites>, machine: &MachineHandle) {
+    async fn put_away(&mut self, sprites: &Arc<Sprites>, machine: &MachineHandle, why: &str) {
         if Runs::of_this_host() == Runs::Kvm {
             // From here on its end is no news.
             self.machine = None;
             match machine.suspend().await {
-                Ok(_) => return self.sprite.publish(None),
+                Ok(_) => {
+                    self.sprite.publish(None);
+                    let why = format!("its memory lies on disk: {why}");
+                    return self.enter(sprites, Status::Warm, None, why).await;
+                }
                 Err(error) => {
                     tracing::warn!("{} cannot be kept on disk: {error}", self.sprite.record().name);
                     self.machine = Some(machine.clone());
                 }
             }
         }
-        self.stop(sprites, STOP).await;
+        self.stop(sprites, STOP, why).await;
     }
 
     /// Makes a checkpoint unasked, where something was written since the last one and that is older than `age`, and lets go of those that it
@@ -427,7 +474,7 @@ impl Life {
         }
         // Part of what a sprite that sleeps on disk has written is still in its memory.
         if self.sleeps_on_disk() || memory && self.machine.is_none() {
-            self.wake(sprites).await?;
+            self.wake(sprites, "a checkpoint").await?;
         }
         match &self.machine {
             Some(machine) => {
@@ -475,13 +522,14 @@ impl Life {
         })
         .await?;
         let ran = self.sprite.state().status == Status::Running;
-        self.stop(sprites, STOP).await;
+        self.stop(sprites, STOP, &format!("it goes back to {wanted}")).await;
         let (disks, id) = (sprites.disks.clone(), self.sprite.id().to_owned());
         let restored = blocking(move || disks.restore(&id, &wanted, memory)).await?;
+        let came_from = format!("it went back to {checkpoint}");
         if memory {
-            self.enter(sprites, Status::Warm, None).await;
+            self.enter(sprites, Status::Warm, None, came_from).await;
         }
-        if ran && let Err(error) = self.wake(sprites).await {
+        if ran && let Err(error) = self.wake(sprites, "a restore").await {
             // The disk is restored; that the machine does not start is told with the sprite.
             tracing::warn!("{error}");
         }

@@ -7,6 +7,7 @@
 //! | `life` | the task of one sprite, which owns its machine |
 //! | `template` | machines that have booted once, for new sprites to go on from |
 //! | `upkeep` | checkpoints that nobody asked for |
+//! | `usage` | who uses a sprite, for what |
 //! | `pressure` | whether the host is short of memory |
 //! | `disk` | a sprite's folder and disk |
 //! | `error` | what can go wrong |
@@ -18,10 +19,12 @@ mod pressure;
 mod sprite;
 mod template;
 mod upkeep;
+mod usage;
 
 pub use disk::{StoredDisk, stored_disks};
 pub(crate) use error::SpriteError;
-pub(crate) use sprite::{Guard, NewCheckpoint, Sprite};
+pub(crate) use sprite::{NewCheckpoint, Sprite};
+pub(crate) use usage::Guard;
 
 use crate::paths::Paths;
 use crate::store::{Record, Store};

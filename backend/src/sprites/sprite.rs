@@ -1,6 +1,7 @@
 //! A sprite as everybody but its task sees it: what is known of it, and asking its task for changes.
 
 use super::life::{self, Command};
+use super::usage::{Guard, Usage};
 use super::{ORGANIZATION, SpriteError, Sprites, blocking};
 use crate::store::Record;
 use local_vmm::{MachineHandle, kvm};
@@ -8,7 +9,7 @@ use sprites_api::Time;
 use sprites_api::sprite::{Sprite as ApiSprite, Status, WatchLine};
 use sprites_api::task::Task;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::net::UnixStream;
@@ -27,6 +28,8 @@ const COMMAND: Duration = Duration::from_secs(240);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct State {
     pub status: Status,
+    /// Why it is so, as the end of a sentence that begins with the status.
+    pub reason: String,
     /// Why the last start or the machine failed.
     pub failure: Option<String>,
 }
@@ -66,10 +69,36 @@ pub(crate) struct Sprite {
     pub(crate) waiting: Places,
     /// Disks of checkpoints that are served to it.
     pub(crate) serving: Places,
+    /// Checkpoints that code inside may make now.
+    pub(crate) inside_budget: Allowance,
     /// Counts changes of its list of checkpoints, and machines, which begin without knowing it.
     list: AtomicUsize,
     /// Keeps two changes of the record apart until they are written.
     changing: tokio::sync::Mutex<()>,
+}
+
+/// So many at once, and one more after each pause.
+#[derive(Debug, Default)]
+pub(crate) struct Allowance(Mutex<Option<(Instant, f64)>>);
+
+impl Allowance {
+    /// Most at once.
+    const MOST: f64 = 30.0;
+    /// Seconds until there is one more.
+    const PAUSE: f64 = 10.0;
+
+    /// Takes one, if there is one.
+    pub(crate) fn take(&self) -> bool {
+        let mut held = locked(&self.0);
+        let now = Instant::now();
+        let left = match *held {
+            Some((then, left)) => (left + (now - then).as_secs_f64() / Self::PAUSE).min(Self::MOST),
+            None => Self::MOST,
+        };
+        let may = left >= 1.0;
+        *held = Some((now, if may { left - 1.0 } else { left }));
+        may
+    }
 }
 
 /// Places of which there are only so many.
@@ -95,46 +124,6 @@ impl Drop for Place {
     }
 }
 
-/// Who uses a sprite.
-#[derive(Debug)]
-pub(super) struct Usage {
-    users: AtomicUsize,
-    last: Mutex<Instant>,
-    /// Something was done to its disk since the meter last looked.
-    pub(super) changed: AtomicBool,
-}
-
-impl Usage {
-    pub(super) fn touch(&self) {
-        *locked(&self.last) = Instant::now();
-    }
-
-    /// How long nobody has used it; none while somebody does.
-    pub(super) fn idle(&self) -> Option<Duration> {
-        let idle = locked(&self.last).elapsed();
-        (self.users.load(Ordering::SeqCst) == 0).then_some(idle)
-    }
-}
-
-/// Keeps a sprite awake.
-#[derive(Debug)]
-pub(crate) struct Guard(Arc<Usage>);
-
-impl Guard {
-    pub(super) fn new(usage: &Arc<Usage>) -> Self {
-        usage.users.fetch_add(1, Ordering::SeqCst);
-        usage.touch();
-        Self(Arc::clone(usage))
-    }
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        self.0.touch();
-        self.0.users.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
 impl Sprite {
     /// Starts the task of a sprite. `machine` is one that already runs.
     pub(super) async fn spawn(
@@ -152,21 +141,25 @@ impl Sprite {
             None if kvm::is_kept(&sprites.paths.memory(&record.id)) => Status::Warm,
             None => Status::Cold,
         };
+        let (store, id) = (Arc::clone(&sprites.store), record.id.clone());
+        // What was written down when it became so; a server before this one may have been killed meanwhile.
+        let last = blocking(move || Ok(store.events(&id, 1)?)).await.unwrap_or_default().pop();
+        let reason = match last.filter(|last| last.status == status) {
+            Some(last) => last.reason,
+            None => "found so when the server started".to_owned(),
+        };
         let sprite = Arc::new(Self {
             id: record.id.clone(),
             url: sprites.settings.web.url(&format!("{}-{}", record.name, short(&record.id))),
             record: Mutex::new(record),
-            state: watch::Sender::new(State { status, failure: None }),
+            state: watch::Sender::new(State { status, reason, failure: None }),
             commands: sender,
-            usage: Arc::new(Usage {
-                users: AtomicUsize::new(0),
-                last: Mutex::new(Instant::now()),
-                changed: AtomicBool::new(false),
-            }),
+            usage: Usage::new(),
             machine: Mutex::new(machine.clone()),
             tasks: Mutex::default(),
             waiting: Places::default(),
             serving: Places::default(),
+            inside_budget: Allowance::default(),
             list: AtomicUsize::new(1),
             changing: tokio::sync::Mutex::default(),
         });
@@ -237,6 +230,13 @@ impl Sprite {
         known
     }
 
+    /// What keeps it awake now.
+    fn in_use_by(&self) -> Vec<String> {
+        let mut uses = self.usage.uses();
+        uses.extend(self.tasks().into_iter().map(|task| format!("the task {}", task.name)));
+        uses
+    }
+
     /// A number that changes when its list of checkpoints does, and when what is inside cannot know it.
     pub(crate) fn list_number(&self) -> usize {
         self.list.load(Ordering::SeqCst)
@@ -278,6 +278,8 @@ impl Sprite {
             config: Some(record.config).filter(|config| *config != sprites_api::sprite::Config::default()),
             environment: Some(record.environment).filter(|environment| !environment.is_empty()),
             failure: state.failure,
+            in_use_by: self.in_use_by(),
+            reason: Some(state.reason),
         }
     }
 
@@ -316,9 +318,11 @@ impl Sprite {
         .await
     }
 
-    /// A connection to the agent inside, waking the sprite if needed. It stays awake at least as long as the guard lives.
-    pub(crate) async fn connect(&self) -> Result<(UnixStream, Guard), SpriteError> {
-        self.ask(Command::Connect).await
+    /// A connection to the agent inside, waking the sprite if needed. It stays awake at least as long as the guard lives; `what` tells others what
+    /// for, such as "the command make".
+    pub(crate) async fn connect(&self, what: impl Into<String>) -> Result<(UnixStream, Guard), SpriteError> {
+        let what = what.into();
+        self.ask(|reply| Command::Connect(what, reply)).await
     }
 
     /// Has those who run inside told what they may do; one that sleeps is told when it wakes.

@@ -26,8 +26,15 @@ pub(super) fn before(now: i64, length: Duration) -> i64 {
 ///
 /// Of those that people made, none. `on` is the one the live disk stands on, which cannot go.
 pub(super) fn superfluous(checkpoints: &[Checkpoint], on: Option<&str>, now: i64) -> Vec<String> {
-    let mut automatic: Vec<&Checkpoint> =
-        checkpoints.iter().filter(|checkpoint| checkpoint.is_auto).collect();
+    let (undo, usual): (Vec<&Checkpoint>, Vec<&Checkpoint>) = checkpoints
+        .iter()
+        .filter(|checkpoint| checkpoint.is_auto)
+        .partition(|checkpoint| checkpoint.id.starts_with(vmm_disk::UNDO));
+    // Each kind for itself: many restores are not to cost what was made before them.
+    [usual, undo].into_iter().flat_map(|kind| superfluous_of(kind, on, now)).collect()
+}
+
+fn superfluous_of(mut automatic: Vec<&Checkpoint>, on: Option<&str>, now: i64) -> Vec<String> {
     automatic.sort_by_key(|checkpoint| std::cmp::Reverse(checkpoint.create_time));
     let mut kept = None;
     let mut superfluous = Vec::new();
@@ -83,6 +90,16 @@ mod tests {
         assert_eq!(count(28 * 24, 1000 * 24), 0);
         // Once more changes nothing.
         assert!(superfluous(&checkpoints, None, NOW).is_empty());
+    }
+
+    #[test]
+    fn many_restores_cost_nothing_that_was_made_before_them() {
+        let good: Vec<Checkpoint> = [50, 40, 30].map(auto).into();
+        let undo =
+            (0..20).map(|minute| Checkpoint { id: format!("{}v0-{minute}", vmm_disk::UNDO), ..auto(minute) });
+        let checkpoints: Vec<Checkpoint> = good.into_iter().chain(undo).collect();
+        let gone = superfluous(&checkpoints, None, NOW);
+        assert!(gone.len() >= 14 && gone.iter().all(|id| id.starts_with(vmm_disk::UNDO)), "{gone:?}");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! database loses no data: each sprite's folder holds a copy of its record, from which it is made anew.
 
 pub(crate) mod bills;
+mod events;
 mod migrations;
 pub(crate) mod usage;
 

@@ -49,8 +49,7 @@ fn remove(path: &Path, recursive: bool) -> Result<(), Failure> {
     if fs::canonicalize(path).is_ok_and(|whole| whole == Path::new("/")) {
         return Err(Failure::invalid("the whole disk cannot be deleted; destroy the sprite instead", path));
     }
-    // Does not follow links, nor ones that are put in its way meanwhile.
-    fs::remove_dir_all(path).map_err(failed)
+    super::remove::all(path).map_err(failed)
 }
 
 /// `POST /v1/fs/rename`.

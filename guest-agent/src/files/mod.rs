@@ -7,6 +7,7 @@
 //! | `list` | what a directory holds |
 //! | `copy` | copies of files and trees |
 //! | `change` | delete, rename, permissions, owners |
+//! | `remove` | removing a directory with all that is in it |
 //! | `watch` | telling of changes as they happen |
 //! | `place` | paths, owners and modes as requests give them |
 //! | `failure` | what went wrong, in the form of these calls |
@@ -20,6 +21,7 @@ mod failure;
 mod list;
 mod place;
 mod read;
+mod remove;
 mod watch;
 mod write;
 

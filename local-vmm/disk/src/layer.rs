@@ -254,7 +254,12 @@ type Files = HashMap<Slot, (u64, Arc<File>)>;
 
 impl OpenLayers {
     pub(crate) fn new() -> Self {
-        Self { most: most_open(), inner: Mutex::default() }
+        Self::at_most(most_open())
+    }
+
+    /// At most so many, for those of whom there are many.
+    pub(crate) fn at_most(most: usize) -> Self {
+        Self { most: most.max(1), inner: Mutex::default() }
     }
 
     /// The file of the layer in `slot`, opened when it is not open yet.

@@ -9,6 +9,7 @@ mod chain;
 mod check;
 mod error;
 mod export;
+mod frozen;
 mod host;
 mod layer;
 mod manifest;
@@ -37,6 +38,9 @@ pub const BLOCK: u64 = 4096;
 
 /// Size of a new disk unless told otherwise, in bytes. It is sparse and costs nothing.
 pub const DEFAULT_SIZE: u64 = 100 << 30;
+
+/// Beginning of the ids of checkpoints of what a restore replaced.
+pub const UNDO: &str = "pre-restore-";
 
 /// Longest comment of a checkpoint, in bytes.
 pub const MAX_COMMENT: usize = 4096;

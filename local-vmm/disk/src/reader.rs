@@ -1,14 +1,18 @@
 //! A checkpoint as a disk that can only be read, beside whoever has the volume open.
 
 use crate::chain;
+use crate::frozen::Frozen;
 use crate::layer::{OpenLayers, data_path};
 use crate::manifest::Manifest;
-use crate::map::{Map, Slot};
+use crate::map::Slot;
 use crate::volume::read_exact;
 use crate::{BLOCK, Error, Result};
 use std::io::IoSliceMut;
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
+
+/// Layers that one has open at once: there may be many readers, and what they read lies on a few layers at a time.
+const LAYERS: usize = 16;
 
 /// See the module. What it reads stays as it is for as long as the checkpoint is in the volume's list; afterwards its bytes may be given back, and
 /// read as zeros or not at all.
@@ -16,7 +20,7 @@ use uuid::Uuid;
 pub struct CheckpointReader {
     dir: PathBuf,
     layers: Vec<Uuid>,
-    map: Map,
+    map: Frozen,
     open: OpenLayers,
     size: u64,
 }
@@ -33,8 +37,8 @@ impl CheckpointReader {
         Ok(Self {
             dir: dir.to_owned(),
             layers: manifest.layers.iter().map(|layer| layer.id).collect(),
-            map,
-            open: OpenLayers::new(),
+            map: Frozen::new(&map),
+            open: OpenLayers::at_most(LAYERS),
             size: manifest.size,
         })
     }

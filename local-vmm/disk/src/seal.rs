@@ -137,7 +137,7 @@ impl Volume {
         } else {
             let number = id.strip_prefix('v').filter(|number| number.parse::<u64>().is_ok());
             let of = number.map(|number| format!("v{number}-")).unwrap_or_default();
-            let name = fresh.unused(&format!("pre-restore-{of}{}", Timestamp::now().as_second()));
+            let name = fresh.unused(&format!("{}{of}{}", crate::UNDO, Timestamp::now().as_second()));
             let comment = format!("Before restoring {id}");
             Some(put(&mut fresh, name, Some(comment), true).id)
         };

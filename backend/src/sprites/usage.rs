@@ -1,0 +1,119 @@
+//! Who uses a sprite, for what, and since when nobody does.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Longest description of a use, characters.
+const MAX_WHAT: usize = 80;
+/// Most uses that are told one by one.
+const TOLD: usize = 16;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Usage {
+    open: Mutex<Open>,
+    last: Mutex<Instant>,
+    /// Something was done to its disk since the meter last looked.
+    pub(super) changed: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    next: u64,
+    uses: BTreeMap<u64, String>,
+}
+
+impl Usage {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            open: Mutex::default(),
+            last: Mutex::new(Instant::now()),
+            changed: AtomicBool::new(false),
+        })
+    }
+
+    pub(super) fn touch(&self) {
+        *locked(&self.last) = Instant::now();
+    }
+
+    /// How long nobody has used it; none while somebody does.
+    pub(super) fn idle(&self) -> Option<Duration> {
+        let idle = locked(&self.last).elapsed();
+        locked(&self.open).uses.is_empty().then_some(idle)
+    }
+
+    /// How many use it.
+    pub(super) fn count(&self) -> usize {
+        locked(&self.open).uses.len()
+    }
+
+    /// What it is used for now, oldest first; of many alike one stands for all.
+    pub(super) fn uses(&self) -> Vec<String> {
+        let mut told: Vec<(String, usize)> = Vec::new();
+        for what in locked(&self.open).uses.values() {
+            if let Some((_, count)) = told.iter_mut().find(|(known, _)| known == what) {
+                *count += 1;
+            } else if told.len() < TOLD {
+                told.push((what.clone(), 1));
+            }
+        }
+        let line = |(what, count)| if count == 1 { what } else { format!("{what} ({count} times)") };
+        told.into_iter().map(line).collect()
+    }
+}
+
+/// Keeps a sprite awake.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    usage: Arc<Usage>,
+    number: u64,
+}
+
+impl Guard {
+    pub(super) fn new(usage: &Arc<Usage>, what: &str) -> Self {
+        let mut open = locked(&usage.open);
+        let number = open.next;
+        open.next += 1;
+        // Words of clients are in it, and others read it on their terminals.
+        let what = what.chars().filter(|sign| !sign.is_control()).take(MAX_WHAT).collect();
+        open.uses.insert(number, what);
+        drop(open);
+        usage.touch();
+        Self { usage: Arc::clone(usage), number }
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.usage.touch();
+        locked(&self.usage.open).uses.remove(&self.number);
+    }
+}
+
+/// What these locks guard is whole at every moment.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uses_are_told_while_they_last() {
+        let usage = Usage::new();
+        assert!(usage.idle().is_some());
+        let one = Guard::new(&usage, "the command make\u{1b}[2J");
+        let two = Guard::new(&usage, "its web address");
+        let three = Guard::new(&usage, "its web address");
+        assert!(usage.idle().is_none());
+        assert_eq!(usage.uses(), ["the command make[2J", "its web address (2 times)"]);
+        drop((one, two));
+        assert_eq!(usage.uses(), ["its web address"]);
+        drop(three);
+        assert!(usage.uses().is_empty() && usage.idle().is_some());
+    }
+}
