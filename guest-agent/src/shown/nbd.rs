@@ -1,11 +1,13 @@
 //! Disks that somebody else serves, by the kernel's network block device (Linux, `drivers/block/nbd.c`; its interface is `linux/nbd.h`). One of the
 //! modules with `unsafe`: its ioctls.
 
+use nix::sys::signal::SigSet;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 /// Bytes of a block.
@@ -27,16 +29,52 @@ const SET_FLAGS: u64 = 0xab0a;
 const READ_ONLY: u64 = 0b11;
 
 /// A device for a disk of `size` bytes that can only be read, and the socket on which requests for it come. It is there until that socket is closed.
+///
+/// Each device has a thread of its own, from its first step on: the kernel takes every step of the thread that took the first one, also when that
+/// means another disk by now.
 pub(super) fn attach(size: u64) -> io::Result<(PathBuf, UnixStream)> {
     let (ours, kernels) = UnixStream::pair()?;
+    let (tell, told) = mpsc::channel();
+    std::thread::Builder::new().name("nbd".into()).spawn(move || {
+        // A signal to this thread, such as that a child has ended, would end the device.
+        let _ = SigSet::all().thread_block();
+        let prepared = prepare(size, &kernels);
+        let device = match prepared {
+            Ok((number, device)) => {
+                let _ = tell.send(Ok(number));
+                device
+            }
+            Err(error) => {
+                let _ = tell.send(Err(error));
+                return;
+            }
+        };
+        // This lasts until the other end of the socket is closed, which is the end of a device and no failure.
+        let _ = set(&device, DO_IT, 0);
+        let _ = set(&device, CLEAR_SOCK, 0);
+        drop(kernels);
+    })?;
+    let number = told.recv().map_err(io::Error::other)??;
+    let shown = PathBuf::from(format!("/sys/block/nbd{number}/size"));
+    let give_up = Instant::now() + BEGIN;
+    while fs::read_to_string(&shown).is_ok_and(|size| size.trim() == "0") {
+        if Instant::now() > give_up {
+            return Err(io::Error::other("the kernel does not begin with the device"));
+        }
+        std::thread::sleep(LOOK);
+    }
+    Ok((PathBuf::from(format!("/dev/nbd{number}")), ours))
+}
+
+/// A free device, set up as far as it can be before it begins.
+fn prepare(size: u64, socket: &UnixStream) -> io::Result<(usize, File)> {
     for number in 0.. {
-        let path = PathBuf::from(format!("/dev/nbd{number}"));
-        let device =
-            OpenOptions::new().read(true).write(true).open(&path).map_err(|error| match error.kind() {
-                io::ErrorKind::NotFound => io::Error::other("all devices for checkpoints are in use"),
-                _ => error,
-            })?;
-        if set(&device, SET_SOCK, kernels.as_raw_fd() as u64).is_err() {
+        let opened = OpenOptions::new().read(true).write(true).open(format!("/dev/nbd{number}"));
+        let device = opened.map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => io::Error::other("all devices for checkpoints are in use"),
+            _ => error,
+        })?;
+        if set(&device, SET_SOCK, socket.as_raw_fd() as u64).is_err() {
             // Somebody uses it.
             continue;
         }
@@ -48,21 +86,7 @@ pub(super) fn attach(size: u64) -> io::Result<(PathBuf, UnixStream)> {
             let _ = set(&device, CLEAR_SOCK, 0);
             return Err(error);
         }
-        std::thread::Builder::new().name("nbd".into()).spawn(move || {
-            // This lasts until the other end of the socket is closed, which is the end of a device and no failure.
-            let _ = set(&device, DO_IT, 0);
-            let _ = set(&device, CLEAR_SOCK, 0);
-            drop(kernels);
-        })?;
-        let shown = PathBuf::from(format!("/sys/block/nbd{number}/size"));
-        let give_up = Instant::now() + BEGIN;
-        while fs::read_to_string(&shown).is_ok_and(|size| size.trim() == "0") {
-            if Instant::now() > give_up {
-                return Err(io::Error::other("the kernel does not begin with the device"));
-            }
-            std::thread::sleep(LOOK);
-        }
-        return Ok((path, ours));
+        return Ok((number, device));
     }
     Err(io::ErrorKind::NotFound.into())
 }
