@@ -388,7 +388,7 @@ async fn a_browser_opens_a_page_and_its_web_socket() {
     let mut browser = Browser::start();
     browser.open(&app.url());
     browser.wait_for("<h1>401 Unauthorized</h1>");
-    browser.wait_for("This sprite's address is not public.");
+    browser.wait_for("This sprite's address is not public");
     assert_eq!(app.status(NAME).await, Status::Cold);
     // The token as a password opens all of it: the page, its script, its WebSocket.
     browser.open(&format!("http://anybody:{}@{}/", app.token(), app.address));
@@ -495,9 +495,9 @@ async fn an_app_that_does_not_answer_is_told_as_a_page() {
     let app = App::new().await;
     app.make_public().await;
     for (program, status, words) in [
-        (SILENT, "502 Bad Gateway", "the service app does not answer on port 8000 (connection refused)"),
-        (FULL, "504 Gateway Timeout", "the service app does not answer on port 8000 (no answer within"),
-        (RUDE, "502 Bad Gateway", "the web app closed the connection without an answer"),
+        (SILENT, "502 Bad Gateway", "The service app does not answer on port 8000 (connection refused)"),
+        (FULL, "504 Gateway Timeout", "The service app does not answer on port 8000 (no answer within"),
+        (RUDE, "502 Bad Gateway", "The web app closed the connection without an answer"),
     ] {
         app.serve(program).await;
         app.sh(NAME, "until [ -e app/ready ]; do sleep 0.05; done").await;
@@ -513,7 +513,7 @@ async fn an_app_that_does_not_answer_is_told_as_a_page() {
     assert_eq!(body["error"], "unreachable");
     let mut browser = Browser::start();
     browser.open(&app.url());
-    browser.wait_for("<p>the web app closed the connection without an answer</p>");
+    browser.wait_for("<p>The web app closed the connection without an answer</p>");
     // The next answer is the app's, as soon as there is one.
     app.serve(APP).await;
     browser.open(&app.url());

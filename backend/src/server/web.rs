@@ -283,7 +283,9 @@ impl IntoResponse for Failure {
         let Self { status, message, page } = self;
         let mut response = if page {
             let title = format!("{} {}", status.as_u16(), status.canonical_reason().unwrap_or_default());
-            let more = escaped(&message);
+            let mut letters = message.chars();
+            let first = letters.next().map(char::to_uppercase).into_iter().flatten();
+            let more = escaped(&first.chain(letters).collect::<String>());
             let html = format!(
                 "<!doctype html><meta charset=utf-8><meta name=viewport content=\"width=device-width\"><title>{title}</title>\
                  <style>body{{font:16px/1.5 system-ui;max-width:40em;margin:15vh auto;padding:0 1em;color-scheme:light dark}}</style>\
