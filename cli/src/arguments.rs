@@ -1,5 +1,6 @@
 //! What can be said. Names and flags are the original's; what it does not have is marked.
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -32,6 +33,31 @@ pub struct PlaceArguments {
     pub context: Option<String>,
 }
 
+/// The same mistake, without a letter suggested for a word: `services` is no `s`.
+pub fn better(mut error: clap::Error) -> clap::Error {
+    if error.kind() != ErrorKind::InvalidSubcommand {
+        return error;
+    }
+    let words = match error.remove(ContextKind::SuggestedSubcommand) {
+        Some(ContextValue::String(word)) => vec![word],
+        Some(ContextValue::Strings(words)) => words,
+        _ => Vec::new(),
+    };
+    let words: Vec<String> = words.into_iter().filter(|word| word.len() > 1).collect();
+    if !words.is_empty() {
+        error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(words));
+    }
+    if matches!(error.get(ContextKind::Suggested), Some(ContextValue::StyledStrs(tips)) if tips.is_empty()) {
+        error.remove(ContextKind::Suggested);
+    }
+    let service = |word: &ContextValue| matches!(word, ContextValue::String(word) if word == "service" || word == "services");
+    if error.get(ContextKind::InvalidSubcommand).is_some_and(service) {
+        let tip = "services are looked after inside: sprite exec -- sprite-env services list";
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
+    error
+}
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -40,7 +66,7 @@ pub enum Command {
     /// List sprites
     #[command(visible_alias = "ls")]
     List(List),
-    /// Destroy a sprite with everything in it
+    /// Destroy sprites with everything in them
     Destroy(Destroy),
     /// Choose a sprite for this folder: commands here mean it when they name none
     Use {
@@ -51,7 +77,13 @@ pub enum Command {
         unset: bool,
     },
     /// Tell what is known of a sprite
-    Info(Format),
+    Info {
+        /// Its name; else the one of `-s` or `sprite use`
+        name: Option<String>,
+        /// Form of the output
+        #[command(flatten)]
+        format: Format,
+    },
     /// Run a command in a sprite
     #[command(visible_alias = "x")]
     Exec(Exec),
@@ -83,6 +115,8 @@ pub enum Command {
     Proxy(Proxy),
     /// A sprite's web address
     Url {
+        /// Its name; else the one of `-s` or `sprite use`
+        name: Option<String>,
         /// What to do
         #[command(subcommand)]
         command: Option<Url>,
@@ -106,15 +140,14 @@ pub enum Command {
     Api(Api),
     /// List the places sprites are: this machine, contexts, organizations
     Contexts(Format),
-    /// Print a completion script
+    /// Print a completion script for a shell
     Completion {
         /// For which shell
         shell: clap_complete::Shell,
     },
-    /// Write manual pages into a folder
-    #[command(hide = true)]
+    /// Write manual pages into a folder, one for each command
     Manual {
-        /// Where to
+        /// Where to, such as ~/.local/share/man/man1; it is made
         folder: PathBuf,
     },
 }
@@ -166,10 +199,11 @@ pub struct List {
 /// See [`Command::Destroy`].
 #[derive(Args, Debug)]
 pub struct Destroy {
-    /// Its name; else the one of `-s` or `sprite use`
-    pub name: Option<String>,
+    /// Their names; else the one of `-s` or `sprite use`
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
     /// Do not ask
-    #[arg(long)]
+    #[arg(short, long)]
     pub force: bool,
 }
 
@@ -267,11 +301,14 @@ pub enum Checkpoint {
         #[command(flatten)]
         format: Format,
     },
-    /// Delete one
+    /// Delete one; at a terminal it asks
     #[command(visible_alias = "rm")]
     Delete {
         /// Its id
         id: String,
+        /// Do not ask
+        #[arg(short, long)]
+        force: bool,
     },
     /// Go back to one
     Restore(Restore),
@@ -343,24 +380,24 @@ pub enum Config {
 pub enum File {
     /// Copy a file from here into the sprite
     Push {
-        /// From here
+        /// From here; `-` is the standard input
         local: PathBuf,
-        /// To there
+        /// To there; a name that ends in a slash is a folder
         remote: String,
-        /// A folder with everything below
+        /// A folder with everything below, links and permissions too
         #[arg(short, long)]
         recursive: bool,
         /// Make folders that are missing
-        #[arg(long)]
+        #[arg(short, long)]
         parents: bool,
     },
     /// Copy a file from the sprite to here
     Pull {
         /// From there
         remote: String,
-        /// To here
-        local: PathBuf,
-        /// A folder with everything below
+        /// To here; `-` is the standard output. This folder, under its own name, when absent
+        local: Option<PathBuf>,
+        /// A folder with everything below, permissions too, and links that stay below it
         #[arg(short, long)]
         recursive: bool,
     },

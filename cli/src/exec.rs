@@ -2,7 +2,7 @@
 
 use crate::arguments::{Console, Exec, PlaceArguments};
 use crate::failure::{Failure, Outcome};
-use crate::ports::Forwards;
+use crate::ports::{Forwards, Remarks};
 use crate::terminal::{DETACH, Terminal};
 use crate::{files, output};
 use bytes::Bytes;
@@ -23,7 +23,7 @@ pub(crate) async fn exec(place: &PlaceArguments, wish: Exec) -> Outcome {
         let (source, dest) = pair
             .rsplit_once(':')
             .ok_or_else(|| Failure::Usage(format!("{pair:?} has not the form SOURCE:DEST")))?;
-        files::push_one(&client, &name, source.as_ref(), dest, true).await?;
+        files::push_one(&client, &name, source.as_ref(), dest, true).await.map_err(Failure::from)?;
     }
     let mut env = variables(&wish.env)?;
     if wish.tty {
@@ -46,11 +46,14 @@ pub(crate) async fn exec(place: &PlaceArguments, wish: Exec) -> Outcome {
         write(&mut stderr(), &done.stderr).await?;
         return Ok(code(done.exit_code));
     }
-    let forwards = (!wish.no_port_forward).then(|| Forwards::new(client.clone(), name.clone(), !wish.tty));
+    let flags = place.flags(&name);
+    let remarks = if wish.tty { Remarks::kept() } else { Remarks::at_once() };
+    let forwards =
+        (!wish.no_port_forward).then(|| Forwards::new(client.clone(), name.clone(), flags.clone(), remarks));
     let (tty, takes_input) = (request.tty, request.stdin);
     let session = client.exec(&name, request).await?;
     if tty {
-        with_terminal(session, forwards).await
+        with_terminal(session, forwards, &flags).await
     } else {
         with_pipes(session, takes_input, forwards).await
     }
@@ -74,9 +77,11 @@ pub(crate) async fn console(place: &PlaceArguments, wish: Console) -> Outcome {
         stdin: true,
         ..ExecRequest::default()
     };
-    let forwards = (!wish.no_port_forward).then(|| Forwards::new(client.clone(), name.clone(), false));
+    let flags = place.flags(&name);
+    let forwards = (!wish.no_port_forward)
+        .then(|| Forwards::new(client.clone(), name.clone(), flags.clone(), Remarks::kept()));
     let session = client.exec(&name, request).await?;
-    with_terminal(session, forwards).await
+    with_terminal(session, forwards, &flags).await
 }
 
 /// `sprite attach`.
@@ -88,7 +93,11 @@ pub(crate) async fn attach(place: &PlaceArguments, id: &str) -> Outcome {
     })?;
     let size = known.tty.then(Terminal::size);
     let session = client.attach(&name, id, size).await?;
-    if known.tty { with_terminal(session, None).await } else { with_pipes(session, true, None).await }
+    if known.tty {
+        with_terminal(session, None, &place.flags(&name)).await
+    } else {
+        with_pipes(session, true, None).await
+    }
 }
 
 fn variables(given: &[String]) -> Result<Vec<(String, String)>, Failure> {
@@ -181,20 +190,28 @@ enum Left {
     CutOff(Option<String>),
 }
 
-/// A session on this terminal.
-async fn with_terminal(session: ExecSession, mut forwards: Option<Forwards>) -> Outcome {
+/// A session on this terminal; `flags` lead to its sprite.
+async fn with_terminal(session: ExecSession, mut forwards: Option<Forwards>, flags: &str) -> Outcome {
     let terminal = Terminal::take()?;
     let (sender, mut receiver) = session.split();
     let mut info = SessionInfo::default();
     let left = talk(&sender, &mut receiver, &mut info, &mut forwards).await;
     drop(terminal);
+    if matches!(left, Ok(Left::Detached)) {
+        // The cursor stands behind whatever the program showed last.
+        output::remark("");
+    }
+    if let Some(forwards) = &forwards {
+        forwards.release();
+    }
     match left? {
         Left::Ended(exit) => Ok(code(exit)),
         Left::Detached => {
             sender.detach();
-            // The cursor stands behind whatever the program showed last.
-            output::remark("");
-            output::remark(&format!("Left running; `sprite attach {}` comes back to it.", info.session_id));
+            output::remark(&format!(
+                "Left running; `sprite attach {} {flags}` comes back to it.",
+                info.session_id
+            ));
             Ok(ExitCode::SUCCESS)
         }
         Left::Told => {

@@ -12,7 +12,7 @@ pub type Outcome = Result<ExitCode, Failure>;
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// The endpoint.
-    #[error(transparent)]
+    #[error("{}", with_help(.0))]
     Client(#[from] ClientError),
     /// A file or the terminal.
     #[error("cannot {doing} {what}: {source}")]
@@ -48,6 +48,22 @@ impl Failure {
     pub fn code(&self) -> ExitCode {
         ExitCode::from(if matches!(self, Self::Usage(_)) { 2 } else { 1 })
     }
+}
+
+/// The endpoint's words; when something is not there, with the command that lists what is.
+fn with_help(error: &ClientError) -> String {
+    if let ClientError::NotFound(answer) = error {
+        let lists = [
+            ("sprite", "sprite list"),
+            ("checkpoint", "sprite checkpoint list"),
+            ("session", "sprite sessions list"),
+        ];
+        let list = lists.iter().find(|(what, _)| answer.message.starts_with(&format!("{what} not found")));
+        if let Some((_, list)) = list {
+            return format!("{}; `{list}` tells which there are", answer.message);
+        }
+    }
+    error.to_string()
 }
 
 impl From<String> for Failure {

@@ -1,43 +1,128 @@
-//! A sprite's files: push, pull, edit, list.
+//! A sprite's files: push, pull, edit, list. Whole folders are in `trees`.
 
 use crate::arguments::{File as Wish, PlaceArguments};
 use crate::failure::{Failure, Outcome};
-use crate::output;
-use futures::TryStreamExt;
-use sprites_api::files::{Entry, FileKind, Mode};
+use crate::{output, trees};
+use futures::{Stream, TryStreamExt};
+use sprites_api::files::{Entry, FileKind, Mode, Written};
 use sprites_backend::client::{Client, Error, WriteOptions};
 use std::fs::{self, Permissions};
+use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use tempfile::NamedTempFile;
 use tokio::io::AsyncWriteExt;
+use tokio_util::bytes::Bytes;
 use tokio_util::io::ReaderStream;
-use walkdir::WalkDir;
 
 /// Bytes of a piece.
 const PIECE: usize = 256 << 10;
+/// The standard input or output in the place of a local file.
+const STANDARD: &str = "-";
+/// To end with when nobody reads any more, as after the signal for it.
+const PIPE: u8 = 141;
+
+/// Help with a folder that is missing in a sprite.
+pub(crate) const NO_FOLDER: (&str, &str) = ("ENOENT", "--parents makes the folders that are missing");
+/// Help with a folder where a file was to be written.
+const INTO_FOLDER: (&str, &str) = ("EISDIR", "a slash at the end of its name puts the file into it");
+/// Help with a folder where a file was to be read.
+const WHOLE_FOLDER: (&str, &str) = ("EISDIR", "--recursive copies a folder");
+
+/// Why one file was not copied.
+#[derive(Debug)]
+pub(crate) struct Trouble {
+    /// Names the file.
+    pub(crate) failure: Failure,
+    /// Whether the next file would fare no better.
+    pub(crate) ends_all: bool,
+}
+
+impl Trouble {
+    /// The system's error here.
+    pub(crate) fn here(doing: &'static str, path: &Path) -> impl Fn(io::Error) -> Self {
+        let what = path.display().to_string();
+        move |error| {
+            let ends_all = error.kind() == io::ErrorKind::StorageFull;
+            Self { failure: Failure::io(doing, &what)(error), ends_all }
+        }
+    }
+
+    /// The endpoint's error about a file of a sprite, with the help that fits.
+    pub(crate) fn there(error: Error, name: &str, path: &str, help: &[(&str, &str)]) -> Self {
+        let system = system_error(&error);
+        let ends_all = system.is_none_or(|code| matches!(code, "ENOSPC" | "EIO"));
+        let words = match (&error, system) {
+            // It is the sprite that is not there.
+            (Error::NotFound(_), None) => return Self { failure: error.into(), ends_all },
+            // The status says nothing that the sentence does not.
+            (_, Some(_)) => error.answer().map(|answer| answer.message.clone()).unwrap_or_default(),
+            (_, None) => error.to_string(),
+        };
+        let help = help.iter().find(|(code, _)| system == Some(code));
+        let help = help.map(|(_, help)| format!("; {help}")).unwrap_or_default();
+        Self { failure: Failure::Other(format!("{path} in {name}: {words}{help}")), ends_all }
+    }
+}
+
+impl From<Trouble> for Failure {
+    fn from(trouble: Trouble) -> Self {
+        trouble.failure
+    }
+}
+
+/// Name of the system's error, where it is one.
+pub(crate) fn system_error(error: &Error) -> Option<&str> {
+    let code = error
+        .code()
+        .filter(|code| code.starts_with('E') && code.bytes().all(|byte| byte.is_ascii_uppercase()));
+    // Not every endpoint tells the name.
+    code.or_else(|| {
+        let message = &error.answer()?.message;
+        let known =
+            [("no such file", "ENOENT"), ("is a directory", "EISDIR"), ("permission denied", "EACCES")];
+        known.iter().find(|(words, _)| message.to_lowercase().contains(words)).map(|(_, code)| *code)
+    })
+}
 
 pub(crate) async fn file(place: &PlaceArguments, wish: Wish) -> Outcome {
     let (client, name) = place.both().await?;
     match wish {
         Wish::Push { local, remote, recursive, parents } => {
-            if recursive {
-                push_all(&client, &name, &local, &remote).await?;
-            } else {
-                push_one(&client, &name, &local, &remote, parents).await?;
+            match (local.as_os_str() == STANDARD, recursive) {
+                (true, true) => {
+                    return Err(Failure::Usage(
+                        "a folder cannot come from the standard input; leave --recursive".into(),
+                    ));
+                }
+                (true, false) => push_input(&client, &name, &remote, parents).await?,
+                (false, true) => return trees::push(&client, &name, &local, &remote).await,
+                (false, false) => {
+                    push_one(&client, &name, &local, &remote, parents).await?;
+                }
             }
         }
         Wish::Pull { remote, local, recursive } => {
-            if recursive {
-                pull_all(&client, &name, &remote, &local).await?;
-            } else {
-                pull_one(&client, &name, &remote, &local).await?;
+            let local = local.unwrap_or_else(|| own_name(&remote));
+            match (local.as_os_str() == STANDARD, recursive) {
+                (true, true) => {
+                    return Err(Failure::Usage(
+                        "a folder cannot go to the standard output; leave --recursive".into(),
+                    ));
+                }
+                (true, false) => return pull_output(&client, &name, &remote).await,
+                (false, true) => return trees::pull(&client, &name, &remote, &local).await,
+                (false, false) => {
+                    let local = if local.is_dir() { local.join(own_name(&remote)) } else { local };
+                    pull_one(&client, &name, &remote, &local, None).await?;
+                }
             }
         }
         Wish::Edit { remote } => edit(&client, &name, &remote).await?,
         Wish::List { remote, recursive, format } => {
-            let listing = client.list_files(&name, &remote, recursive).await?;
+            let listing = client.list_files(&name, &remote, recursive).await;
+            let listing = listing.map_err(|error| Trouble::there(error, &name, &remote, &[]))?;
             if format.json {
                 output::json(&listing);
                 return Ok(ExitCode::SUCCESS);
@@ -62,18 +147,24 @@ pub(crate) async fn file(place: &PlaceArguments, wish: Wish) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Copies a file into the sprite, with its permissions. A name that ends in a slash is a folder.
+/// The last part of a path of a sprite, as the name of something here.
+fn own_name(remote: &str) -> PathBuf {
+    Path::new(remote).file_name().map_or_else(|| PathBuf::from("."), PathBuf::from)
+}
+
+/// Copies a file into the sprite, with its permissions; gives its size. A name that ends in a slash is a folder.
 pub(crate) async fn push_one(
     client: &Client,
     name: &str,
     local: &Path,
     remote: &str,
     parents: bool,
-) -> Result<(), Failure> {
-    let failed = |error| Failure::io("read", local.display())(error);
-    let metadata = fs::metadata(local).map_err(failed)?;
+) -> Result<u64, Trouble> {
+    let failed = Trouble::here("read", local);
+    let metadata = fs::metadata(local).map_err(&failed)?;
     if metadata.is_dir() {
-        return Err(Failure::Usage(format!("{} is a folder; use --recursive", local.display())));
+        let failure = Failure::Usage(format!("{} is a folder; use --recursive", local.display()));
+        return Err(Trouble { failure, ends_all: false });
     }
     let remote = if remote.ends_with('/') {
         let file = local.file_name().map(|file| file.to_string_lossy().into_owned()).unwrap_or_default();
@@ -81,90 +172,93 @@ pub(crate) async fn push_one(
     } else {
         remote.to_owned()
     };
-    let file = tokio::fs::File::open(local).await.map_err(failed)?;
+    let file = tokio::fs::File::open(local).await.map_err(&failed)?;
     let options = WriteOptions { mode: Some(Mode::new(metadata.permissions().mode())), parents };
     // What is no ordinary file does not know how long it is.
     let length = metadata.is_file().then_some(metadata.len());
     let bytes = ReaderStream::with_capacity(file, PIECE);
-    let written = client.write_file(name, &remote, options, length, bytes).await?;
+    let written = write(client, name, &remote, options, length, bytes).await?;
     output::progress(&format!("{} -> {} ({})", local.display(), written.path, output::bytes(written.size)));
-    Ok(())
+    Ok(written.size)
 }
 
-async fn push_all(client: &Client, name: &str, local: &Path, remote: &str) -> Result<(), Failure> {
-    for found in WalkDir::new(local).sort_by_file_name() {
-        let found = found.map_err(|error| Failure::Other(error.to_string()))?;
-        // Folders come with what is in them; links and the like are not copied.
-        if !found.file_type().is_file() {
-            continue;
-        }
-        let below = found.path().strip_prefix(local).unwrap_or(found.path());
-        let to = if below.as_os_str().is_empty() {
-            remote.to_owned()
-        } else {
-            format!("{}/{}", remote.trim_end_matches('/'), below.to_string_lossy())
-        };
-        push_one(client, name, found.path(), &to, true).await?;
-    }
-    Ok(())
-}
-
-/// Copies a file from the sprite. It takes its place here when all of it has come.
-async fn pull_one(client: &Client, name: &str, remote: &str, local: &Path) -> Result<(), Failure> {
-    let local = if local.is_dir() {
-        local.join(Path::new(remote).file_name().unwrap_or(remote.as_ref()))
-    } else {
-        local.to_owned()
-    };
-    let failed = |error| Failure::io("write", local.display())(error);
-    let folder = local.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let draft = NamedTempFile::new_in(folder).map_err(failed)?;
-    let mut size = 0;
-    {
-        let mut pieces = client.read_file(name, remote).await?;
-        let mut file = tokio::fs::File::from_std(draft.as_file().try_clone().map_err(failed)?);
-        while let Some(piece) = pieces.try_next().await? {
-            size += piece.len() as u64;
-            file.write_all(&piece).await.map_err(failed)?;
-        }
-        file.flush().await.map_err(failed)?;
-    }
-    let mode = fs::metadata(&local).map_or(0o644, |old| old.permissions().mode() & 0o777);
-    draft.as_file().set_permissions(Permissions::from_mode(mode)).map_err(failed)?;
-    draft.persist(&local).map_err(|error| failed(error.error))?;
-    output::progress(&format!("{remote} -> {} ({})", local.display(), output::bytes(size)));
-    Ok(())
-}
-
-async fn pull_all(client: &Client, name: &str, remote: &str, local: &Path) -> Result<(), Failure> {
-    let listing = client.list_files(name, remote, true).await?;
-    for entry in &listing.entries {
-        let to = local.join(inside(&entry.name)?);
-        match entry.kind {
-            FileKind::Directory => fs::create_dir_all(&to).map_err(Failure::io("make", to.display()))?,
-            FileKind::File => {
-                if let Some(folder) = to.parent() {
-                    fs::create_dir_all(folder).map_err(Failure::io("make", folder.display()))?;
-                }
-                pull_one(client, name, &entry.path, &to).await?;
-            }
-            // Where they lead is in the sprite.
-            FileKind::Symlink => output::remark(&format!("{} is a link and is left out", entry.path)),
-        }
-    }
-    Ok(())
-}
-
-/// A name that the sprite told, as a path that stays below the folder it is put into.
-fn inside(name: &str) -> Result<PathBuf, Failure> {
-    let path = Path::new(name);
-    let plain = path.components().all(|part| matches!(part, Component::Normal(_)));
-    if name.is_empty() || !plain {
-        return Err(Failure::Other(format!(
-            "the sprite names a file {name:?}, which is not below its folder; nothing was written there"
+/// Copies what comes on the standard input into a file of the sprite.
+async fn push_input(client: &Client, name: &str, remote: &str, parents: bool) -> Result<(), Failure> {
+    if remote.ends_with('/') {
+        return Err(Failure::Usage(format!(
+            "{remote} is a folder; what comes on the standard input has no name of its own"
         )));
     }
-    Ok(path.to_owned())
+    let bytes = ReaderStream::with_capacity(tokio::io::stdin(), PIECE);
+    let written = write(client, name, remote, WriteOptions { mode: None, parents }, None, bytes).await?;
+    output::progress(&format!("standard input -> {} ({})", written.path, output::bytes(written.size)));
+    Ok(())
+}
+
+async fn write(
+    client: &Client,
+    name: &str,
+    remote: &str,
+    options: WriteOptions,
+    length: Option<u64>,
+    bytes: impl Stream<Item = io::Result<Bytes>> + Send + Sync + 'static,
+) -> Result<Written, Trouble> {
+    // Who has asked for the folders needs no help with them.
+    let help = if options.parents { &[INTO_FOLDER][..] } else { &[INTO_FOLDER, NO_FOLDER] };
+    let written = client.write_file(name, remote, options, length, bytes).await;
+    written.map_err(|error| Trouble::there(error, name, remote, help))
+}
+
+/// Copies a file from the sprite; gives its size. It takes its place here when all of it has come. Without `mode` it has the permissions of
+/// the file that stands there, or the usual ones.
+pub(crate) async fn pull_one(
+    client: &Client,
+    name: &str,
+    remote: &str,
+    local: &Path,
+    mode: Option<u32>,
+) -> Result<u64, Trouble> {
+    let failed = Trouble::here("write", local);
+    let there = |error| Trouble::there(error, name, remote, &[WHOLE_FOLDER]);
+    // First: what is not there leaves no trace here.
+    let mut pieces = client.read_file(name, remote).await.map_err(there)?;
+    let folder = local.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let draft = NamedTempFile::new_in(folder).map_err(&failed)?;
+    let mut size = 0;
+    {
+        let mut file = tokio::fs::File::from_std(draft.as_file().try_clone().map_err(&failed)?);
+        while let Some(piece) = pieces.try_next().await.map_err(there)? {
+            size += piece.len() as u64;
+            file.write_all(&piece).await.map_err(&failed)?;
+        }
+        file.flush().await.map_err(&failed)?;
+    }
+    let usual = || fs::metadata(local).map_or(0o644, |old| old.permissions().mode() & 0o777);
+    let mode = mode.unwrap_or_else(usual);
+    draft.as_file().set_permissions(Permissions::from_mode(mode)).map_err(&failed)?;
+    draft.persist(local).map_err(|error| failed(error.error))?;
+    output::progress(&format!("{remote} -> {} ({})", local.display(), output::bytes(size)));
+    Ok(size)
+}
+
+/// Copies a file of the sprite to the standard output.
+async fn pull_output(client: &Client, name: &str, remote: &str) -> Outcome {
+    let there = |error| Trouble::there(error, name, remote, &[WHOLE_FOLDER]);
+    let mut pieces = client.read_file(name, remote).await.map_err(there)?;
+    let mut out = tokio::io::stdout();
+    while let Some(piece) = pieces.try_next().await.map_err(there)? {
+        let written = async {
+            out.write_all(&piece).await?;
+            out.flush().await
+        };
+        match written.await {
+            Ok(()) => {}
+            // Nobody reads any more, as with any program in a pipe.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(ExitCode::from(PIPE)),
+            Err(error) => return Err(Failure::io("write to", "the output")(error)),
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn edit(client: &Client, name: &str, remote: &str) -> Result<(), Failure> {
@@ -175,18 +269,19 @@ async fn edit(client: &Client, name: &str, remote: &str) -> Result<(), Failure> 
     let suffix =
         Path::new(remote).file_name().map(|file| format!("-{}", file.to_string_lossy())).unwrap_or_default();
     let failed = |error| Failure::io("use", "a file for the editor")(error);
+    let there = |error| Trouble::there(error, name, remote, &[]);
     let copy = tempfile::Builder::new().prefix("sprite-").suffix(&suffix).tempfile().map_err(failed)?;
     match client.read_file(name, remote).await {
         Ok(mut pieces) => {
             let mut file = tokio::fs::File::from_std(copy.reopen().map_err(failed)?);
-            while let Some(piece) = pieces.try_next().await? {
+            while let Some(piece) = pieces.try_next().await.map_err(there)? {
                 file.write_all(&piece).await.map_err(failed)?;
             }
             file.flush().await.map_err(failed)?;
         }
         // A new file.
-        Err(Error::NotFound(answer)) if !answer.message.contains("sprite not found") => {}
-        Err(error) => return Err(error.into()),
+        Err(error) if system_error(&error) == Some("ENOENT") => {}
+        Err(error) => return Err(there(error).into()),
     }
     let before = fs::read(copy.path()).map_err(failed)?;
     // Editors are configured with arguments, as a shell would read them.
@@ -205,7 +300,17 @@ async fn edit(client: &Client, name: &str, remote: &str) -> Result<(), Failure> 
     }
     let length = after.len() as u64;
     let bytes = futures::stream::once(async move { Ok(after.into()) });
-    let written = client.write_file(name, remote, WriteOptions::default(), Some(length), bytes).await?;
+    let written = client.write_file(name, remote, WriteOptions::default(), Some(length), bytes).await;
+    let written = match written {
+        Ok(written) => written,
+        Err(error) => {
+            let help = [("ENOENT", "its folder must be there first")];
+            let failure = Trouble::there(error, name, remote, &help).failure;
+            // What somebody has written is not thrown away.
+            let (_, kept) = copy.keep().map_err(|error| failed(error.error))?;
+            return Err(Failure::Other(format!("{failure}; what you wrote is kept in {}", kept.display())));
+        }
+    };
     output::remark(&format!("Wrote {} ({})", written.path, output::bytes(written.size)));
     Ok(())
 }
@@ -215,12 +320,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_that_a_sprite_tells_stay_below_their_folder() {
-        for name in ["a", "a/b.txt", "..a"] {
-            assert!(inside(name).is_ok(), "{name}");
-        }
-        for name in ["", "..", "../x", "a/../../x", "/etc/passwd"] {
-            assert!(inside(name).is_err(), "{name}");
+    fn names_of_what_is_pulled() {
+        for (remote, name) in
+            [("work/a.txt", "a.txt"), ("/x/work/", "work"), (".", "."), ("..", "."), ("/", ".")]
+        {
+            assert_eq!(own_name(remote), Path::new(name), "{remote}");
         }
     }
 }

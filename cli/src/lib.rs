@@ -11,7 +11,8 @@
 //! | `ports` | forwarded ports |
 //! | `sessions` | list, attach, kill |
 //! | `checkpoints` | make, list, restore, delete |
-//! | `files` | push, pull, edit |
+//! | `files` | push, pull, edit, list |
+//! | `trees` | whole folders, into a sprite and out of it |
 //! | `call` | any call, by curl |
 //! | `manual` | completions and manual pages |
 //! | `output` | tables, JSON, progress |
@@ -31,6 +32,7 @@ mod ports;
 mod sessions;
 mod sprites;
 mod terminal;
+mod trees;
 
 use arguments::{Arguments, Command};
 use failure::Outcome;
@@ -46,8 +48,8 @@ pub async fn run(arguments: Arguments) -> Outcome {
         Command::Create(wish) => sprites::create(&place, wish).await,
         Command::List(wish) => sprites::list(&place, wish).await,
         Command::Destroy(wish) => sprites::destroy(&place, wish).await,
-        Command::Info(format) => sprites::info(&place, format).await,
-        Command::Url { command, format } => sprites::url(&place, command, format).await,
+        Command::Info { name, format } => sprites::info(&place.named(name), format).await,
+        Command::Url { name, command, format } => sprites::url(&place.named(name), command, format).await,
         Command::Config { command } => sprites::config(&place, command).await,
         Command::Exec(wish) => exec::exec(&place, wish).await,
         Command::Console(wish) => exec::console(&place, wish).await,

@@ -1,12 +1,12 @@
 //! `sprite`. See the library.
 
 use clap::Parser;
-use sprites_cli::arguments::Arguments;
+use sprites_cli::arguments::{self, Arguments};
 use std::process::ExitCode;
 use std::time::Duration;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = Arguments::try_parse().unwrap_or_else(|error| arguments::better(error).exit());
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

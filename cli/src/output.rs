@@ -20,7 +20,7 @@ pub fn table<const N: usize>(format: Format, heads: [&str; N], rows: Vec<[String
     if !out.is_terminal() {
         for row in rows {
             // Whoever reads may have gone away.
-            let _ = writeln!(out, "{}", row.map(|cell| plain(&cell)).join("\t"));
+            let _ = writeln!(out, "{}", columns(&row));
         }
         return;
     }
@@ -74,6 +74,15 @@ pub fn line(text: &str) {
     let _ = writeln!(stdout(), "{}", plain(text));
 }
 
+/// Prints one line of columns between tabs.
+pub fn row(cells: &[String]) {
+    let _ = writeln!(stdout(), "{}", columns(cells));
+}
+
+fn columns(cells: &[String]) -> String {
+    cells.iter().map(|cell| plain(cell)).collect::<Vec<_>>().join("\t")
+}
+
 /// Tells how far something is, if somebody watches.
 pub fn progress(text: &str) {
     if stderr().is_terminal() {
@@ -118,6 +127,7 @@ mod tests {
             ["0 B", "999 B", "1.0 kB", "2.5 MB"]
         );
         assert_eq!(plain("a\u{1b}[2Jb\nc\u{9b}d\u{202e}"), "a[2Jbcd");
+        assert_eq!(columns(&["a\tb".into(), "c".into()]), "ab\tc");
         let value = Value::from("a\u{1b}b\u{9b}c\u{7f}");
         let shown = escaped(&value.to_string());
         assert!(!shown.chars().any(char::is_control), "{shown}");

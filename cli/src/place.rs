@@ -65,10 +65,32 @@ impl PlaceArguments {
         }
     }
 
+    /// The same place with another sprite, if one is named.
+    pub fn named(&self, name: Option<String>) -> Self {
+        let this = self.clone();
+        Self { sprite: name.or(this.sprite), ..this }
+    }
+
+    /// Options that lead to a sprite of this place from any folder, as they can be pasted behind a command.
+    pub fn flags(&self, sprite: &str) -> String {
+        let sprite = format!("-s {}", quoted(sprite));
+        match (&self.context, self.organization()) {
+            (Some(context), _) => format!("{sprite} --context {}", quoted(context)),
+            (None, Some(org)) => format!("{sprite} -o {}", quoted(&org)),
+            (None, None) => sprite,
+        }
+    }
+
     /// Both.
     pub async fn both(&self) -> Result<(Client, String), Failure> {
         let sprite = self.sprite()?;
         Ok((self.client().await?, sprite))
+    }
+
+    /// The organization that is meant: the one that is given, else that of this folder.
+    fn organization(&self) -> Option<String> {
+        let folder = || Some(chosen(&env::current_dir().ok()?)?.1.organization);
+        self.org.clone().or_else(folder).filter(|org| !org.is_empty())
     }
 
     fn endpoint(&self) -> Result<Endpoint, Failure> {
@@ -76,10 +98,7 @@ impl PlaceArguments {
         if let Some(name) = &self.context {
             return context(name, &paths);
         }
-        let folder =
-            env::current_dir().ok().and_then(|here| chosen(&here)).map(|(_, chosen)| chosen.organization);
-        let org = self.org.clone().or(folder).filter(|org| !org.is_empty());
-        match org.as_deref() {
+        match self.organization().as_deref() {
             Some(LOCAL) => return local(&paths),
             Some(org) => return organization(org),
             None => {}
@@ -91,6 +110,16 @@ impl PlaceArguments {
             Some(name) => context(&name, &paths),
             None => local(&paths),
         }
+    }
+}
+
+/// A word as a shell takes it for one.
+fn quoted(word: &str) -> String {
+    let plain = |sign: char| sign.is_ascii_alphanumeric() || "-_./:@%+=,".contains(sign);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
     }
 }
 
@@ -210,6 +239,16 @@ pub fn list(format: Format) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn flags_can_be_pasted() {
+        let plain = PlaceArguments::default();
+        assert_eq!(plain.flags("web"), "-s web");
+        let cloud = PlaceArguments { context: Some("my cloud's".into()), ..plain.clone() };
+        assert_eq!(cloud.flags("web"), r"-s web --context 'my cloud'\''s'");
+        let team = PlaceArguments { org: Some("acme:team".into()), ..plain };
+        assert_eq!(team.flags("web"), "-s web -o acme:team");
+    }
 
     #[test]
     fn the_sprite_of_a_folder() {

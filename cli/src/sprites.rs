@@ -17,6 +17,7 @@ pub(crate) async fn create(place: &PlaceArguments, wish: Create) -> Outcome {
         None => ask("Name of the sprite: ")?,
     };
     let size = Size { ram_mb: memory, cpus, ..Size::default() };
+    let wanted = size.clone();
     let wish = CreateSprite {
         name,
         labels: (!label.is_empty()).then_some(label),
@@ -29,12 +30,26 @@ pub(crate) async fn create(place: &PlaceArguments, wish: Create) -> Outcome {
     } else {
         output::line(&format!("Created {}", made.name));
     }
+    if let Some(got) = made.config.as_ref().and_then(|got| other_size(&wanted, got)) {
+        output::remark(&format!("{} has {got}: that is what this endpoint gives", made.name));
+    }
     // A console is for somebody who sits there.
     if skip_console || format.json || !stdin().is_terminal() || !stdout().is_terminal() {
         return Ok(ExitCode::SUCCESS);
     }
     let place = PlaceArguments { sprite: Some(made.name), ..place.clone() };
     exec::console(&place, Console::default()).await
+}
+
+/// What a sprite got where it is not what was asked for, in words.
+fn other_size(wanted: &Size, got: &Size) -> Option<String> {
+    let told = |wanted: Option<u32>, got: Option<u32>, unit: &str| {
+        let (wanted, got) = (wanted?, got?);
+        (wanted != got).then(|| format!("{got} {unit} instead of {wanted}"))
+    };
+    let parts = [told(wanted.cpus, got.cpus, "CPUs"), told(wanted.ram_mb, got.ram_mb, "MiB of memory")];
+    let parts: Vec<_> = parts.into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join(" and "))
 }
 
 pub(crate) async fn list(place: &PlaceArguments, wish: List) -> Outcome {
@@ -49,7 +64,7 @@ pub(crate) async fn list(place: &PlaceArguments, wish: List) -> Outcome {
                 output::json_line(&line);
             } else {
                 let status = line.status.map_or("deleted", |status| status.as_str());
-                output::line(&format!("{}\t{name}\t{status}", output::time(line.timestamp)));
+                output::row(&[output::time(line.timestamp), name, status.to_owned()]);
             }
         }
         return Ok(ExitCode::SUCCESS);
@@ -78,27 +93,44 @@ pub(crate) async fn list(place: &PlaceArguments, wish: List) -> Outcome {
 }
 
 pub(crate) async fn destroy(place: &PlaceArguments, wish: Destroy) -> Outcome {
-    let name = match wish.name {
-        Some(name) => name,
-        None => place.sprite()?,
-    };
+    let mut names = Vec::new();
+    for name in wish.names {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    if names.is_empty() {
+        names.push(place.sprite()?);
+    }
     let client = place.client().await?;
-    // One that is not there needs no question.
-    client.get(&name).await?;
+    // One that is not there needs no question, and may mean that another is meant too.
+    for name in &names {
+        client.get(name).await?;
+    }
+    let all = names.join(", ");
     if !wish.force {
         if !stdin().is_terminal() {
-            return Err(Failure::Usage(format!("destroying {name} is for ever; say so with --force")));
+            return Err(Failure::Usage(format!("destroying {all} is for ever; say so with --force")));
         }
-        let said =
-            ask(&format!("Destroy {name} with its disk and all checkpoints? There is no way back. [y/N] "))?;
-        if !matches!(said.as_str(), "y" | "Y" | "yes") {
+        let (disks, one) = if names.len() == 1 { ("its disk", "") } else { ("their disks", "all of them, ") };
+        if !agreed(&format!("Destroy {all}, {one}with {disks} and all checkpoints? There is no way back."))? {
             output::remark("Nothing was destroyed.");
             return Ok(ExitCode::FAILURE);
         }
     }
-    client.delete(&name).await?;
-    output::line(&format!("Destroyed {name}"));
-    Ok(ExitCode::SUCCESS)
+    let mut well = true;
+    for name in &names {
+        match client.delete(name).await {
+            Ok(()) => output::line(&format!("Destroyed {name}")),
+            Err(error) if names.len() == 1 => return Err(error.into()),
+            // The others were meant as well.
+            Err(error) => {
+                well = false;
+                output::remark(&format!("sprite: {name} is not destroyed: {error}"));
+            }
+        }
+    }
+    Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 pub(crate) async fn choose(place: &PlaceArguments, name: Option<String>, unset: bool) -> Outcome {
@@ -177,7 +209,6 @@ pub(crate) async fn url(place: &PlaceArguments, command: Option<Url>, format: Fo
 }
 
 pub(crate) async fn config(place: &PlaceArguments, command: Config) -> Outcome {
-    let (client, name) = place.both().await?;
     let Config::Update { url_auth, private_access, label, clear_labels } = command;
     let patch = UpdateUrlSettings { auth: url_auth.map(|auth| word(auth).into()), private_access };
     let wish = UpdateSprite {
@@ -185,9 +216,33 @@ pub(crate) async fn config(place: &PlaceArguments, command: Config) -> Outcome {
         labels: (!label.is_empty()).then_some(label),
         clear_labels: clear_labels.then_some(true),
     };
-    let sprite = client.update(&name, &wish).await?;
-    show_url(&sprite, Format::default());
+    if wish.url_settings.is_none() && wish.labels.is_none() && wish.clear_labels.is_none() {
+        return Err(Failure::Usage(
+            "nothing to change is given; give --url-auth, --private-access, --label or --clear-labels".into(),
+        ));
+    }
+    let (client, name) = place.both().await?;
+    let before = settings(&client.get(&name).await?);
+    let after = settings(&client.update(&name, &wish).await?);
+    let mut changed = false;
+    for ((head, old), (_, new)) in before.into_iter().zip(after) {
+        if old != new {
+            changed = true;
+            output::line(&format!("{head}: {new} (was {old})"));
+        }
+    }
+    if !changed {
+        output::line(&format!("Nothing changed: {name} has these settings already"));
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What `config update` can change, in words.
+fn settings(sprite: &Sprite) -> [(&'static str, String); 3] {
+    let url = sprite.url_settings.clone().unwrap_or_default();
+    let labels = if sprite.labels.is_empty() { "none".to_owned() } else { sprite.labels.join(", ") };
+    let access = url.private_access.unwrap_or_else(|| "not set".into());
+    [("Auth", url.auth), ("Private access", access), ("Labels", labels)]
 }
 
 fn word(auth: Auth) -> &'static str {
@@ -208,6 +263,11 @@ fn show_url(sprite: &Sprite, format: Format) {
     }
 }
 
+/// Asks the person at the terminal for a yes.
+pub(crate) fn agreed(question: &str) -> Result<bool, Failure> {
+    Ok(matches!(ask(&format!("{question} [y/N] "))?.as_str(), "y" | "Y" | "yes"))
+}
+
 /// Asks the person at the terminal.
 fn ask(question: &str) -> Result<String, Failure> {
     if !stdin().is_terminal() {
@@ -222,4 +282,20 @@ fn ask(question: &str) -> Result<String, Failure> {
     let mut said = String::new();
     stdin().lock().read_line(&mut said).map_err(Failure::io("read from", "the terminal"))?;
     Ok(said.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_sprite_got_instead_is_told() {
+        let size = |cpus, ram_mb| Size { cpus, ram_mb, ..Size::default() };
+        assert_eq!(other_size(&size(Some(2), Some(512)), &size(Some(2), Some(512))), None);
+        assert_eq!(other_size(&size(None, None), &size(Some(2), Some(512))), None);
+        // An endpoint that does not say has nothing to be held against.
+        assert_eq!(other_size(&size(Some(2), None), &size(None, None)), None);
+        let told = other_size(&size(Some(64), Some(1)), &size(Some(2), Some(256))).unwrap();
+        assert_eq!(told, "2 CPUs instead of 64 and 256 MiB of memory instead of 1");
+    }
 }

@@ -247,8 +247,11 @@ fn sessions_that_end_before_their_time_are_told() {
 #[test]
 fn the_command_line_waits_where_that_helps() {
     let home = Home::empty();
-    let done =
-        || [vec![info("7", false), binary(b"\x01hi\n")], exit(3).to_vec(), vec![close(1000, "")]].concat();
+    let begun = vec![info("7", false), binary(b"\x01hi\n")];
+    // Whoever ends a connection in which something is still unread breaks it.
+    let ended = vec![close(1000, ""), Step::Stay];
+    let done = move || [begun.clone(), exit(3).to_vec(), ended.clone()].concat();
+    let slow = done();
     let again = [
         json("409 Conflict", r#"{"error":"conflict","message":"a restore is in progress"}"#),
         answer("503 Service Unavailable", "Retry-After: 1\r\n", ""),
@@ -263,7 +266,7 @@ fn the_command_line_waits_where_that_helps() {
     let run = sprite(&home, &server, &["-s", "box", "exec", "true"]);
     assert_eq!((run.code, run.out.as_str(), run.err.as_str()), (3, "hi\n", ""));
     // A sprite that wakes slowly: nothing comes for eight seconds.
-    let slow = Reply::Later(Duration::from_secs(8), Box::new(Reply::Socket(done())));
+    let slow = Reply::Later(Duration::from_secs(8), Box::new(Reply::Socket(slow)));
     let server = but("GET /v1/sprites/box/exec", slow);
     let run = sprite(&home, &server, &["-s", "box", "exec", "true"]);
     assert_eq!((run.code, run.out.as_str(), run.err.as_str()), (3, "hi\n", ""));
@@ -296,6 +299,70 @@ fn lists_are_printed_without_what_a_terminal_obeys() {
     let server = but("GET /v1/sprites", lines(watched));
     let run = sprite(&home, &server, &["list", "--watch"]);
     assert!(run.code == 1 && run.out.contains("]0;gotcha") && run.err.contains("stream"), "{:?}", run.err);
+}
+
+#[test]
+fn a_folder_that_is_pulled_writes_nothing_outside() {
+    let home = Home::empty();
+    let server = Scripted::new(|request| match request.line().as_str() {
+        "GET /v1/sprites/box/fs/list" => {
+            let entry = |name: &str, kind: &str| {
+                format!(
+                    r#"{{"name":"{name}","path":"/w/{name}","type":"{kind}","mode":"4777","modTime":"2026-01-01T00:00:00Z"}}"#
+                )
+            };
+            let entries = [
+                entry("../evil", "file"),
+                entry("up", "symlink"),
+                entry("up/evil", "file"),
+                entry("well", "file"),
+                entry("away", "symlink"),
+                entry("same", "symlink"),
+                entry("pipe", "file"),
+                entry("secret", "file"),
+            ];
+            json("200 OK", format!(r#"{{"path":"/w","entries":[{}],"count":8}}"#, entries.join(",")))
+        }
+        "GET /v1/sprites/box/fs/read" if request.query.contains("pipe") => json(
+            "400 Bad Request",
+            r#"{"error":"it is a device, pipe or socket, and only files can be read","code":"EINVAL","path":"/w/pipe"}"#,
+        ),
+        "GET /v1/sprites/box/fs/read" if request.query.contains("secret") => {
+            json("403 Forbidden", r#"{"error":"permission denied","code":"EACCES","path":"/w/secret"}"#)
+        }
+        "GET /v1/sprites/box/fs/read" => answer("200 OK", "", "hello"),
+        "GET /v1/sprites/box/exec" => {
+            let told = b"\x01up\0..\0away\0/etc/passwd\0same\0well\0".to_vec();
+            socket(
+                request,
+                &[vec![info("7", false), binary(told)], exit(0).to_vec(), vec![close(1000, "")]].concat(),
+            )
+        }
+        _ => usual(request),
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let to = dir.path().join("to");
+    let run = sprite(&home, &server, &["-s", "box", "file", "pull", "-r", "/w", to.to_str().unwrap()]);
+    assert_eq!(run.code, 1, "{}", run.err);
+    for words in [
+        "\"../evil\", which is not below its folder",
+        "/w/up is a link to .., not below",
+        "/w/away is a link to /etc/passwd",
+        "/w/pipe is a device, pipe or socket and is left out",
+        "/w/secret in box: permission denied",
+        "1 link; 3 left out; ",
+    ] {
+        assert!(run.err.contains(words), "{words}: {}", run.err);
+    }
+    let mut names: Vec<_> =
+        std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names.pop().unwrap(), "to");
+    assert!(names.is_empty());
+    // Nothing by which a program would run as somebody else is taken over.
+    let mode =
+        std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(to.join("well")).unwrap().permissions());
+    assert_eq!(mode & 0o7777, 0o777);
+    assert_eq!(std::fs::read_to_string(to.join("same")).unwrap(), "hello");
 }
 
 fn app(home: &Home, server: &Scripted) -> Pty {
@@ -350,7 +417,10 @@ fn the_app_shows_hostile_texts_as_texts() {
     app.send("l");
     app.wait(SHORT, "it in the log", |screen| screen.contents().matches("it is wrong").count() >= 2);
     let asked = server.count("GET /v1/sprites");
+    app.wait_for("┌ log ", SHORT);
     app.send("\x1b");
+    // Read together with the next key it would be another one.
+    app.wait(SHORT, "the end of the log", |screen| !screen.contents().contains("┌ log "));
     app.send(F5);
     // Still connected: the list is asked for, and no new start is made.
     wait("the list", || server.count("GET /v1/sprites") > asked);
@@ -395,7 +465,8 @@ fn a_console_that_is_cut_off_is_detached_and_any_key_connects_it_again() {
         "GET /v1/sprites/box/exec/7" => match request.before {
             0 => Reply::Socket(vec![close(1011, "no capacity just now")]),
             // It does not say which session it is, and works all the same.
-            1 => Reply::Socket(vec![binary("second$ "), Step::Until("more"), binary("yes\r\n"), Step::Stay]),
+            // Keys may come one by one.
+            1 => Reply::Socket(vec![binary("second$ "), Step::Until("m"), binary("yes\r\n"), Step::Stay]),
             _ => usual(request),
         },
         _ => usual(request),

@@ -43,6 +43,14 @@ pub enum Error {
         /// Short reason of the system.
         reason: String,
     },
+    /// Nothing was sent: the endpoint's certificate does not show that it is the endpoint.
+    #[error("no connection to {endpoint}: {why}")]
+    Untrusted {
+        /// The endpoint as shown to people.
+        endpoint: String,
+        /// What is wrong with the certificate, and what helps.
+        why: String,
+    },
     /// The connection broke after something was sent, so it is not known whether the call took effect.
     #[error(
         "the connection to {endpoint} broke while waiting for an answer ({reason}); look at the result before trying again"
@@ -164,7 +172,14 @@ impl Error {
 
     /// True when the endpoint could not be reached at all, so that waiting for it may help.
     pub fn is_unreachable(&self) -> bool {
-        matches!(self, Self::Connect { .. } | Self::Broken { .. } | Self::Deadline { .. } | Self::Cut { .. })
+        matches!(
+            self,
+            Self::Connect { .. }
+                | Self::Untrusted { .. }
+                | Self::Broken { .. }
+                | Self::Deadline { .. }
+                | Self::Cut { .. }
+        )
     }
 
     /// True when a sprite has begun nothing because it is just coming back from a restore, or seems so.
@@ -178,6 +193,15 @@ impl Error {
             503 => true,
             _ => false,
         }
+    }
+
+    /// The same without what a server says about files of its own machine, which are not to be found on this one.
+    pub(super) fn without_own_files(mut self) -> Self {
+        if let Self::Unauthorized(answer) = &mut self {
+            let parts = answer.message.split("; ").filter(|part| !part.contains("configuration folder"));
+            answer.message = parts.collect::<Vec<_>>().join("; ");
+        }
+        self
     }
 
     /// The error for a status that is no success. `body` is the answer's body, possibly cut.
@@ -222,6 +246,8 @@ impl Error {
 #[derive(Debug, Default)]
 struct Told {
     error: String,
+    /// Name of the system's error, which calls about files tell beside their sentence.
+    name: String,
     message: String,
     limit: Option<u64>,
     window: Option<u64>,
@@ -243,6 +269,7 @@ impl Told {
         };
         let mut told = Self {
             error: text(&members, "error"),
+            name: text(&members, "code"),
             message: text(&members, "message"),
             limit: number("limit"),
             window: number("window_seconds"),
@@ -269,9 +296,15 @@ impl Told {
 
     /// `error` is a code only when it looks like one; some answers put their sentence there.
     fn code(&self) -> String {
-        let is_code = self.error.len() <= 80
-            && self.error.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
-        if is_code { self.error.clone() } else { String::new() }
+        let is_code = |text: &&String| {
+            text.len() <= 80 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+        };
+        [&self.name, &self.error]
+            .into_iter()
+            .filter(|text| !text.is_empty())
+            .find(is_code)
+            .cloned()
+            .unwrap_or_default()
     }
 
     /// The limit that was hit and what to do about it. `said` is whether the server said something itself, which often is advice.
@@ -371,6 +404,11 @@ mod tests {
         assert_eq!(pause(&limited), Some(3));
         let missing = error(404, r#"{"error":"sprite not found"}"#);
         assert_eq!((missing.to_string().as_str(), missing.code()), ("sprite not found (status 404)", None));
+        let file = error(404, r#"{"error":"no such file or directory","code":"ENOENT","path":"/x"}"#);
+        assert_eq!(
+            (file.to_string().as_str(), file.code()),
+            ("no such file or directory (status 404)", Some("ENOENT"))
+        );
         assert_eq!(error(422, r#"{"errors":["a","b"]}"#).to_string(), "a; b (status 422)");
         assert_eq!(error(400, r#"{"error":{"message":"no"}}"#).to_string(), "no (status 400)");
     }
@@ -406,6 +444,14 @@ mod tests {
         assert!(page.contains("web page") && !page.contains('<'), "{page}");
         let long = error(400, &"x".repeat(100_000)).answer().unwrap().message.chars().count();
         assert_eq!(long, MAX_TEXT + 1);
+    }
+
+    #[test]
+    fn files_of_another_machine_are_not_pointed_at() {
+        let told = r#"{"error":"unauthorized","message":"the token is wrong; the right one stands in the file `token` of the configuration folder"}"#;
+        let far = error(401, told).without_own_files().to_string();
+        assert!(far.contains("the token is wrong (status 401)") && !far.contains("folder"), "{far}");
+        assert_eq!(error(401, "no").without_own_files().answer().unwrap().message, "no");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt};
 use reqwest::Method;
 use serde::Serialize;
-use sprites_api::files::{Copied, Deleted, Listing, Mode, Transfer, Written};
+use sprites_api::files::{ChangeMode, Copied, Deleted, Listing, Mode, Transfer, Written};
 use std::io;
 use std::time::Duration;
 
@@ -86,6 +86,17 @@ impl Client {
         let wish = Transfer { source: source.into(), dest: dest.into(), recursive, ..Transfer::default() };
         let body = self.file_post(name, "copy", &wish).await?;
         serde_json::from_slice(&body).map_err(|error| self.transport.protocol(error.to_string()))
+    }
+
+    /// Changes the permissions of a file or directory.
+    pub async fn change_mode(&self, name: &str, path: &str, mode: Mode) -> Result<()> {
+        let wish = ChangeMode {
+            path: path.into(),
+            working_dir: Some(HOME.into()),
+            mode: Some(mode),
+            ..ChangeMode::default()
+        };
+        self.file_post(name, "chmod", &wish).await.map(drop)
     }
 
     async fn file_post(&self, name: &str, call: &str, wish: &impl Serialize) -> Result<Bytes> {

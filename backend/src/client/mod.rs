@@ -12,9 +12,11 @@
 //! | `files` | files of a sprite |
 //! | `socket` | opening a WebSocket, noticing that it is dead |
 //! | `transport` | requests, deadlines, retries |
+//! | `certificate` | why an endpoint is not believed, in plain words |
 //! | `lines` | streams of JSON lines |
 //! | `error` | what can go wrong |
 
+mod certificate;
 mod error;
 mod exec;
 mod files;

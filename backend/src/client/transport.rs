@@ -294,11 +294,16 @@ impl Transport {
         }
         let headers = response.headers().clone();
         let body = self.read_start(response, MAX_ERROR_BODY).await;
-        Err(Error::from_answer(status, &headers, &body))
+        let error = Error::from_answer(status, &headers, &body);
+        Err(if self.endpoint.is_local() { error } else { error.without_own_files() })
     }
 
     fn broken(&self, error: reqwest::Error) -> Error {
-        let (endpoint, reason) = (self.label(), chain(&error));
+        let endpoint = self.label();
+        if let Some(why) = super::certificate::mistrust(&error) {
+            return Error::Untrusted { endpoint, why };
+        }
+        let reason = chain(&error);
         if error.is_connect() {
             Error::Connect { endpoint, reason }
         } else {

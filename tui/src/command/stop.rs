@@ -1,12 +1,15 @@
 //! `stop`: the end of what runs on this machine.
 
 use super::Outcome;
+use local_vmm::MachineHandle;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use sprites_api::sprite::Status;
 use sprites_backend::client::Client;
 use sprites_backend::endpoint::{Endpoint, ensure_local_server};
 use sprites_backend::paths::Paths;
+use std::fs::{self, File};
+use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
 /// Stops sprites in order; their disks stay.
@@ -19,6 +22,10 @@ pub(super) struct Stop {
 impl Stop {
     pub(super) fn run(self) -> Outcome {
         let paths = Paths::resolve()?;
+        if !anything_runs(&paths) {
+            println!("Nothing runs.");
+            return Ok(ExitCode::SUCCESS);
+        }
         // Machines may be left of a server that is gone; the next one takes them over and can stop them.
         ensure_local_server(&paths, &std::env::current_exe()?)?;
         let client = Client::new(Endpoint::local(&paths))?;
@@ -30,6 +37,17 @@ impl Stop {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Whether there is a server, be it one that just starts or ends, or a machine that a former one has left.
+fn anything_runs(paths: &Paths) -> bool {
+    let server = || UnixStream::connect(paths.server_socket()).is_ok();
+    let held = || File::open(paths.server_lock()).is_ok_and(|lock| lock.try_lock_shared().is_err());
+    let machine = || {
+        let folders = fs::read_dir(paths.run().join("m")).into_iter().flatten().flatten();
+        folders.into_iter().any(|folder| MachineHandle::at(&folder.path()).is_held())
+    };
+    server() || held() || machine()
 }
 
 /// Stops the named sprites, or all and the server; true when each of them is stopped.
