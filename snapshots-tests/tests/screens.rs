@@ -7,10 +7,11 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
 use sprites_api::Time;
-use sprites_api::extension::{BuildLine, Tree, TreeNode, UsageTotals};
+use sprites_api::cost::{Budget, CostRow, Costs};
+use sprites_api::extension::{BuildLine, Event as Past, Tree, TreeNode, UsageTotals};
 use sprites_api::sprite::{Sprite, Status};
 use sprites_tui::keys::Keys;
-use sprites_tui::model::{Ask, Dialog, Here, Load, Model, Row, Screen};
+use sprites_tui::model::{Ask, Dialog, Group, Here, Load, Model, Row, Screen};
 use sprites_tui::theme::Theme;
 use sprites_tui::update::{Effect, Event, update};
 use sprites_tui::view;
@@ -177,7 +178,7 @@ fn dialogs_and_texts() {
     let mut memory = model(80, 24);
     with_sprites(&mut memory, &["box"]);
     let restore = Dialog::new(Ask::Restore("box".into(), "v3".into()), "");
-    memory.dialog = Some(Dialog { memory: Some(true), ..restore });
+    memory.dialog = Some(Dialog { switch: Some(true), ..restore });
     insta::assert_snapshot!("dialog-restore-memory", text(&memory));
     let mut help = model(80, 50);
     help.screen = Screen::Help;
@@ -222,4 +223,110 @@ fn tab_switches_memory_where_it_is_to_be_had() {
         let [Effect::Checkpoint { memory, name, .. }] = &effects[..] else { panic!("{effects:?}") };
         assert_eq!((*memory, name.as_str()), (expected, "box"));
     }
+}
+
+fn costs(used: f64, budget: Budget) -> Costs {
+    let row = |name: &str, gone, cost_usd| CostRow {
+        name: name.into(),
+        gone,
+        used: UsageTotals {
+            cpu_hours: cost_usd * 10.0,
+            memory_gb_hours: cost_usd * 20.0,
+            stored_gb_hours: 100.0,
+            running_seconds: 7200.0,
+            cost_usd,
+            ..UsageTotals::default()
+        },
+    };
+    let rows =
+        vec![row("web", false, used * 0.75), row("a-sprite-with-a-very-long-name-indeed", true, used / 4.0)];
+    Costs {
+        from: "2026-11-01T00:00:00Z".parse().unwrap(),
+        until: "2026-12-01T00:00:00Z".parse().unwrap(),
+        rows,
+        total: UsageTotals { cost_usd: used, ..UsageTotals::default() },
+        forecast_usd: Some(used * 2.0),
+        budget,
+    }
+}
+
+#[test]
+fn what_a_month_costs() {
+    let mut model = model(120, 30);
+    with_sprites(&mut model, &["web", "db"]);
+    model.connected = true;
+    let key = |model: &mut Model, key| {
+        update(model, Event::Terminal(Press::Key(KeyEvent::from(KeyCode::Char(key)))))
+    };
+    let budget = Budget { month_usd: Some(20.0), sleep: true };
+    let told = |model: &mut Model, used, budget| {
+        update(model, Event::Costs(Group::Sprite, Ok(Box::new(costs(used, budget)))));
+    };
+    told(&mut model, 4.0, budget);
+    assert_eq!(key(&mut model, '$'), [Effect::LoadCosts(Group::Sprite)]);
+    told(&mut model, 4.0, budget);
+    insta::assert_snapshot!("costs-120x30", text(&model));
+    model.size = (80, 24);
+    insta::assert_snapshot!("costs-80x24", text(&model));
+    // Again for other lines; what comes late for those of before is not taken for them.
+    assert_eq!(key(&mut model, '$'), [Effect::LoadCosts(Group::Label)]);
+    told(&mut model, 5.0, budget);
+    assert!(text(&model).contains("by label") && text(&model).contains("Asking"), "{}", text(&model));
+    // That it comes to its end is said once.
+    assert!(model.toasts.is_empty());
+    told(&mut model, 17.0, budget);
+    told(&mut model, 18.0, budget);
+    assert_eq!(model.toasts.len(), 1, "{:?}", model.toasts);
+    told(&mut model, 21.0, budget);
+    assert!(model.toasts.back().unwrap().text.contains("all sprites sleep"), "{:?}", model.toasts);
+    model.toasts.clear();
+    key(&mut model, 'B');
+    insta::assert_snapshot!("dialog-budget", text(&model));
+    for wrong in ["x", "-5"] {
+        model.dialog.as_mut().unwrap().input = wrong.into();
+        assert!(update(&mut model, Event::Terminal(Press::Key(KeyEvent::from(KeyCode::Enter)))).is_empty());
+        assert!(model.dialog.as_ref().unwrap().error.is_some(), "{wrong}");
+    }
+    model.dialog.as_mut().unwrap().input = "30".into();
+    let asked = update(&mut model, Event::Terminal(Press::Key(KeyEvent::from(KeyCode::Enter))));
+    let wanted = Budget { month_usd: Some(30.0), sleep: true };
+    assert!(matches!(&asked[..], [Effect::SetBudget { budget, .. }] if *budget == wanted), "{asked:?}");
+}
+
+#[test]
+fn what_happened_and_why_it_is_awake() {
+    let mut model = model(80, 24);
+    with_sprites(&mut model, &["web"]);
+    let key = |model: &mut Model, key| {
+        update(model, Event::Terminal(Press::Key(KeyEvent::from(KeyCode::Char(key)))))
+    };
+    assert_eq!(key(&mut model, 'e'), [Effect::LoadEvents("web".into())]);
+    let event = |time: &str, status, reason: &str| Past {
+        time: time.parse().unwrap(),
+        status,
+        reason: reason.into(),
+    };
+    let events = vec![
+        event("2026-11-25T12:00:30Z", Status::Warm, "unused for 30 s"),
+        event("2026-11-25T12:00:00Z", Status::Running, "started by the command make\u{1b}[2J"),
+    ];
+    update(&mut model, Event::Events("web".into(), Ok(events)));
+    let shown = text(&model);
+    assert!(
+        shown.contains("what happened to web") && shown.contains("◐ warm      unused for 30 s"),
+        "{shown}"
+    );
+    assert!(shown.contains("started by the command make [2J") && !shown.contains('\u{1b}'), "{shown}");
+    update(&mut model, Event::Terminal(Press::Key(KeyEvent::from(KeyCode::Esc))));
+    update(&mut model, Event::Terminal(Press::Key(KeyEvent::from(KeyCode::Enter))));
+    let sprite = Sprite {
+        name: "web".into(),
+        status: Status::Running,
+        reason: Some("woken by the command make".into()),
+        in_use_by: vec!["session 12".into(), "its web address".into()],
+        ..Sprite::default()
+    };
+    update(&mut model, Event::Sprite("web".into(), Some(Box::new(sprite))));
+    let shown = text(&model);
+    assert!(shown.contains("woken by the command make; in use by session 12, its web address"), "{shown}");
 }

@@ -50,6 +50,9 @@ pub enum Action {
     Contexts,
     Refresh,
     Theme,
+    Costs,
+    Budget,
+    Events,
     Log,
     Help,
     Quit,
@@ -67,6 +70,7 @@ impl Action {
             | Self::NewConsole
             | Self::Detach
             | Self::Checkpoint
+            | Self::Events
             | Self::Fork
             | Self::Stop
             | Self::Destroy
@@ -106,6 +110,9 @@ impl Action {
             Self::Contexts => "another context: this machine or a remote endpoint",
             Self::Refresh => "ask the server again",
             Self::Theme => "next theme",
+            Self::Costs => "what this month costs, by sprite; again: by label, by day",
+            Self::Budget => "how much a month may cost",
+            Self::Events => "when the sprite took on which state, and why",
             Self::Log => "what happened",
             Self::Help => "this help",
             Self::Quit => "leave the app; sprites go on",
@@ -131,6 +138,9 @@ impl Action {
             Self::ZoomOut => "zoom out",
             Self::ZoomIn => "zoom in",
             Self::BuildImage => "build image",
+            Self::Costs => "costs",
+            Self::Budget => "budget",
+            Self::Events => "events",
             Self::Help => "help",
             Self::Quit => "quit",
             _ => self.about(),
@@ -168,6 +178,9 @@ impl Action {
             Self::Contexts => &["shift-c"],
             Self::Refresh => &["f5"],
             Self::Theme => &["shift-p"],
+            Self::Costs => &["$"],
+            Self::Budget => &["shift-b"],
+            Self::Events => &["e"],
             Self::Log => &["l"],
             Self::Help => &["?"],
             Self::Quit => &["q", "ctrl-c"],

@@ -240,6 +240,21 @@ impl Worker {
                     self.tell(Event::Images(images)).await;
                 }
             }
+            Effect::LoadCosts(group) => match client.costs(None, group.into()).await {
+                Ok(costs) => self.tell(Event::Costs(group, Ok(Box::new(costs)))).await,
+                Err(error) => self.tell(Event::Costs(group, Err(error.to_string()))).await,
+            },
+            Effect::LoadEvents(name) => {
+                let outcome = client.events(&name).await.map(|events| events.events);
+                self.tell(Event::Events(name, outcome.map_err(|error| error.to_string()))).await;
+            }
+            Effect::SetBudget { job, budget } => {
+                let outcome = client.set_budget(&budget).await.map(|()| match budget.month_usd {
+                    Some(usd) => format!("A month may cost {}.", crate::number::dollars(usd)),
+                    None => "There is no budget any more.".to_owned(),
+                });
+                self.done(job, outcome.map_err(|error| error.to_string()), None).await;
+            }
             Effect::BuildImage => {
                 let mut lines = client.build_image();
                 while let Some(line) = lines.next().await {

@@ -9,6 +9,7 @@
 //! | `exec` | a command over a WebSocket |
 //! | `http_exec` | a command over plain HTTP |
 //! | `proxy` | a TCP connection over a WebSocket |
+//! | `cost` | bills, budgets, what happened |
 //! | `files` | files of a sprite |
 //! | `socket` | opening a WebSocket, noticing that it is dead |
 //! | `transport` | requests, deadlines, retries |
@@ -17,6 +18,7 @@
 //! | `error` | what can go wrong |
 
 mod certificate;
+mod cost;
 mod error;
 mod exec;
 mod files;

@@ -3,6 +3,8 @@
 mod app;
 mod context;
 #[cfg(feature = "local")]
+mod costs;
+#[cfg(feature = "local")]
 mod disk;
 #[cfg(feature = "local")]
 mod doctor;
@@ -61,6 +63,12 @@ enum Command {
     /// Tell what this machine can do for sprites, and what to do about what it cannot
     #[cfg(feature = "local")]
     Doctor,
+    /// What this machine's sprites cost
+    #[cfg(feature = "local")]
+    Costs(costs::Costs),
+    /// Tell or change how much a month may cost
+    #[cfg(feature = "local")]
+    Budget(costs::Change),
     /// Print address and token of the local server for a shell: eval "$(sprites-tui env)"
     #[cfg(feature = "local")]
     Env,
@@ -103,6 +111,10 @@ impl Arguments {
             Some(Command::Doctor) => doctor::run(),
             #[cfg(feature = "local")]
             Some(Command::Env) => env::run(),
+            #[cfg(feature = "local")]
+            Some(Command::Costs(costs)) => costs.run(),
+            #[cfg(feature = "local")]
+            Some(Command::Budget(change)) => change.run(),
             #[cfg(feature = "local")]
             Some(Command::Stop(stop)) => stop.run(),
             #[cfg(feature = "local")]

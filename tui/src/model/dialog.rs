@@ -18,6 +18,8 @@ pub enum Ask {
     Filter,
     /// The number of one of these contexts.
     Context(Vec<String>),
+    /// Dollars that a month may cost.
+    Budget,
     /// A deliberate key, to stop this sprite.
     Stop(String),
     /// A deliberate key, to undo this sprite's last restore by restoring this checkpoint, made when the clock showed that.
@@ -35,8 +37,9 @@ pub struct Dialog {
     pub ask: Ask,
     /// What was typed.
     pub input: Input,
-    /// Whether all that runs is part of it; none where that is not to be had.
-    pub memory: Option<bool>,
+    /// What can be switched on and off: whether all that runs is part of it, or whether sprites sleep when the budget is used up. None where there is
+    /// nothing to switch.
+    pub switch: Option<bool>,
     /// Why the last try was refused.
     pub error: Option<String>,
 }
@@ -44,7 +47,7 @@ pub struct Dialog {
 impl Dialog {
     /// A dialog with a first text.
     pub fn new(ask: Ask, text: &str) -> Self {
-        Self { ask, input: Input::new(text.to_owned()), memory: None, error: None }
+        Self { ask, input: Input::new(text.to_owned()), switch: None, error: None }
     }
 
     /// Whether a text is typed.
@@ -71,6 +74,7 @@ impl Dialog {
             Ask::Fork(name, _) => format!("Fork of {name}"),
             Ask::Destroy(name) => format!("Destroy {name}"),
             Ask::Filter => "Filter".into(),
+            Ask::Budget => "Budget".into(),
             Ask::Context(_) => "Contexts".into(),
             Ask::Restore(name, _) => format!("Restore {name}"),
             Ask::Undo(name, ..) => format!("Undo the last restore of {name}"),
@@ -82,10 +86,16 @@ impl Dialog {
     /// What it says above the text.
     pub fn text(&self) -> String {
         let words = self.words();
-        match self.memory {
+        match self.switch {
             Some(on) => {
                 let mark = if on { "x" } else { " " };
-                format!("{words}\n[{mark}] with memory: programs run on from that moment (tab)")
+                let what = match self.ask {
+                    Ask::Budget => {
+                        "when it is used up, all sprites sleep until it is raised or the month is over"
+                    }
+                    _ => "with memory: programs run on from that moment",
+                };
+                format!("{words}\n[{mark}] {what} (tab)")
             }
             None => words,
         }
@@ -110,8 +120,9 @@ impl Dialog {
                 let lines = names.iter().enumerate().map(|(index, name)| format!("{}  {name}", index + 1));
                 lines.collect::<Vec<_>>().join("\n")
             }
+            Ask::Budget => "How many dollars a month may cost; empty: as many as it does.".into(),
             Ask::Filter => "Show sprites whose name or label holds this text; empty shows all.".into(),
-            Ask::Restore(name, id) if self.memory == Some(true) => format!(
+            Ask::Restore(name, id) if self.switch == Some(true) => format!(
                 "The disk of {name} becomes that of {id}, and the programs that ran then run on; those of now end. What is on the disk now is \
                  kept as a checkpoint, so that u undoes it. Press R to restore."
             ),

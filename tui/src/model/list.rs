@@ -53,6 +53,8 @@ impl Row {
         sprite.id = clean(&sprite.id);
         sprite.labels = sprite.labels.iter().map(|label| clean(label)).collect();
         sprite.failure = sprite.failure.as_deref().map(clean);
+        sprite.reason = sprite.reason.as_deref().map(clean);
+        sprite.in_use_by = sprite.in_use_by.iter().map(|what| clean(what)).collect();
         Self { sprite, ..Self::default() }
     }
 

@@ -10,10 +10,12 @@ pub use list::{Column, Row};
 
 use crate::keys::Keys;
 use crate::theme::Theme;
-use sprites_api::extension::{BuildLine, Tree, UsageSample};
+use sprites_api::cost::Costs;
+use sprites_api::extension::{BuildLine, Event, Tree, UsageSample};
 use sprites_backend::client::clean;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
+use strum::{EnumIter, IntoEnumIterator, IntoStaticStr};
 
 /// Lines of the log.
 const MAX_LOG: usize = 500;
@@ -35,6 +37,10 @@ pub enum Screen {
     Help,
     /// What happened.
     Log,
+    /// The bill of the month.
+    Costs,
+    /// When the selected sprite took on which state.
+    Events,
 }
 
 /// How far something that is asked for has come.
@@ -97,6 +103,33 @@ pub struct Here {
     pub local: bool,
 }
 
+/// What the lines of a bill are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
+#[allow(missing_docs, reason = "they are what they are called")]
+pub enum Group {
+    Sprite,
+    Label,
+    Day,
+}
+
+impl Group {
+    /// The one after this.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self::iter().cycle().skip_while(|group| *group != self).nth(1).unwrap_or(self)
+    }
+}
+
+/// When the server was last asked for what does not come by itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asked {
+    /// The bill of the header.
+    pub costs: Option<Instant>,
+    /// The sprite that is looked at.
+    pub sprite: Option<Instant>,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Model {
@@ -150,6 +183,14 @@ pub struct Model {
     pub zoom: usize,
     /// Consoles.
     pub consoles: Vec<Tab>,
+    /// The bill of this month by sprite, for the header; none where the endpoint makes none.
+    pub costs: Option<Costs>,
+    /// The bill that is looked at, and what its lines are.
+    pub bill: (Group, Load<Costs>),
+    /// What happened to the sprite that was looked at last.
+    pub events: Option<(String, Load<Vec<Event>>)>,
+    /// When the server was last asked for the bill, and for the sprite that is looked at.
+    pub asked: Asked,
     /// Whether there is a base image; none when unknown.
     pub has_image: Option<bool>,
     /// The build that is under way.
@@ -197,6 +238,10 @@ impl Model {
             history: History::default(),
             zoom: 0,
             consoles: Vec::new(),
+            costs: None,
+            bill: (Group::Sprite, Load::Waiting),
+            events: None,
+            asked: Asked::default(),
             has_image: None,
             build: None,
             keys,

@@ -3,6 +3,7 @@
 use super::Effect;
 use crate::model::{Ask, Job, Load, Model, Screen};
 use crossterm::event::{Event as Terminal, KeyCode, KeyEvent, KeyModifiers};
+use sprites_api::cost::Budget;
 use tui_input::backend::crossterm::EventHandler;
 
 /// Longest text typed, characters.
@@ -26,7 +27,7 @@ pub(super) fn key(model: &mut Model, key: KeyEvent) -> Vec<Effect> {
         begin(model, text);
         return vec![Effect::Enter(index)];
     }
-    if let (KeyCode::Tab, Some(on)) = (key.code, &mut dialog.memory) {
+    if let (KeyCode::Tab, Some(on)) = (key.code, &mut dialog.switch) {
         *on = !*on;
         return Vec::new();
     }
@@ -79,11 +80,19 @@ fn confirm(model: &mut Model) -> Vec<Effect> {
     {
         return refuse(model, format!("type {name} to destroy it, or press esc"));
     }
+    let budget = match (&dialog.ask, budget(&typed, dialog.switch.unwrap_or(false))) {
+        (Ask::Budget, Err(why)) => return refuse(model, why),
+        (_, budget) => budget.unwrap_or_default(),
+    };
     model.dialog = None;
-    let memory = dialog.memory.unwrap_or(false);
+    let memory = dialog.switch.unwrap_or(false);
     let comment = Some(typed.clone()).filter(|text| !text.is_empty());
     match dialog.ask {
         Ask::Filter | Ask::Context(_) => Vec::new(),
+        Ask::Budget => {
+            let job = begin(model, "Changing the budget".to_owned());
+            vec![Effect::SetBudget { job, budget }]
+        }
         Ask::New => {
             model.selected = Some(typed.clone());
             let job = begin(model, format!("Making {typed}"));
@@ -122,6 +131,21 @@ fn confirm(model: &mut Model) -> Vec<Effect> {
             vec![Effect::DeleteCheckpoint { job, name, id }]
         }
     }
+}
+
+/// A budget as it was typed.
+fn budget(typed: &str, sleep: bool) -> Result<Budget, String> {
+    let amount = typed.trim_start_matches('$').trim();
+    let month_usd = match amount {
+        "" => None,
+        amount => {
+            let amount = amount.parse().map_err(|_| "write an amount such as 20 or 4.50".to_owned())?;
+            Some(amount)
+        }
+    };
+    // Without one there is nothing to be used up.
+    let budget = Budget { month_usd, sleep: sleep && month_usd.is_some() };
+    budget.check().map(|()| budget)
 }
 
 /// Notes work that is under way.

@@ -88,7 +88,7 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         (Action::Bottom, _) => step(model, isize::MAX / 2),
         (Action::Back, _) => {
             model.screen = match model.screen {
-                Screen::Help | Screen::Log => model.before,
+                Screen::Help | Screen::Log | Screen::Costs | Screen::Events => model.before,
                 Screen::List if !model.filter.is_empty() => {
                     model.filter.clear();
                     model.arrange();
@@ -101,6 +101,26 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         }
         (Action::Help, _) => text_screen(model, Screen::Help),
         (Action::Log, _) => text_screen(model, Screen::Log),
+        (Action::Costs, _) => {
+            let group = if model.screen == Screen::Costs { model.bill.0.next() } else { model.bill.0 };
+            text_screen(model, Screen::Costs);
+            model.bill = (group, Load::Waiting);
+            vec![Effect::LoadCosts(group)]
+        }
+        (Action::Budget, _) => {
+            let Some(costs) = &model.costs else {
+                model.say(crate::model::Weight::Bad, "This endpoint keeps no budget; the local server does.");
+                return Vec::new();
+            };
+            let amount = costs.budget.month_usd.map(|usd| format!("{usd}")).unwrap_or_default();
+            let switch = Some(costs.budget.sleep);
+            ask_of(model, Dialog { switch, ..Dialog::new(Ask::Budget, &amount) })
+        }
+        (Action::Events, Some(name)) => {
+            text_screen(model, Screen::Events);
+            model.events = Some((name.clone(), Load::Waiting));
+            vec![Effect::LoadEvents(name)]
+        }
         (Action::Open, Some(_)) => open_sprite(model),
         (Action::New, _) if model.here.local && model.has_image == Some(false) => {
             model.say(
@@ -162,7 +182,7 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         (Action::Detach, Some(name)) => console::detach(model, &name),
         (Action::Checkpoint, Some(name)) => {
             let switch = model.keeps_memory.then_some(false);
-            ask_of(model, Dialog { memory: switch, ..Dialog::new(Ask::Checkpoint(name), "") })
+            ask_of(model, Dialog { switch, ..Dialog::new(Ask::Checkpoint(name), "") })
         }
         (Action::Destroy, Some(name)) => ask(model, Ask::Destroy(name), ""),
         (Action::Stop, Some(name)) => {
@@ -177,13 +197,13 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
             let from = chosen(model).map(|node| (node.id.clone(), node.memory_bytes.is_some()));
             let switch = from.as_ref().map_or(model.keeps_memory, |(_, has)| *has).then_some(false);
             let from = from.map(|(id, _)| id);
-            ask_of(model, Dialog { memory: switch, ..Dialog::new(Ask::Fork(name, from), "") })
+            ask_of(model, Dialog { switch, ..Dialog::new(Ask::Fork(name, from), "") })
         }
         (Action::Restore, Some(name)) => match chosen(model).map(|node| (node.id.clone(), node.memory_bytes))
         {
             Some((id, memory)) => {
                 let switch = memory.map(|_| true);
-                ask_of(model, Dialog { memory: switch, ..Dialog::new(Ask::Restore(name, id), "") })
+                ask_of(model, Dialog { switch, ..Dialog::new(Ask::Restore(name, id), "") })
             }
             None => pick_first(model),
         },
@@ -235,7 +255,7 @@ fn nodes(model: &Model) -> Option<&[TreeNode]> {
 }
 
 fn text_screen(model: &mut Model, screen: Screen) -> Vec<Effect> {
-    if !matches!(model.screen, Screen::Help | Screen::Log) {
+    if !matches!(model.screen, Screen::Help | Screen::Log | Screen::Costs | Screen::Events) {
         model.before = model.screen;
     }
     model.screen = screen;
@@ -259,7 +279,9 @@ fn step(model: &mut Model, by: isize) -> Vec<Effect> {
                 model.checkpoint = nodes.get(to).map(|node| node.id.clone());
             }
         }
-        Screen::Help | Screen::Log => model.scroll = model.scroll.saturating_add_signed(by).min(10_000),
+        Screen::Help | Screen::Log | Screen::Costs | Screen::Events => {
+            model.scroll = model.scroll.saturating_add_signed(by).min(10_000)
+        }
         Screen::Console(_) => {}
     }
     Vec::new()

@@ -4,17 +4,22 @@ mod console;
 mod dialog;
 mod input;
 
-use crate::model::{Column, History, Load, Model, Row, Screen, Weight, ZOOMS};
+use crate::model::{Column, Group, History, Load, Model, Row, Screen, Weight, ZOOMS};
 use bytes::Bytes;
 use crossterm::event::Event as Terminal;
+use sprites_api::cost::{Budget, Costs, Standing};
 use sprites_api::exec::Session;
-use sprites_api::extension::{BuildLine, Images, Tree, UsageHistory, UsageLine, Version};
+use sprites_api::extension::{BuildLine, Event as Past, Images, Tree, UsageHistory, UsageLine, Version};
 use sprites_api::sprite::{Sprite, Status, WatchLine};
 use sprites_backend::client::{ExecEvent, is_name};
 use std::time::{Duration, Instant};
 
 /// A console that nobody looked at for this long detaches: attached it would keep its sprite awake.
 pub const UNSEEN: Duration = Duration::from_secs(60);
+/// Between two looks at the bill of the month.
+const COSTS: Duration = Duration::from_secs(30);
+/// Between two looks at who uses the sprite on the screen.
+const USES: Duration = Duration::from_secs(3);
 /// Most sprites whose sessions are looked at when the app starts.
 const MAX_LOOKED: usize = 50;
 /// Most samples of a graph; far more than any screen has columns.
@@ -47,6 +52,10 @@ pub enum Event {
     Tree(String, Result<Tree, String>),
     /// Past use of a sprite.
     History(String, u64, Result<UsageHistory, String>),
+    /// A bill, with these lines.
+    Costs(Group, Result<Box<Costs>, String>),
+    /// What happened to a sprite.
+    Events(String, Result<Vec<Past>, String>),
     /// A job ended: what to say, and of which sprite to ask anew.
     Done(u64, Result<String, String>, Option<String>),
     /// Sessions that run in a sprite.
@@ -69,6 +78,12 @@ pub enum Effect {
     LoadTree(String),
     LoadHistory(String, u64),
     LoadImages,
+    LoadCosts(Group),
+    LoadEvents(String),
+    SetBudget {
+        job: u64,
+        budget: Budget,
+    },
     LoadSessions(String),
     BuildImage,
     Create {
@@ -132,7 +147,9 @@ pub fn update(model: &mut Model, event: Event) -> Vec<Effect> {
             if model.stale_order {
                 model.arrange();
             }
-            console::detach_unseen(model, now)
+            let mut effects = console::detach_unseen(model, now);
+            effects.extend(ask_again(model, now));
+            effects
         }
         Event::Sprites(Ok(sprites)) => {
             let first = !matches!(model.sprites, Load::Ready(_));
@@ -203,7 +220,7 @@ pub fn update(model: &mut Model, event: Event) -> Vec<Effect> {
         Event::Usage(line) => used(model, line),
         Event::Connection(Ok(())) => {
             model.connected = true;
-            vec![Effect::LoadImages]
+            vec![Effect::LoadImages, Effect::LoadCosts(Group::Sprite)]
         }
         Event::Connection(Err(why)) => {
             model.connected = false;
@@ -266,9 +283,32 @@ pub fn update(model: &mut Model, event: Event) -> Vec<Effect> {
             }
             Vec::new()
         }
+        Event::Costs(group, outcome) => {
+            if let (Group::Sprite, Ok(costs)) = (group, &outcome) {
+                told_standing(model, costs);
+                model.costs = Some((**costs).clone());
+            }
+            if model.bill.0 == group {
+                model.bill.1 = match outcome {
+                    Ok(costs) => Load::Ready(*costs),
+                    Err(why) => Load::Failed(why),
+                };
+            }
+            Vec::new()
+        }
+        Event::Events(name, outcome) => {
+            if model.events.as_ref().is_some_and(|(held, _)| *held == name) {
+                let load = match outcome {
+                    Ok(events) => Load::Ready(events),
+                    Err(why) => Load::Failed(why),
+                };
+                model.events = Some((name, load));
+            }
+            Vec::new()
+        }
         Event::Done(job, outcome, sprite) => {
             model.jobs.retain(|held| held.id != job);
-            let mut effects = vec![Effect::LoadSprites];
+            let mut effects = vec![Effect::LoadSprites, Effect::LoadCosts(Group::Sprite)];
             match outcome {
                 Ok(text) => model.say(Weight::Good, text),
                 Err(why) => model.say(Weight::Bad, why),
@@ -298,6 +338,45 @@ pub fn update(model: &mut Model, event: Event) -> Vec<Effect> {
             }
             Vec::new()
         }
+    }
+}
+
+/// Asks for what does not come by itself, where it is looked at.
+fn ask_again(model: &mut Model, now: Instant) -> Vec<Effect> {
+    let due = |asked: Option<Instant>, pause| asked.is_none_or(|at| now.duration_since(at) >= pause);
+    let mut effects = Vec::new();
+    if !model.connected || !model.here.local {
+        return effects;
+    }
+    if due(model.asked.costs, COSTS) {
+        model.asked.costs = Some(now);
+        effects.push(Effect::LoadCosts(Group::Sprite));
+    }
+    if model.screen == Screen::Sprite && due(model.asked.sprite, USES) {
+        model.asked.sprite = Some(now);
+        effects.extend(model.selected.clone().map(Effect::LoadSprite));
+    }
+    effects
+}
+
+/// Says once when the budget comes to its end.
+fn told_standing(model: &mut Model, costs: &Costs) {
+    let standing = |costs: &Costs| costs.budget.standing(costs.total.cost_usd);
+    let now = standing(costs);
+    let before = model.costs.as_ref().map_or(Standing::Within, standing);
+    if now == before {
+        return;
+    }
+    let used = crate::number::dollars(costs.total.cost_usd);
+    let most = crate::number::dollars(costs.budget.month_usd.unwrap_or_default());
+    match now {
+        Standing::Within => {}
+        Standing::Near => model.say(Weight::Bad, format!("{used} of this month's budget of {most} is used.")),
+        Standing::Over if costs.budget.sleep => model.say(
+            Weight::Bad,
+            format!("This month's budget of {most} is used up, and all sprites sleep; B raises it."),
+        ),
+        Standing::Over => model.say(Weight::Bad, format!("This month's budget of {most} is used up.")),
     }
 }
 

@@ -66,9 +66,21 @@ fn summary(model: &Model, width: u16, less: usize) -> Line<'static> {
         };
         line.push(Span::styled(words, style));
     }
-    let words = if less < 3 { "   so far " } else { "  " };
+    let Some(costs) = &model.costs else {
+        let words = if less < 3 { "   so far " } else { "  " };
+        line.push(Span::styled(words, colors.dim()));
+        line.push(Span::raw(number::dollars(cost)));
+        return Line::from(line);
+    };
+    let words = if less < 3 { "   this month " } else { "  " };
     line.push(Span::styled(words, colors.dim()));
-    line.push(Span::raw(number::dollars(cost)));
+    line.push(Span::styled(number::dollars(costs.total.cost_usd), super::costs::standing(model, costs)));
+    if let Some(most) = costs.budget.month_usd.filter(|_| less < 3) {
+        line.push(Span::styled(format!(" of {}", number::dollars(most)), colors.dim()));
+    }
+    if let Some(usd) = costs.forecast_usd.filter(|_| less < 1) {
+        line.push(Span::styled(format!(", about {} in the end", number::dollars(usd)), colors.dim()));
+    }
     Line::from(line)
 }
 

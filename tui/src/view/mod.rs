@@ -1,6 +1,8 @@
 //! The model as cells. Reads only; what is where comes from [`geometry`], which the mouse asks too.
 
 mod console;
+mod costs;
+mod events;
 mod frame;
 pub mod geometry;
 mod list;
@@ -39,6 +41,8 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>) {
         Screen::Console(id) => console::draw(model, frame, parts.body, id),
         Screen::Help => text::help(model, frame, parts.body),
         Screen::Log => text::log(model, frame, parts.body),
+        Screen::Costs => costs::draw(model, frame, parts.body),
+        Screen::Events => events::draw(model, frame, parts.body),
     }
     frame::footer(model, frame, parts.footer);
     frame::toasts(model, frame, parts.body);

@@ -50,10 +50,19 @@ fn facts(model: &Model, frame: &mut Frame<'_>, area: Rect, row: &Row) {
     );
     let third = match &row.sprite.failure {
         Some(why) => Line::styled(format!(" {why}"), colors.bad()),
-        None => Line::styled(format!(" {}", row.sprite.id), colors.dim()),
+        None => Line::styled(format!(" {}", why(row)), colors.dim()),
     };
     let text = vec![Line::from(first), Line::from(second), third];
     frame.render_widget(Paragraph::new(text), area);
+}
+
+/// Why it is as it is: who woke it and who uses it, or why it sleeps. Its id where nobody says.
+fn why(row: &Row) -> String {
+    let Some(reason) = &row.sprite.reason else { return row.sprite.id.clone() };
+    match row.sprite.in_use_by.as_slice() {
+        [] => reason.clone(),
+        uses => format!("{reason}; in use by {}", uses.join(", ")),
+    }
 }
 
 /// CPU, memory and cost over the last `span` seconds.

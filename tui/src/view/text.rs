@@ -77,7 +77,14 @@ pub(super) fn log(model: &Model, frame: &mut Frame<'_>, body: Rect) {
     page(model, frame, body, " log ", lines, model.scroll);
 }
 
-fn page(model: &Model, frame: &mut Frame<'_>, body: Rect, title: &str, lines: Vec<Line<'_>>, scroll: usize) {
+pub(super) fn page(
+    model: &Model,
+    frame: &mut Frame<'_>,
+    body: Rect,
+    title: &str,
+    lines: Vec<Line<'_>>,
+    scroll: usize,
+) {
     let colors = model.colors();
     let height = usize::from(geometry::inner(body).height);
     let first = scroll.min(lines.len().saturating_sub(height));
