@@ -208,6 +208,48 @@ fn two_servers_and_a_folder_that_is_gone() {
     assert_eq!(call(&home, "GET", "/v1/sprites", "").0, 200);
 }
 
+/// As systemd starts it: with a socket that is there before and stays there afterwards.
+#[test]
+fn a_socket_that_somebody_else_made() {
+    let home = Home::empty();
+    let path = home.paths().server_socket();
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    // Whoever asks waits until the server is there.
+    let waiting = socket(&home);
+    let serve = home.command(&["serve"]);
+    let program = serve.get_program().to_owned();
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", "exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec \"$0\" serve"]).arg(program);
+    shell.envs(serve.get_envs().filter_map(|(key, value)| Some((key.to_owned(), value?.to_owned()))));
+    let mut server = shell.stdin(std::os::fd::OwnedFd::from(listener)).spawn().unwrap();
+    assert_eq!(raw(waiting, &request("GET", "/v1/sprites", "", b"")).0, 200);
+    assert_eq!(call(&home, "GET", "/v1/local/version", "").0, 200);
+    let pid = nix::unistd::Pid::from_raw(server.id() as i32);
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    assert!(server.wait().unwrap().success());
+    assert!(path.exists() && !home.paths().server_info().exists());
+}
+
+#[test]
+fn so_many_run_and_no_more() {
+    let home = Home::new();
+    home.serve_with(&["--most-running", "1", "--idle", "2", "--no-checkpoints"]);
+    make(&home, "box");
+    make(&home, "other");
+    let start = |name: &str| call(&home, "POST", &format!("/v1/sprites/{name}/exec?cmd=true"), "");
+    assert_eq!(start("box").0, 200);
+    let (status, text) = start("other");
+    assert!(status == 429 && text.contains("concurrent_sprite_limit_exceeded"), "{status} {text}");
+    assert!(text.contains("no more than 1 may run"), "{text}");
+    // As soon as it sleeps there is room, and then none for it.
+    let give_up = Instant::now() + LONG;
+    while start("other").0 == 429 {
+        assert!(Instant::now() < give_up, "the first one never sleeps");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(start("box").0, 429);
+}
+
 /// Runs a command by the simple form; gives its output, without the bytes that frame it, and its exit code.
 fn exec(home: &Home, words: &[&str]) -> (u16, String) {
     let query: String = words.iter().map(|word| format!("cmd={}&", word.replace(' ', "%20"))).collect();

@@ -46,6 +46,8 @@ pub struct Server {
     pub idle: Option<u64>,
     /// Seconds after which a warm sprite turns cold.
     pub warm: Option<u64>,
+    /// Most sprites that run at once.
+    pub most_running: Option<usize>,
     /// Whether checkpoints are made unasked.
     pub checkpoints: Option<bool>,
     /// Where to listen beside loopback: `https://ADDRESS:PORT`, or `http://…`.
@@ -194,6 +196,7 @@ impl Reading<'_> {
             "port" => self.config.server.port = self.value(value),
             "idle" => self.config.server.idle = self.value(value),
             "warm" => self.config.server.warm = self.value(value),
+            "most_running" => self.config.server.most_running = self.value(value),
             "checkpoints" => self.config.server.checkpoints = self.value(value),
             "listen" => self.config.server.listen = self.value(value),
             "certificate" => self.config.server.certificate = self.value(value),
@@ -202,7 +205,7 @@ impl Reading<'_> {
             other => self.wrong(
                 setting.span(),
                 format!(
-                    "[server] has no setting {other:?}; it has port, idle, warm, checkpoints, listen, certificate, key and domain"
+                    "[server] has no setting {other:?}; it has port, idle, warm, most_running, checkpoints, listen, certificate, key and domain"
                 ),
             ),
         }
@@ -246,7 +249,7 @@ fn first_line(error: &toml::de::Error) -> String {
         return line.to_owned();
     };
     let wanted = match wanted {
-        "u64" | "u16" => "a whole number",
+        "u64" | "u16" | "usize" => "a whole number",
         "a boolean" => "true or false",
         "a string" | "path string" => "a text in quotes",
         other => other,

@@ -51,6 +51,7 @@ use axum::http::{HeaderName, HeaderValue, Method, Uri};
 use axum::middleware;
 use axum::routing::{any, get, post};
 use images::ImageBuilds;
+use listenfd::ListenFd;
 use outside::Door;
 pub use outside::Outside;
 use std::fs::{self, File, Permissions};
@@ -87,6 +88,8 @@ pub struct ServerConfig {
     pub warm: Duration,
     /// Where to listen beside loopback.
     pub outside: Option<Outside>,
+    /// Most sprites that run at once; none: as many as there are.
+    pub most_running: Option<usize>,
     /// Whether checkpoints are made unasked: with every hour of use, before sleep, before a stop.
     pub checkpoints: bool,
 }
@@ -102,6 +105,7 @@ impl ServerConfig {
             warm: Duration::from_secs(600),
             outside: None,
             checkpoints: true,
+            most_running: None,
         }
     }
 }
@@ -195,6 +199,7 @@ pub async fn run(config: ServerConfig) -> Result<(), ServerError> {
         idle: config.idle,
         warm: config.warm,
         checkpoints: config.checkpoints,
+        most_running: config.most_running,
         web: web_address(config.outside.as_ref(), door.as_ref(), address.port()),
     };
     let sprites = Sprites::open(paths.clone(), store, settings).await?;
@@ -202,12 +207,7 @@ pub async fn run(config: ServerConfig) -> Result<(), ServerError> {
     let app = App { images: ImageBuilds::new(paths.images()), sprites, meter };
 
     let socket = paths.server_socket();
-    // The lock is ours, so whatever stands there is a dead server's.
-    let _ = fs::remove_file(&socket);
-    let unix = UnixListener::bind(&socket)
-        .map_err(|source| io_error("listen on", &socket.display().to_string(), source))?;
-    fs::set_permissions(&socket, Permissions::from_mode(0o600))
-        .map_err(|source| io_error("guard", &socket.display().to_string(), source))?;
+    let (unix, is_given) = listen_here(&socket)?;
     let beyond = door.as_ref().and_then(|door| door.address().ok());
     let scheme = config.outside.as_ref().map_or("", Outside::scheme);
     let info = serde_json::json!({
@@ -244,11 +244,29 @@ pub async fn run(config: ServerConfig) -> Result<(), ServerError> {
         _ = interrupt.recv() => {}
         _ = hangup.recv() => {}
     }
-    for path in [paths.server_info(), paths.server_socket()] {
-        let _ = fs::remove_file(path);
+    let _ = fs::remove_file(paths.server_info());
+    // One that somebody else made is his, and brings the next server.
+    if !is_given {
+        let _ = fs::remove_file(paths.server_socket());
     }
     drop(lock);
     Ok(())
+}
+
+/// The socket of this machine's clients: the one that this process was started with (systemd's socket activation, `man 3 sd_listen_fds`), which the
+/// second part of the answer tells, or a new one.
+fn listen_here(path: &Path) -> Result<(UnixListener, bool), ServerError> {
+    let failed = |doing| move |source| io_error(doing, &path.display().to_string(), source);
+    let given = ListenFd::from_env().take_unix_listener(0).map_err(failed("listen on"))?;
+    if let Some(given) = given {
+        given.set_nonblocking(true).map_err(failed("listen on"))?;
+        return Ok((UnixListener::from_std(given).map_err(failed("listen on"))?, true));
+    }
+    // The lock is ours, so whatever stands there is a dead server's.
+    let _ = fs::remove_file(path);
+    let made = UnixListener::bind(path).map_err(failed("listen on"))?;
+    fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(failed("guard"))?;
+    Ok((made, false))
 }
 
 /// How sprites' URLs are made: those of this machine, or where other machines reach them as well.

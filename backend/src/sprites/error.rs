@@ -42,6 +42,10 @@ pub(crate) enum SpriteError {
         "this month's budget is used up, and sprites sleep until it is over; raise it with `sprites-tui budget` or in the app"
     )]
     OverBudget,
+    #[error(
+        "no more than {0} may run at once, and so many do; let one fall asleep or stop one, then try again"
+    )]
+    TooManyRun(usize),
     #[error("{0} connections to this sprite are open, and that is the most; close some, then try again")]
     Crowded(usize),
     #[error("the sprite is being destroyed")]
@@ -77,7 +81,7 @@ impl SpriteError {
             Self::Exists(_) | Self::InUse(_) | Self::Ending | Self::NoImage => 409,
             Self::WithoutMemory(_) | Self::NoMemory => 409,
             Self::OverBudget => 402,
-            Self::Crowded(_) => 429,
+            Self::Crowded(_) | Self::TooManyRun(_) => 429,
             Self::Disk(vmm_disk::Error::IsCurrent | vmm_disk::Error::Order(_)) => 409,
             Self::Name(_) | Self::Value(_) | Self::Disk(vmm_disk::Error::CommentTooLong(_)) => 400,
             Self::Disk(error) if error.is_no_space() => 507,
@@ -91,6 +95,8 @@ impl SpriteError {
     pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::NoImage => "no_image",
+            // The vendor's word for it.
+            Self::TooManyRun(_) => "concurrent_sprite_limit_exceeded",
             _ => match self.status() {
                 402 => "budget_exceeded",
                 404 => "not_found",

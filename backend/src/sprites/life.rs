@@ -2,7 +2,7 @@
 //!
 //! A warm sprite has its machine, which stands still, or has its memory in a file and no machine at all; waking is the same for both.
 
-use super::sprite::{Made, NewCheckpoint, Sprite, State};
+use super::sprite::{Made, NewCheckpoint, Place, Sprite, State};
 use super::usage::Guard;
 use super::{SpriteError, Sprites, blocking, pressure, upkeep};
 use crate::agent;
@@ -68,12 +68,16 @@ pub(super) fn begin(
         machine: None,
         number: 0,
         ready: false,
+        place: None,
         told: None,
         since: Instant::now(),
         looked: Instant::now(),
     };
     if let Some(machine) = machine {
         life.hold(machine);
+        // One that runs already does so whatever the limit is by now.
+        life.place =
+            (sprite.state().status == Status::Running).then(|| sprites.running.take(usize::MAX)).flatten();
     }
     tokio::spawn(life.run(commands));
 }
@@ -87,6 +91,8 @@ struct Life {
     number: u64,
     /// Whether the machine has been seen to have come up.
     ready: bool,
+    /// Its place among those that run.
+    place: Option<Place>,
     /// What its machine was told last of what it may do.
     told: Option<(u64, Policies)>,
     /// Since when it is as it is.
@@ -172,6 +178,10 @@ impl Life {
     async fn wake(&mut self, sprites: &Arc<Sprites>, by: &str) -> Result<MachineHandle, SpriteError> {
         if sprites.is_over_budget() && self.sprite.state().status != Status::Running {
             return Err(SpriteError::OverBudget);
+        }
+        if self.place.is_none() {
+            let most = sprites.settings.most_running.unwrap_or(usize::MAX);
+            self.place = Some(sprites.running.take(most).ok_or(SpriteError::TooManyRun(most))?);
         }
         if let Some(machine) = self.machine.clone() {
             if self.sprite.state().status != Status::Warm {
@@ -323,6 +333,9 @@ impl Life {
         failure: Option<String>,
         reason: String,
     ) {
+        if status != Status::Running {
+            self.place = None;
+        }
         let new = State { status, reason, failure };
         let old = self.sprite.state.send_replace(new.clone());
         if old == new {

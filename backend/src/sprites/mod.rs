@@ -23,6 +23,7 @@ mod usage;
 
 pub use disk::{StoredDisk, stored_disks};
 pub(crate) use error::SpriteError;
+use sprite::Places;
 pub(crate) use sprite::{NewCheckpoint, Sprite};
 pub(crate) use usage::Guard;
 
@@ -63,6 +64,8 @@ pub(crate) struct Settings {
     pub idle: Duration,
     /// After this long a warm one turns cold.
     pub warm: Duration,
+    /// Most that run at once; none: as many as there are.
+    pub most_running: Option<usize>,
     /// Whether checkpoints are made unasked.
     pub checkpoints: bool,
     /// Where sprites' URLs lead.
@@ -105,6 +108,8 @@ pub(crate) struct Sprites {
     changes: broadcast::Sender<WatchLine>,
     /// The budget is used up, and all are to sleep.
     over_budget: AtomicBool,
+    /// Those that run.
+    running: Places,
 }
 
 /// A place in the table.
@@ -139,6 +144,7 @@ impl Sprites {
             all: Mutex::default(),
             changes,
             over_budget: AtomicBool::new(false),
+            running: Places::default(),
         });
         // All at once: one that is silent must not hold up the others.
         let found = records.into_iter().map(async |record| {

@@ -26,6 +26,9 @@ pub(super) struct Serve {
     /// Seconds after which a warm sprite turns cold; 600 when absent
     #[arg(long)]
     warm: Option<u64>,
+    /// Most sprites that run at once; as many as there are when absent
+    #[arg(long)]
+    most_running: Option<usize>,
     /// Listen for other machines too, at https://ADDRESS:PORT or http://ADDRESS:PORT; everything there needs the token
     #[arg(long)]
     listen: Option<String>,
@@ -63,6 +66,7 @@ impl Serve {
             port: self.port.or(file.server.port).unwrap_or(usual.port),
             idle: seconds(self.idle.or(file.server.idle), usual.idle),
             warm: seconds(self.warm.or(file.server.warm), usual.warm),
+            most_running: self.most_running.or(file.server.most_running).map(|most| most.max(1)),
             checkpoints: !self.no_checkpoints && file.server.checkpoints.unwrap_or(usual.checkpoints),
             ..usual
         };
