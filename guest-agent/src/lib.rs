@@ -125,18 +125,18 @@ pub async fn serve(
         stop: stop.clone(),
         config,
     });
+    agent.services.load().await;
     let serving = CancellationToken::new();
     let accepting: Vec<_> =
         listeners.into_iter().map(|one| tokio::spawn(one.run(agent.clone(), serving.clone()))).collect();
     let booting = {
         let agent = Arc::clone(&agent);
         tokio::spawn(async move {
-            let told = async {
-                if agent.config.is_machine {
-                    agent.policy.told().await;
-                }
-            };
-            agent.services.boot(told).await;
+            // What they may do must be known before they do anything.
+            if agent.config.is_machine {
+                agent.policy.told().await;
+            }
+            agent.services.boot().await;
         })
     };
     stop.cancelled().await;

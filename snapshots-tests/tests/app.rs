@@ -4,8 +4,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use snapshots_tests::harness::Home;
 use snapshots_tests::pty::Pty;
-use sprites_api::sprite::CreateSprite;
-use std::time::Duration;
+use sprites_api::sprite::{CreateSprite, Status};
+use std::time::{Duration, Instant};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -93,4 +93,54 @@ fn contexts() {
     let refused = here.command(&["--context", "moon"]).output().unwrap();
     assert!(!refused.status.success());
     assert!(String::from_utf8_lossy(&refused.stderr).contains("context list"));
+}
+
+/// A minute before a warm sprite, with everything opened that there is to look at, leaves it warm.
+#[test]
+fn looking_wakes_nobody() {
+    let home = Home::new();
+    home.serve_with(&["--idle", "1", "--no-checkpoints"]);
+    make(&home, "box");
+    let said = home.sprite(&["-s", "box", "exec", "true"]).output().unwrap();
+    assert!(said.status.success(), "{said:?}");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let client = home.client();
+    let look = || runtime.block_on(client.get("box")).unwrap();
+    let give_up = Instant::now() + LONG;
+    while look().status != Status::Warm {
+        assert!(Instant::now() < give_up, "it never sleeps");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let asleep_since = look().last_warming_at;
+    let mut app = Pty::spawn(home.terminal_command(&[]), 24, 100);
+    let until = Instant::now() + Duration::from_secs(60);
+    app.wait_for("◐ warm", LONG);
+    while Instant::now() < until {
+        // Each with what is shown then, and what no longer is: a screen changes piece by piece.
+        for (key, shown, gone) in [
+            ("\r", "only its own", " log "),
+            ("+", "only its own", " log "),
+            ("-", "only its own", " log "),
+            ("e", "what happened to box", "only its own"),
+            ("\x1b", "only its own", "what happened"),
+            ("$", "this month by", "only its own"),
+            ("\x1b", "only its own", "this month by"),
+            ("l", " log ", "only its own"),
+            ("\x1b", "only its own", " log "),
+            ("?", "On the screen of a sprite", "only its own"),
+            ("\x1b", "only its own", "On the screen of"),
+            ("\x1b", "◐ warm", "only its own"),
+            ("\x1b[15~", "◐ warm", "only its own"),
+        ] {
+            app.send(key);
+            app.wait(LONG, shown, |screen| {
+                let text = screen.contents();
+                text.contains(shown) && !text.contains(gone)
+            });
+        }
+    }
+    let after = look();
+    assert_eq!((after.status, after.last_warming_at), (Status::Warm, asleep_since));
+    app.send("q");
+    assert_eq!(app.end(LONG), 0);
 }

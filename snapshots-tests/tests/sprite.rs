@@ -314,11 +314,12 @@ fn a_web_app_is_reached_from_cold_through_its_url() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(client.stop("web")).unwrap();
     good(&home, &["-s", "web", "url", "update", "--auth", "public"]);
-    assert!(get(&address, "").ends_with("<h1>it works</h1>\n"));
+    let page = get(&address, "");
+    assert!(page.ends_with("<h1>it works</h1>\n"), "{page}");
     // A service that does not listen is told.
     good(&home, &["-s", "web", "exec", "sprite-env", "services", "delete", "app"]);
     let page = get(&address, "Accept: text/html\r\n");
-    assert!(page.starts_with("HTTP/1.1 502") && page.contains("nothing listens on port 8080"), "{page}");
+    assert!(page.starts_with("HTTP/1.1 502") && page.contains("Nothing listens on port 8080"), "{page}");
 }
 
 #[test]

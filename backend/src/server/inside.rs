@@ -78,7 +78,10 @@ async fn newest(app: &App, sprite: &Sprite) -> Result<Vec<String>, SpriteError> 
 async fn tell_checkpoints(app: App, sprite: Arc<Sprite>) {
     let Ok(newest) = newest(&app, &sprite).await else { return };
     let Some(machine) = sprite.running_machine() else { return };
-    if let Err(why) = agent::tell(&machine, "checkpoints", &newest).await {
+    if let Err(why) = agent::tell(&machine, "checkpoints", &newest).await
+        // One that was stopped meanwhile shows them when it starts again.
+        && sprite.running_machine().is_some()
+    {
         tracing::warn!("{} does not show its checkpoints inside: {why}", sprite.record().name);
     }
 }

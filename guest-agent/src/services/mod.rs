@@ -43,6 +43,8 @@ pub(crate) struct Services {
     home: Option<Home>,
     context: Context,
     all: Mutex<BTreeMap<String, Arc<Service>>>,
+    /// Those that were loaded and are to be started.
+    wanted: Mutex<Vec<String>>,
     /// Held while a definition changes.
     change: tokio::sync::Mutex<()>,
 }
@@ -74,22 +76,34 @@ impl Services {
             logs: home.join("logs/services"),
         });
         let context = Context { reaper, cgroup, policy, config: config.clone(), identity };
-        Self { home, context, all: Mutex::default(), change: tokio::sync::Mutex::default() }
+        Self {
+            home,
+            context,
+            all: Mutex::default(),
+            wanted: Mutex::default(),
+            change: tokio::sync::Mutex::default(),
+        }
     }
 
-    /// Starts every service that was not stopped, those that others need first; all of them are known at once, and start when `told` is over.
-    pub(crate) async fn boot(&self, told: impl Future<Output = ()>) {
+    /// Learns what services there are. Nobody is answered before that.
+    pub(crate) async fn load(&self) {
         let Some(home) = &self.home else { return };
         let _change = self.change.lock().await;
         let definitions = home.definitions.clone();
         let kept = tokio::task::spawn_blocking(move || definitions.load()).await.unwrap_or_default();
-        let wanted: Vec<String> =
-            kept.iter().filter(|(_, kept)| !kept.stopped).map(|(name, _)| name.clone()).collect();
         for (name, kept) in kept {
             let service = self.begin(home, &name, kept.definition);
-            self.table().insert(name, service);
+            self.table().insert(name.clone(), service);
+            if !kept.stopped {
+                self.wanted.lock().unwrap_or_else(PoisonError::into_inner).push(name);
+            }
         }
-        told.await;
+    }
+
+    /// Starts every service that was not stopped, those that others need first.
+    pub(crate) async fn boot(&self) {
+        let _change = self.change.lock().await;
+        let wanted = std::mem::take(&mut *self.wanted.lock().unwrap_or_else(PoisonError::into_inner));
         for name in self.order(&wanted) {
             // What was stopped stays so, though somebody needs it.
             if wanted.contains(&name) {
