@@ -37,6 +37,7 @@ const TEST: &[Need] = &[
         package: "python3-pip",
         why: "fetches the Python SDK",
     },
+    Need { proof: "ip", package: "iproute2", why: "joins network namespaces for the gateway's tests" },
     Need { proof: "curl", package: "curl", why: "makes the calls that the website shows" },
     Need {
         proof: "chromium-headless-shell",
