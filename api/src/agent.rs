@@ -29,6 +29,15 @@ pub const CMDLINE_URL: &str = "sprite.url";
 /// Kernel command line key that carries the machine id to the agent.
 pub const CMDLINE_MACHINE: &str = "sprite.machine";
 
+/// What a machine's network card is called inside.
+pub const CARD: &str = "eth0";
+/// Address of a machine on the cable to its gateway; every sprite has the same, since no cable meets another.
+pub const ADDRESS: [u8; 4] = [10, 0, 2, 15];
+/// Its gateway there, which is its name server too.
+pub const GATEWAY: [u8; 4] = [10, 0, 2, 2];
+/// Which addresses are on the cable.
+pub const NETMASK: [u8; 4] = [255, 255, 255, 0];
+
 /// Protocol of a connection to the web app inside.
 pub const WEB: &str = "sprite-web";
 /// Protocol of a connection on which the agent asks the host. It waits there until somebody inside asks for something that the host has to

@@ -6,6 +6,7 @@
 //! | `GET /v1/local/usage` as NDJSON | a [`UsageLine`] per sprite at once, then per running sprite each second; never ends |
 //! | `GET /v1/local/sprites/{name}/usage?window=1h` | [`UsageHistory`] |
 //! | `GET /v1/local/sprites/{name}/events` | [`Events`]: when it took on which state, and why |
+//! | `GET /v1/local/sprites/{name}/network` | [`NetworkLog`]: what it tried to reach |
 //! | `GET /v1/local/sprites/{name}/tree` | [`Tree`] |
 //! | `POST /v1/local/sprites/{name}/fork` with [`Fork`] | 201 with the new sprite |
 //! | `POST /v1/local/sprites/{name}/stop` | 204 when the sprite is cold: its programs have ended and its disk is at rest |
@@ -123,6 +124,55 @@ pub struct Event {
 pub struct Events {
     /// The last ones, newest first.
     pub events: Vec<Event>,
+}
+
+/// Something that a sprite tried to reach.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkEvent {
+    /// When, or first of all that are counted.
+    pub at: Time,
+    /// `dns`, `tcp`, `udp`, `icmp`, or `frame` for what is none of these.
+    pub kind: String,
+    /// The name asked for, or under which the sprite knows the address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Where it went.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<std::net::IpAddr>,
+    /// Which port there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// `allowed`, `denied`, `failed`, `closed`, or `cut` when a policy no longer allowed it.
+    pub verdict: String,
+    /// Why, such as `no_rule`, `private`, `refused`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The rule that decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// Bytes from the sprite, when it has ended.
+    #[serde(default)]
+    pub sent: u64,
+    /// Bytes for the sprite, when it has ended.
+    #[serde(default)]
+    pub received: u64,
+    /// How often it happened.
+    pub count: u64,
+}
+
+/// Answer of network.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkLog {
+    /// Bytes from the sprite since its machine started.
+    pub sent: u64,
+    /// Bytes for the sprite since its machine started.
+    pub received: u64,
+    /// Open connections.
+    pub connections: u64,
+    /// Events that were too many to keep.
+    pub lost: u64,
+    /// The last ones, newest first.
+    pub events: Vec<NetworkEvent>,
 }
 
 /// One checkpoint in the tree.

@@ -31,4 +31,4 @@ mod sprites;
 mod store;
 
 #[cfg(feature = "server")]
-pub use sprites::{StoredDisk, stored_disks};
+pub use sprites::{NetworkSettings, StoredDisk, stored_disks};

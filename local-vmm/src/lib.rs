@@ -7,6 +7,7 @@ pub mod devices;
 pub mod emulated;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
+pub mod gateway;
 pub mod initramfs;
 pub mod jail;
 pub mod kvm;

@@ -7,6 +7,7 @@ use crate::emulated::{Disk, Emulated, EmulatedError};
 use crate::kvm::{Begin, KvmError, KvmHost, KvmMachine, KvmState, probe};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -42,8 +43,8 @@ impl Kind {
 pub enum Host {
     /// For our own.
     Kvm(KvmHost),
-    /// QEMU opens what it needs itself.
-    Emulated,
+    /// QEMU opens what it needs itself, but for the cable of the machine's network.
+    Emulated(Option<UnixStream>),
 }
 
 impl Host {
@@ -51,7 +52,10 @@ impl Host {
     pub fn open(spec: &MachineSpec) -> Result<Self, MonitorError> {
         Ok(match spec.kind {
             Kind::Kvm => Self::Kvm(KvmHost::open(spec)?),
-            Kind::Emulated => Self::Emulated,
+            Kind::Emulated => {
+                let cable = spec.net.as_ref().map(|net| UnixStream::connect(&net.socket)).transpose();
+                Self::Emulated(cable.map_err(EmulatedError::host("connect the machine's network"))?)
+            }
         })
     }
 }
@@ -121,14 +125,15 @@ impl Monitor {
             (Host::Kvm(host), begin) => {
                 Self::Kvm(KvmMachine::start(spec, host, begin, disk, sockets, console)?)
             }
-            (Host::Emulated, Begin::Boot(initramfs)) => Self::Emulated(Emulated::start(
+            (Host::Emulated(cable), Begin::Boot(initramfs)) => Self::Emulated(Emulated::start(
                 spec,
                 initramfs,
+                cable.as_ref(),
                 Disk::Ours(Box::new(disk)),
                 sockets,
                 console,
             )?),
-            (Host::Emulated, Begin::GoOn(_)) => return Err(MonitorError::Unable),
+            (Host::Emulated(_), Begin::GoOn(_)) => return Err(MonitorError::Unable),
         })
     }
 

@@ -10,6 +10,7 @@ use std::borrow::Cow;
 use std::fmt::Display;
 use std::fs;
 use std::io;
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -33,6 +34,8 @@ pub struct Config {
     pub keys: Keys,
     /// How the local server runs; each as usual when absent.
     pub server: Server,
+    /// What sprites may reach; as usual when absent.
+    pub network: Network,
     /// What is wrong with the file, one sentence each.
     pub mistakes: Vec<String>,
 }
@@ -58,6 +61,19 @@ pub struct Server {
     pub key: Option<PathBuf>,
     /// Domain of sprites' URLs there.
     pub domain: Option<String>,
+}
+
+/// What sprites may reach.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Network {
+    /// None has a network.
+    pub off: Option<bool>,
+    /// Those without rules may reach private networks.
+    pub allow_private: Option<bool>,
+    /// Ranges of addresses that all may reach.
+    pub reachable: Vec<String>,
+    /// Name servers, with their ports.
+    pub resolvers: Vec<SocketAddr>,
 }
 
 /// A remote endpoint.
@@ -124,10 +140,14 @@ impl Config {
                     None => reading
                         .wrong(value.span(), "the server's settings are written below [server], one each"),
                 },
+                "network" => match value.get_ref().as_table() {
+                    Some(table) => table.iter().for_each(|(key, value)| reading.network(key, value.clone())),
+                    None => reading.wrong(value.span(), "what sprites may reach is written below [network]"),
+                },
                 other => reading.wrong(
                     setting.span(),
                     format!(
-                        "there is no setting {other:?}; there are theme, context, contexts, keys and server"
+                        "there is no setting {other:?}; there are theme, context, contexts, keys, server and network"
                     ),
                 ),
             }
@@ -206,6 +226,21 @@ impl Reading<'_> {
                 setting.span(),
                 format!(
                     "[server] has no setting {other:?}; it has port, idle, warm, most_running, checkpoints, listen, certificate, key and domain"
+                ),
+            ),
+        }
+    }
+
+    fn network(&mut self, setting: &Spanned<Cow<'_, str>>, value: Spanned<DeValue<'_>>) {
+        match setting.get_ref().as_ref() {
+            "off" => self.config.network.off = self.value(value),
+            "allow_private" => self.config.network.allow_private = self.value(value),
+            "reachable" => self.config.network.reachable = self.value(value).unwrap_or_default(),
+            "resolvers" => self.config.network.resolvers = self.value(value).unwrap_or_default(),
+            other => self.wrong(
+                setting.span(),
+                format!(
+                    "[network] has no setting {other:?}; it has off, allow_private, reachable and resolvers"
                 ),
             ),
         }

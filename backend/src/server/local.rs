@@ -15,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 use sprites_api::Time;
 use sprites_api::cost::{Budget, Costs};
 use sprites_api::extension::{
-    Events, Fork, Images, Tree, TreeNode, UsageHistory, UsageLine, UsageTotals, Version,
+    Events, Fork, Images, NetworkLog, Tree, TreeNode, UsageHistory, UsageLine, UsageTotals, Version,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -118,6 +118,13 @@ pub(super) async fn events(
 ) -> Result<Json<Events>, ApiError> {
     let (store, id) = (Arc::clone(&app.sprites.store), app.sprites.get(&name)?.id().to_owned());
     Ok(Json(Events { events: blocking(move || Ok(store.events(&id, MAX_EVENTS)?)).await? }))
+}
+
+pub(super) async fn network(
+    State(app): State<App>,
+    Path(name): Path<String>,
+) -> Result<Json<NetworkLog>, ApiError> {
+    Ok(Json(app.sprites.get(&name)?.network.log()))
 }
 
 pub(super) async fn tree(State(app): State<App>, Path(name): Path<String>) -> Result<Json<Tree>, ApiError> {

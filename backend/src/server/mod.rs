@@ -41,7 +41,7 @@ mod web;
 
 use crate::meter::Meter;
 use crate::paths::{PathError, Paths};
-use crate::sprites::{Settings, SpriteError, Sprites, WebAddress};
+use crate::sprites::{NetworkSettings, Settings, SpriteError, Sprites, WebAddress};
 use crate::store::{Store, StoreError};
 use access::Token;
 use answer::ApiError;
@@ -88,6 +88,8 @@ pub struct ServerConfig {
     pub warm: Duration,
     /// Where to listen beside loopback.
     pub outside: Option<Outside>,
+    /// What sprites may reach.
+    pub network: NetworkSettings,
     /// Most sprites that run at once; none: as many as there are.
     pub most_running: Option<usize>,
     /// Whether checkpoints are made unasked: with every hour of use, before sleep, before a stop.
@@ -106,6 +108,7 @@ impl ServerConfig {
             outside: None,
             checkpoints: true,
             most_running: None,
+            network: NetworkSettings::default(),
         }
     }
 }
@@ -200,14 +203,13 @@ pub async fn run(config: ServerConfig) -> Result<(), ServerError> {
         warm: config.warm,
         checkpoints: config.checkpoints,
         most_running: config.most_running,
+        network: config.network,
         web: web_address(config.outside.as_ref(), door.as_ref(), address.port()),
     };
     let sprites = Sprites::open(paths.clone(), store, settings).await?;
     let meter = Meter::start(Arc::clone(&sprites));
     let app = App { images: ImageBuilds::new(paths.images()), sprites, meter };
 
-    let socket = paths.server_socket();
-    let (unix, is_given) = listen_here(&socket)?;
     let beyond = door.as_ref().and_then(|door| door.address().ok());
     let scheme = config.outside.as_ref().map_or("", Outside::scheme);
     let info = serde_json::json!({
@@ -216,8 +218,13 @@ pub async fn run(config: ServerConfig) -> Result<(), ServerError> {
         "pid": std::process::id(),
     });
     let place = paths.server_info();
-    fs::write(&place, info.to_string())
+    // Whole, and before anybody can call: who is answered may look here next.
+    let draft = place.with_extension("new");
+    fs::write(&draft, info.to_string())
+        .and_then(|()| fs::rename(&draft, &place))
         .map_err(|source| io_error("write", &place.display().to_string(), source))?;
+    let socket = paths.server_socket();
+    let (unix, is_given) = listen_here(&socket)?;
     tracing::info!("serving on {} and http://{address}", socket.display());
     if let Some(place) = beyond {
         tracing::info!("serving other machines on {place}");
@@ -356,6 +363,7 @@ fn router(app: App) -> Router {
         .route("/v1/local/costs", get(local::costs))
         .route("/v1/local/budget", get(local::budget).put(local::set_budget))
         .route("/v1/local/sprites/{name}/usage", get(local::history))
+        .route("/v1/local/sprites/{name}/network", get(local::network))
         .route("/v1/local/sprites/{name}/events", get(local::events))
         .route("/v1/local/sprites/{name}/tree", get(local::tree))
         .route("/v1/local/sprites/{name}/fork", post(local::fork))

@@ -2,6 +2,7 @@
 //!
 //! A warm sprite has its machine, which stands still, or has its memory in a file and no machine at all; waking is the same for both.
 
+use super::network::Network;
 use super::sprite::{Made, NewCheckpoint, Place, Sprite, State};
 use super::usage::Guard;
 use super::{SpriteError, Sprites, blocking, pressure, upkeep};
@@ -223,14 +224,18 @@ impl Life {
 
     /// Starts the machine: it goes on where it was kept on disk, or boots.
     async fn boot(&mut self, sprites: &Arc<Sprites>, by: &str) -> Result<MachineHandle, SpriteError> {
-        let spec = spec(sprites, self.sprite.record(), self.sprite.url.clone());
+        let mut spec = spec(sprites, self.sprite.record(), self.sprite.url.clone());
         // One that runs already, and of which this server does not know, is the sprite's all the same.
         let machine = match MachineHandle::adopt(&spec.run_dir).await {
             Ok(Some(machine)) => machine,
-            Ok(None) => MachineHandle::spawn(&sprites.settings.exe, &spec).await?,
+            Ok(None) => {
+                self.plug_in(sprites, &mut spec).await;
+                MachineHandle::spawn(&sprites.settings.exe, &spec).await?
+            }
             Err(error) => {
                 tracing::warn!("{}: {error}", spec.name);
                 self.take_down(sprites, Duration::ZERO).await;
+                self.plug_in(sprites, &mut spec).await;
                 MachineHandle::spawn(&sprites.settings.exe, &spec).await?
             }
         };
@@ -254,14 +259,31 @@ impl Life {
     async fn apply_policies(&mut self, machine: &MachineHandle) -> Result<(), String> {
         let wanted = (self.number, self.sprite.record().policy);
         if self.told.as_ref() != Some(&wanted) {
+            // What is allowed no more is cut before anybody is told that it is.
+            self.sprite.network.set_policy(wanted.1.network.clone().unwrap_or_default()).await?;
             agent::tell(machine, "policy", &wanted.1).await?;
             self.told = Some(wanted);
         }
         Ok(())
     }
 
+    /// Gives a machine that is about to start a network. Without one it is of use all the same.
+    async fn plug_in(&self, sprites: &Sprites, spec: &mut MachineSpec) {
+        // Memory that is kept on disk, and templates, are of machines without a card.
+        if sprites.settings.network.off || spec.kind != Runs::Emulated {
+            return;
+        }
+        let policy = self.sprite.record().policy.network.unwrap_or_default();
+        let exe = &sprites.settings.exe;
+        match Network::start(exe, &spec.run_dir, &sprites.settings.network, policy).await {
+            Ok(net) => spec.net = Some(net),
+            Err(error) => tracing::warn!("{} has no network: {error}", spec.name),
+        }
+    }
+
     /// Takes a machine over and watches for its end.
     fn hold(&mut self, machine: MachineHandle) {
+        self.sprite.network.follow(machine.run_dir());
         self.number += 1;
         self.ready = false;
         let (number, commands, watched) = (self.number, self.sprite.commands.downgrade(), machine.clone());

@@ -8,6 +8,7 @@
 //! | `template` | machines that have booted once, for new sprites to go on from |
 //! | `upkeep` | checkpoints that nobody asked for |
 //! | `usage` | who uses a sprite, for what |
+//! | `network` | what a sprite may reach and tried to reach |
 //! | `pressure` | whether the host is short of memory |
 //! | `disk` | a sprite's folder and disk |
 //! | `error` | what can go wrong |
@@ -15,6 +16,7 @@
 mod disk;
 mod error;
 mod life;
+mod network;
 mod pressure;
 mod sprite;
 mod template;
@@ -23,6 +25,7 @@ mod usage;
 
 pub use disk::{StoredDisk, stored_disks};
 pub(crate) use error::SpriteError;
+pub use network::NetworkSettings;
 use sprite::Places;
 pub(crate) use sprite::{NewCheckpoint, Sprite};
 pub(crate) use usage::Guard;
@@ -64,6 +67,8 @@ pub(crate) struct Settings {
     pub idle: Duration,
     /// After this long a warm one turns cold.
     pub warm: Duration,
+    /// What sprites may reach.
+    pub network: NetworkSettings,
     /// Most that run at once; none: as many as there are.
     pub most_running: Option<usize>,
     /// Whether checkpoints are made unasked.

@@ -1,6 +1,7 @@
 //! A sprite as everybody but its task sees it: what is known of it, and asking its task for changes.
 
 use super::life::{self, Command};
+use super::network::Network;
 use super::usage::{Guard, Usage};
 use super::{ORGANIZATION, SpriteError, Sprites, blocking};
 use crate::store::Record;
@@ -71,6 +72,8 @@ pub(crate) struct Sprite {
     pub(crate) serving: Places,
     /// Checkpoints that code inside may make now.
     pub(crate) inside_budget: Allowance,
+    /// What it tries to reach.
+    pub(crate) network: Arc<Network>,
     /// Counts changes of its list of checkpoints, and machines, which begin without knowing it.
     list: AtomicUsize,
     /// Keeps two changes of the record apart until they are written.
@@ -160,6 +163,7 @@ impl Sprite {
             waiting: Places::default(),
             serving: Places::default(),
             inside_budget: Allowance::default(),
+            network: Arc::default(),
             list: AtomicUsize::new(1),
             changing: tokio::sync::Mutex::default(),
         });

@@ -122,6 +122,11 @@ fn life() -> Result<(), BootError> {
     if let Err(error) = network::loopback_up() {
         say(&format!("the loopback device did not come up: {error}"));
     }
+    match network::card_up() {
+        Ok(true) => say("network"),
+        Ok(false) => {}
+        Err(error) => say(&format!("there is no network: {error}")),
+    }
     shield();
     say("name and loopback");
 

@@ -1,19 +1,122 @@
-//! The loopback device. One of the modules with `unsafe`: the interface ioctls.
+//! The loopback device, and the card that leads outside. One of the modules with `unsafe`: the interface ioctls (`man 7 netdevice`, `man 7 rtnetlink`).
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+use sprites_api::agent::{ADDRESS, CARD, GATEWAY, NETMASK};
+use std::fs;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
+
+/// Begins the file of name servers that was written here. One that begins otherwise is somebody's own.
+const MARK: &str = "# Made when the sprite starts; remove this line to keep what you write.\n";
 
 /// Brings the loopback device up.
 pub(super) fn loopback_up() -> io::Result<()> {
-    let socket = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+    up(&control()?, "lo")
+}
+
+/// Gives the card its address and a way out, if there is a card; false if there is none.
+pub(super) fn card_up() -> io::Result<bool> {
+    if !Path::new("/sys/class/net").join(CARD).exists() {
+        return Ok(false);
+    }
+    let socket = control()?;
+    for (what, address) in [(libc::SIOCSIFADDR, ADDRESS), (libc::SIOCSIFNETMASK, NETMASK)] {
+        let mut request = named(CARD);
+        request.ifr_ifru.ifru_addr = place(address);
+        call(&socket, what, &request)?;
+    }
+    up(&socket, CARD)?;
+    // SAFETY: all zeros is a valid `rtentry`.
+    let mut route: libc::rtentry = unsafe { std::mem::zeroed() };
+    route.rt_dst = place([0; 4]);
+    route.rt_genmask = place([0; 4]);
+    route.rt_gateway = place(GATEWAY);
+    route.rt_flags = libc::RTF_UP | libc::RTF_GATEWAY;
+    match call(&socket, libc::SIOCADDRT, &route) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    name_server(Path::new("/etc/resolv.conf"))?;
+    Ok(true)
+}
+
+/// Has programs ask the gateway for names, unless somebody has said otherwise.
+fn name_server(path: &Path) -> io::Result<()> {
+    let text = format!("{MARK}nameserver {}\n", Ipv4Addr::from(GATEWAY));
+    match fs::read_to_string(path) {
+        Ok(present) if present == text => Ok(()),
+        Ok(present) if !present.is_empty() && !present.starts_with(MARK) => Ok(()),
+        _ => {
+            // A link that leads nowhere is none.
+            let _ = fs::remove_file(path);
+            fs::write(path, text)
+        }
+    }
+}
+
+fn control() -> io::Result<OwnedFd> {
+    Ok(socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?)
+}
+
+fn up(socket: &OwnedFd, name: &str) -> io::Result<()> {
+    let mut request = named(name);
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+    call(socket, libc::SIOCSIFFLAGS, &request)
+}
+
+fn named(name: &str) -> libc::ifreq {
     // SAFETY: all zeros is a valid `ifreq`.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
-        *to = *from as libc::c_char;
+    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
+        *to = from as libc::c_char;
     }
-    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
-    // SAFETY: the request is a valid `ifreq` with a name and flags, and the call only reads it.
-    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &request) };
+    request
+}
+
+/// An IPv4 address in the form of these calls: family, port, address (`struct sockaddr_in`).
+fn place(address: [u8; 4]) -> libc::sockaddr {
+    // SAFETY: all zeros is a valid `sockaddr`.
+    let mut place: libc::sockaddr = unsafe { std::mem::zeroed() };
+    place.sa_family = libc::AF_INET as libc::sa_family_t;
+    for (to, from) in place.sa_data[2..].iter_mut().zip(address) {
+        *to = from as libc::c_char;
+    }
+    place
+}
+
+fn call<T>(socket: &OwnedFd, what: libc::Ioctl, request: &T) -> io::Result<()> {
+    // SAFETY: each of these calls reads the structure that it is given here, which is valid, and writes nothing.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), what, std::ptr::from_ref(request)) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_somebody_wrote_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("resolv.conf");
+        let ours = format!("{MARK}nameserver 10.0.2.2\n");
+        for (before, after) in [
+            (None, ours.as_str()),
+            (Some(""), &ours),
+            (Some(&format!("{MARK}nameserver 192.0.2.1\n")), &ours),
+            (Some("nameserver 192.0.2.1\n"), "nameserver 192.0.2.1\n"),
+        ] {
+            let _ = fs::remove_file(&path);
+            if let Some(before) = before {
+                fs::write(&path, before).unwrap();
+            }
+            name_server(&path).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), after);
+        }
+        fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink("nowhere/at/all", &path).unwrap();
+        name_server(&path).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), ours);
+    }
 }

@@ -71,8 +71,8 @@ impl Raw {
         let print = move |bytes: &[u8]| {
             screen.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
         };
-        let monitor =
-            Emulated::start(&self.spec, &self.file("initramfs"), disk, &sockets, print).expect("QEMU starts");
+        let monitor = Emulated::start(&self.spec, &self.file("initramfs"), None, disk, &sockets, print)
+            .expect("QEMU starts");
         Plain { started, monitor, sockets, console }
     }
 }

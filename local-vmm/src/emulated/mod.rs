@@ -1,6 +1,6 @@
 //! The emulated machine: QEMU's software CPU with our devices, for hosts without usable KVM.
 //!
-//! QEMU computes; disk and sockets are ours and reach it over vhost-user. It gets no network, no files but kernel and initramfs, and dies
+//! QEMU computes; disk and sockets are ours and reach it over vhost-user. It gets no network but the cable of its card, no files but kernel and initramfs, and dies
 //! with this process.
 
 mod block;
@@ -17,6 +17,7 @@ use crate::machine::files;
 use nix::time::{ClockId, clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
 use std::io;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -67,7 +68,7 @@ pub enum EmulatedError {
 }
 
 impl EmulatedError {
-    fn host(doing: &'static str) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn host(doing: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Host { doing, source }
     }
 }
@@ -89,6 +90,7 @@ impl Emulated {
     pub fn start(
         spec: &MachineSpec,
         initramfs: &Path,
+        cable: Option<&UnixStream>,
         disk: Disk,
         sockets: &Arc<Vsock>,
         console: impl FnMut(&[u8]) + Send + 'static,
@@ -105,7 +107,7 @@ impl Emulated {
         };
         let attach = Attach { disk, vsock: spec.inside().join(files::VSOCK) };
         vsock::serve(Arc::clone(sockets), &attach.vsock)?;
-        let (mut child, control, screen) = qemu::spawn(&qemu, spec, initramfs, &attach)?;
+        let (mut child, control, screen) = qemu::spawn(&qemu, spec, initramfs, cable, &attach)?;
         qemu::watch_console(screen, console)?;
         let pid = child.id();
         match qmp::Qmp::connect(control, ANSWER) {

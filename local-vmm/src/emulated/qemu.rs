@@ -60,17 +60,25 @@ pub(super) fn spawn(
     qemu: &Path,
     spec: &MachineSpec,
     initramfs: &Path,
+    cable: Option<&UnixStream>,
     attach: &Attach,
 ) -> Result<(Child, UnixStream, UnixStream), EmulatedError> {
     let pair = || UnixStream::pair().map_err(EmulatedError::host("make a socket"));
     let (control, its_control) = pair()?;
     let (screen, its_screen) = pair()?;
-    for socket in [&its_control, &its_screen] {
+    let its_cable = cable.map(UnixStream::try_clone).transpose();
+    let its_cable = its_cable.map_err(EmulatedError::host("hand the machine's network on"))?;
+    for socket in [&its_control, &its_screen].into_iter().chain(&its_cable) {
         fcntl(socket, FcntlArg::F_SETFD(FdFlag::empty()))
             .map_err(|errno| EmulatedError::host("hand a socket over")(errno.into()))?;
     }
     let mut command = Command::new(qemu);
-    command.args(arguments(spec, initramfs, attach, its_control.as_raw_fd(), its_screen.as_raw_fd()));
+    let sockets = Sockets {
+        control: its_control.as_raw_fd(),
+        screen: its_screen.as_raw_fd(),
+        cable: its_cable.as_ref().map(AsRawFd::as_raw_fd),
+    };
+    command.args(arguments(spec, initramfs, attach, &sockets));
     command.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::inherit()).current_dir("/");
     let memory = u64::from(spec.memory_mb) << 20;
     // The largest file it may write.
@@ -92,13 +100,16 @@ fn confine(file_size: u64) -> io::Result<()> {
     Ok(())
 }
 
-fn arguments(
-    spec: &MachineSpec,
-    initramfs: &Path,
-    attach: &Attach,
+/// Numbers of the sockets that are QEMU's.
+struct Sockets {
     control: i32,
     screen: i32,
-) -> Vec<OsString> {
+    /// The cable of the network card.
+    cable: Option<i32>,
+}
+
+fn arguments(spec: &MachineSpec, initramfs: &Path, attach: &Attach, sockets: &Sockets) -> Vec<OsString> {
+    let Sockets { control, screen, cable } = sockets;
     let mut out: Vec<OsString> = Vec::new();
     let mut add = |words: &[&str]| out.extend(words.iter().map(OsString::from));
     add(&["-name", &spec.name, "-nodefaults", "-no-user-config", "-nographic", "-no-reboot"]);
@@ -126,8 +137,8 @@ fn arguments(
     }
     add(&["-chardev", &format!("socket,id=vsock,path={}", attach.vsock.display())]);
     add(&["-device", "vhost-user-vsock-device,chardev=vsock"]);
-    if let Some(net) = &spec.net {
-        let stream = format!("stream,id=net,server=off,addr.type=unix,addr.path={}", net.socket.display());
+    if let (Some(net), Some(cable)) = (&spec.net, cable) {
+        let stream = format!("stream,id=net,server=off,addr.type=fd,addr.str={cable}");
         add(&["-netdev", &stream]);
         let mac: Vec<String> = net.mac.iter().map(|byte| format!("{byte:02x}")).collect();
         // Packets as large as our own card's, and nothing that it does not do.

@@ -46,6 +46,10 @@ enum Command {
     #[cfg(feature = "local")]
     #[command(hide = true)]
     Machine(server::Machine),
+    /// Run the network of one machine
+    #[cfg(feature = "local")]
+    #[command(hide = true)]
+    Gateway(server::Gateway),
     /// Put the terminal back when the app is killed
     #[command(name = sprites_tui::guard::COMMAND, hide = true)]
     TerminalGuard,
@@ -87,7 +91,7 @@ impl Arguments {
     /// Whether this process serves others, and must outlive each of them.
     #[cfg(feature = "local")]
     fn serves(&self) -> bool {
-        matches!(self.command, Some(Command::Serve(_) | Command::Machine(_)))
+        matches!(self.command, Some(Command::Serve(_) | Command::Machine(_) | Command::Gateway(_)))
     }
 
     #[cfg(not(feature = "local"))]
@@ -105,6 +109,8 @@ impl Arguments {
             Some(Command::Serve(serve)) => serve.run(),
             #[cfg(feature = "local")]
             Some(Command::Machine(machine)) => machine.run(),
+            #[cfg(feature = "local")]
+            Some(Command::Gateway(gateway)) => gateway.run(),
             #[cfg(feature = "local")]
             Some(Command::Image { command }) => command.run(),
             #[cfg(feature = "local")]

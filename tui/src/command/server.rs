@@ -2,6 +2,7 @@
 
 use super::Outcome;
 use clap::Args;
+use sprites_backend::NetworkSettings;
 use sprites_backend::paths::Paths;
 use sprites_backend::server::{self, Outside, ServerConfig};
 use sprites_tui::config::Config;
@@ -61,12 +62,20 @@ impl Serve {
             Some(listen) => Some(Outside::new(&listen, certificate, key, domain)?),
             None => None,
         };
+        let network = NetworkSettings {
+            off: file.network.off.unwrap_or(false),
+            allow_private: file.network.allow_private.unwrap_or(false),
+            reachable: file.network.reachable,
+            resolvers: file.network.resolvers,
+        };
+        network.check()?;
         let config = ServerConfig {
             outside,
             port: self.port.or(file.server.port).unwrap_or(usual.port),
             idle: seconds(self.idle.or(file.server.idle), usual.idle),
             warm: seconds(self.warm.or(file.server.warm), usual.warm),
             most_running: self.most_running.or(file.server.most_running).map(|most| most.max(1)),
+            network,
             checkpoints: !self.no_checkpoints && file.server.checkpoints.unwrap_or(usual.checkpoints),
             ..usual
         };
@@ -90,6 +99,21 @@ impl Machine {
     pub(super) fn run(self) -> Outcome {
         log();
         local_vmm::machine::run(&self.spec)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Gateway {
+    /// The network's specification
+    #[arg(long)]
+    spec: PathBuf,
+}
+
+impl Gateway {
+    pub(super) fn run(self) -> Outcome {
+        log();
+        local_vmm::gateway::run(&self.spec)?;
         Ok(ExitCode::SUCCESS)
     }
 }

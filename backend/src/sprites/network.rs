@@ -1,0 +1,196 @@
+//! A sprite's network, as the server sees it: its gateway is told policies, and what it reports is kept for a while.
+
+use futures::{SinkExt, StreamExt};
+use local_vmm::NetSpec;
+use local_vmm::gateway::{Event, GatewayError, GatewayHandle, Message, Plan, Report, Request, Settings};
+use sprites_api::extension::{NetworkEvent, NetworkLog};
+use sprites_api::policy::NetworkPolicy;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+use tokio_util::codec::{Framed, LinesCodec};
+
+/// Events that are kept of a sprite.
+const KEPT: usize = 1000;
+/// Longest line of a gateway: all events of its ring.
+const LINE: usize = 8 << 20;
+/// Requests that may wait.
+const WAITING: usize = 16;
+/// How long a gateway may take to carry out a request.
+const ANSWER: Duration = Duration::from_secs(20);
+
+/// What sprites may reach beside their policies.
+#[derive(Clone, Debug, Default)]
+pub struct NetworkSettings {
+    /// None has a network.
+    pub off: bool,
+    /// Those without rules may reach the private networks that the host is in.
+    pub allow_private: bool,
+    /// Ranges that are treated as though they were public, such as `192.168.7.0/24`.
+    pub reachable: Vec<String>,
+    /// Name servers; those of the host when empty.
+    pub resolvers: Vec<SocketAddr>,
+}
+
+impl NetworkSettings {
+    /// Whether it can be meant; the error is a sentence.
+    pub fn check(&self) -> Result<(), String> {
+        self.gateway(NetworkPolicy::default()).map(drop)
+    }
+
+    fn gateway(&self, policy: NetworkPolicy) -> Result<Settings, String> {
+        let range = |text: &String| {
+            text.parse()
+                .map_err(|_| format!("{text:?} is no range of addresses; write one such as 192.168.7.0/24"))
+        };
+        Ok(Settings {
+            policy,
+            allow_private: self.allow_private,
+            reachable: self.reachable.iter().map(range).collect::<Result<_, _>>()?,
+            resolvers: self.resolvers.clone(),
+            // The agent gives its card an address of the fourth version only.
+            ipv6: Some(false),
+            ..Settings::default()
+        })
+    }
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Network {
+    log: Mutex<Log>,
+    line: Mutex<Option<mpsc::Sender<Asked>>>,
+}
+
+#[derive(Debug, Default)]
+struct Log {
+    events: VecDeque<Event>,
+    last: Report,
+    lost: u64,
+}
+
+type Asked = (Request, oneshot::Sender<Result<(), String>>);
+
+impl Network {
+    /// Starts a gateway for a machine that is about to be started in `run_dir`.
+    pub(super) async fn start(
+        exe: &Path,
+        run_dir: &Path,
+        settings: &NetworkSettings,
+        policy: NetworkPolicy,
+    ) -> Result<NetSpec, GatewayError> {
+        let settings = settings.gateway(policy).map_err(GatewayError::Start)?;
+        let gateway = GatewayHandle::spawn(exe, run_dir, settings).await?;
+        Ok(NetSpec { socket: gateway.cable(), mac: Plan::default().guest_mac })
+    }
+
+    /// Listens to the gateway of the machine in `run_dir`, if it has one, for as long as it runs.
+    pub(super) fn follow(self: &Arc<Self>, run_dir: &Path) {
+        let (gateway, network) = (GatewayHandle::at(run_dir), Arc::clone(self));
+        tokio::spawn(async move {
+            let Ok(stream) = gateway.line().await else { return };
+            let (sender, mut asked) = mpsc::channel::<Asked>(WAITING);
+            *locked(&network.line) = Some(sender.clone());
+            let mut line = Framed::new(stream, LinesCodec::new_with_max_length(LINE));
+            let mut waiting: VecDeque<oneshot::Sender<Result<(), String>>> = VecDeque::new();
+            loop {
+                tokio::select! {
+                    next = asked.recv() => {
+                        let Some((request, answer)) = next else { break };
+                        let Ok(text) = serde_json::to_string(&request) else { continue };
+                        waiting.push_back(answer);
+                        if line.send(text).await.is_err() {
+                            break;
+                        }
+                    }
+                    told = line.next() => {
+                        let Some(Ok(told)) = told else { break };
+                        match serde_json::from_str(&told) {
+                            Ok(Message::Report(report)) => network.keep(report),
+                            Ok(Message::Done(_)) => answer(&mut waiting, Ok(())),
+                            Ok(Message::Error(why)) => answer(&mut waiting, Err(why)),
+                            // The end of a line that was meant for a server before this one.
+                            Err(_) => {}
+                        }
+                    }
+                }
+            }
+            let mut held = locked(&network.line);
+            // The next machine's may be there already.
+            if held.as_ref().is_some_and(|held| held.same_channel(&sender)) {
+                *held = None;
+            }
+        });
+    }
+
+    /// From now on this policy holds; what it allows no more has been cut when this is over. Without a gateway there is nothing to reach.
+    pub(super) async fn set_policy(&self, policy: NetworkPolicy) -> Result<(), String> {
+        let Some(line) = locked(&self.line).clone() else { return Ok(()) };
+        let (sender, receiver) = oneshot::channel();
+        let asked = async {
+            let gone = |_| ();
+            line.send((Request::Policy(policy), sender)).await.map_err(gone)?;
+            receiver.await.map_err(|_| ())
+        };
+        match timeout(ANSWER, asked).await {
+            Ok(Ok(outcome)) => outcome,
+            // It ended with its machine.
+            Ok(Err(())) => Ok(()),
+            Err(_) => Err(format!("its network does not answer within {} s", ANSWER.as_secs())),
+        }
+    }
+
+    fn keep(&self, mut report: Report) {
+        let mut log = locked(&self.log);
+        log.events.extend(report.events.drain(..));
+        log.lost += report.lost;
+        while log.events.len() > KEPT {
+            log.events.pop_front();
+            log.lost += 1;
+        }
+        log.last = report;
+    }
+
+    /// What happened, newest first.
+    pub(crate) fn log(&self) -> NetworkLog {
+        let log = locked(&self.log);
+        let counters = log.last.counters;
+        NetworkLog {
+            sent: counters.sent,
+            received: counters.received,
+            connections: counters.connections,
+            lost: log.lost,
+            events: log.events.iter().rev().filter_map(shown).collect(),
+        }
+    }
+}
+
+fn answer(waiting: &mut VecDeque<oneshot::Sender<Result<(), String>>>, outcome: Result<(), String>) {
+    if let Some(answer) = waiting.pop_front() {
+        let _ = answer.send(outcome);
+    }
+}
+
+/// An event as the API tells it: the same, with words for what is a choice.
+fn shown(event: &Event) -> Option<NetworkEvent> {
+    let mut value = serde_json::to_value(event).ok()?;
+    let members = value.as_object_mut()?;
+    // A reason with more to it is told by its first word.
+    if let Some(serde_json::Value::Object(reason)) = members.get("reason") {
+        let word = reason.keys().next().cloned().unwrap_or_default();
+        members.insert("reason".into(), word.into());
+    }
+    if let Some(serde_json::Value::Object(rule)) = members.get("rule") {
+        let text = rule.get("text").cloned().unwrap_or_default();
+        members.insert("rule".into(), text);
+    }
+    serde_json::from_value(value).ok()
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,246 @@
+//! The process of one sprite's network, and how the server starts and speaks to it.
+//!
+//! It is started before the machine, whose card is plugged into its socket, and ends when the machine does. It outlives the server: owners come and
+//! go on its line. What it may reach of the host is the network and the names of name servers; see `vmm_net` for what a guest may reach through it.
+
+use crate::machine::log::BoundedLog;
+use landlock::{
+    ABI, Access, AccessFs, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
+    RulesetCreatedAttr, RulesetError, Scope,
+};
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use serde::{Deserialize, Serialize};
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::time::{Instant, sleep, timeout};
+pub use vmm_net::{Event, Message, Plan, Report, Request, Settings};
+
+/// Where the machine's card is plugged in.
+const CABLE: &str = "net.sock";
+/// Where the owner speaks.
+const LINE: &str = "net-control.sock";
+/// What it is started with.
+const SPEC: &str = "net.json";
+/// What it says.
+const LOG: &str = "net";
+/// A machine that has not plugged its card in by then never will.
+const PLUG: Duration = Duration::from_secs(120);
+/// How long it may take to come up.
+const START: Duration = Duration::from_secs(20);
+const LOOK: Duration = Duration::from_millis(5);
+/// An owner that takes nothing for so long is let go.
+const STALL: Duration = Duration::from_secs(10);
+/// Bytes carried at once.
+const PART: usize = 64 << 10;
+/// Files beside those of conversations.
+const FILES: u64 = 256;
+
+/// Why there is no network.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    /// A file or socket.
+    #[error("cannot {doing} {path}: {source}")]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// The host's reason.
+        source: io::Error,
+    },
+    /// It does not come up.
+    #[error("the sprite's network does not start: {0}")]
+    Start(String),
+    /// The walls.
+    #[error("the walls around the sprite's network cannot be built: {0}")]
+    Walls(String),
+    /// The gateway itself.
+    #[error(transparent)]
+    Gateway(#[from] vmm_net::Error),
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Spec {
+    run_dir: PathBuf,
+    settings: Settings,
+}
+
+fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> GatewayError {
+    let path = path.to_owned();
+    move |source| GatewayError::Io { doing, path, source }
+}
+
+/// Serves the network of a specification until the machine is gone. The process must have one thread.
+pub fn run(spec: &Path) -> Result<(), GatewayError> {
+    let text = fs::read(spec).map_err(io_error("read", spec))?;
+    let Spec { run_dir, settings } =
+        serde_json::from_slice(&text).map_err(|error| io_error("read", spec)(error.into()))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(io_error("serve", &run_dir))?;
+    runtime.block_on(async {
+        let (cable, line) = (run_dir.join(CABLE), run_dir.join(LINE));
+        let owners = listen(&line)?;
+        // Its presence says that all is ready.
+        let cards = listen(&cable)?;
+        confine(&settings)?;
+        let plugged = timeout(PLUG, cards.accept()).await;
+        let Ok(Ok((card, _))) = plugged else { return Ok(()) };
+        // A machine has one card.
+        drop(cards);
+        let (ours, theirs) = UnixStream::pair().map_err(io_error("serve", &line))?;
+        tokio::select! {
+            ended = vmm_net::run(card, theirs, settings) => Ok(ended?),
+            ended = relay(owners, ours) => ended.map_err(io_error("serve", &line)),
+        }
+    })
+}
+
+fn listen(path: &Path) -> Result<UnixListener, GatewayError> {
+    let _ = fs::remove_file(path);
+    let listener = UnixListener::bind(path).map_err(io_error("listen on", path))?;
+    fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(io_error("guard", path))?;
+    Ok(listener)
+}
+
+/// Shuts off what a gateway does not need.
+fn confine(settings: &Settings) -> Result<(), GatewayError> {
+    let failed = |why: &dyn std::fmt::Display| GatewayError::Walls(why.to_string());
+    let limits = settings.limits;
+    let files = (limits.connections + limits.flows + limits.echoes + limits.questions) as u64 + FILES;
+    for (resource, most) in
+        [(Resource::RLIMIT_NOFILE, files), (Resource::RLIMIT_CORE, 0), (Resource::RLIMIT_FSIZE, 1 << 20)]
+    {
+        let (_, hard) = getrlimit(resource).map_err(|errno| failed(&errno))?;
+        setrlimit(resource, most.min(hard), most.min(hard)).map_err(|errno| failed(&errno))?;
+    }
+    prctl::set_no_new_privs().map_err(|errno| failed(&errno))?;
+    prctl::set_dumpable(false).map_err(|errno| failed(&errno))?;
+    let rules = || -> Result<(), RulesetError> {
+        let (all, read) = (AccessFs::from_all(ABI::V6), AccessFs::ReadFile | AccessFs::ReadDir);
+        let mut rules = Ruleset::default()
+            .set_compatibility(CompatLevel::BestEffort)
+            .handle_access(all)?
+            .scope(Scope::from_all(ABI::V6))?
+            .create()?;
+        // Name servers, which change with the network that the host is in.
+        for path in ["/etc", "/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager"] {
+            if let Ok(fd) = PathFd::new(path) {
+                rules = rules.add_rule(PathBeneath::new(fd, read))?;
+            }
+        }
+        rules.restrict_self().map(drop)
+    };
+    rules().map_err(|error| failed(&error))
+}
+
+/// Joins whoever owns the gateway now with its line. The newest owner takes the place of the one before.
+async fn relay(owners: UnixListener, line: UnixStream) -> io::Result<()> {
+    let (mut told, mut says) = line.into_split();
+    let mut owner: Option<UnixStream> = None;
+    let (mut from_gateway, mut from_owner) = (vec![0; PART], vec![0; PART]);
+    loop {
+        tokio::select! {
+            next = owners.accept() => {
+                let (next, _) = next?;
+                // Half a line of the one before must not become the beginning of another.
+                if owner.replace(next).is_some() {
+                    says.write_all(b"\n").await?;
+                }
+            }
+            read = told.read(&mut from_gateway) => {
+                let length = read?;
+                if length == 0 {
+                    return Ok(());
+                }
+                // Without an owner what happens is of no interest; it is counted all the same.
+                if let Some(stream) = &mut owner
+                    && !matches!(timeout(STALL, stream.write_all(&from_gateway[..length])).await, Ok(Ok(())))
+                {
+                    owner = None;
+                }
+            }
+            read = read(&mut owner, &mut from_owner) => match read {
+                Ok(length @ 1..) => says.write_all(&from_owner[..length]).await?,
+                _ => {
+                    owner = None;
+                    says.write_all(b"\n").await?;
+                }
+            },
+        }
+    }
+}
+
+async fn read(owner: &mut Option<UnixStream>, buffer: &mut [u8]) -> io::Result<usize> {
+    match owner {
+        Some(owner) => owner.read(buffer).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A gateway of a sprite, for the server.
+#[derive(Clone, Debug)]
+pub struct GatewayHandle {
+    run_dir: PathBuf,
+}
+
+impl GatewayHandle {
+    /// The one of the machine whose run folder this is, whether it runs or not.
+    pub fn at(run_dir: &Path) -> Self {
+        Self { run_dir: run_dir.to_owned() }
+    }
+
+    /// Starts one: `exe gateway --spec …`. It waits for the machine's card for [a while](PLUG).
+    pub async fn spawn(exe: &Path, run_dir: &Path, settings: Settings) -> Result<Self, GatewayError> {
+        let handle = Self::at(run_dir);
+        fs::create_dir_all(run_dir).map_err(io_error("make", run_dir))?;
+        let (file, cable) = (run_dir.join(SPEC), handle.cable());
+        let _ = fs::remove_file(&cable);
+        let spec = Spec { run_dir: run_dir.to_owned(), settings };
+        let text = serde_json::to_vec(&spec).map_err(|error| io_error("write", &file)(error.into()))?;
+        fs::write(&file, text).map_err(io_error("write", &file))?;
+        drop(BoundedLog::new(run_dir, LOG));
+        let log = run_dir.join(format!("{LOG}.log"));
+        let out =
+            fs::File::options().append(true).create(true).open(&log).map_err(io_error("write", &log))?;
+        let err = out.try_clone().map_err(io_error("write", &log))?;
+        let mut command = tokio::process::Command::new(exe);
+        command.arg("gateway").arg("--spec").arg(&file);
+        command.stdin(Stdio::null()).stdout(out).stderr(err).current_dir("/").process_group(0);
+        let mut child = command.spawn().map_err(io_error("start", exe))?;
+        let give_up = Instant::now() + START;
+        while !cable.exists() {
+            if let Ok(Some(status)) = child.try_wait() {
+                let words = fs::read_to_string(&log).unwrap_or_default();
+                let last = words.lines().last().unwrap_or_default();
+                return Err(GatewayError::Start(format!("its process ended with {status}; {last}")));
+            }
+            if Instant::now() >= give_up {
+                let _ = child.kill().await;
+                return Err(GatewayError::Start(format!("it is not ready within {} s", START.as_secs())));
+            }
+            sleep(LOOK).await;
+        }
+        // When it ends, the runtime reaps it.
+        Ok(handle)
+    }
+
+    /// Where the machine's card is plugged in.
+    pub fn cable(&self) -> PathBuf {
+        self.run_dir.join(CABLE)
+    }
+
+    /// The line on which it is spoken to: see [`Request`] and [`Message`].
+    pub async fn line(&self) -> io::Result<UnixStream> {
+        UnixStream::connect(self.run_dir.join(LINE)).await
+    }
+}
