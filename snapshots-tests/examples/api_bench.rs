@@ -61,7 +61,7 @@ def serve(c):
                     return
                 head += piece
             c.sendall(ANSWER)
-with socket.create_server(('127.0.0.1', 8000)) as door:
+with socket.create_server(('127.0.0.1', 8080)) as door:
     while True:
         threading.Thread(target=serve, args=(door.accept()[0],)).start()
 "#;
@@ -269,8 +269,8 @@ async fn plain(port: u16, letter: u8) -> TcpStream {
 /// Requests to a web app by the sprite's URL, against a forwarded port.
 async fn urls(client: &Client) {
     put(client, "web.py", WEB).await;
-    start(client, "python3 web.py", 8000).await;
-    let forwarded = forward(client, 8000).await;
+    start(client, "python3 web.py", 8080).await;
+    let forwarded = forward(client, 8080).await;
     let settings = UpdateUrlSettings { auth: Some("public".into()), ..UpdateUrlSettings::default() };
     let wish = UpdateSprite { url_settings: Some(settings), ..UpdateSprite::default() };
     client.update(NAME, &wish).await.expect("the URL can be made public");
