@@ -391,6 +391,10 @@ async fn pull_folder(
                     "{path} is a link to {}, not below the folder that is copied, and is left out",
                     target.display()
                 )),
+                // Links that were made meanwhile must not lead this one elsewhere.
+                Some(_) if clear(local, &below).is_err() => {
+                    tally.pass(&format!("{path} would be made through another link, and is left out"))
+                }
                 Some(target) => match make_link(&to, target) {
                     Ok(()) => tally.links += 1,
                     Err(trouble) => tally.trouble(trouble)?,

@@ -10,15 +10,23 @@ use landlock::{
 };
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Mutex;
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout};
 pub use vmm_net::{Event, Message, Plan, Report, Request, Settings};
 
@@ -140,50 +148,84 @@ fn confine(settings: &Settings) -> Result<(), GatewayError> {
         }
         rules.restrict_self().map(drop)
     };
-    rules().map_err(|error| failed(&error))
+    rules().map_err(|error| failed(&error))?;
+    filter().map_err(|why| failed(&why))
 }
 
-/// Joins whoever owns the gateway now with its line. The newest owner takes the place of the one before.
+/// Shuts off ways around the walls: other programs, other processes, and the sockets of this machine, of which the server's asks for no token.
+fn filter() -> Result<(), String> {
+    let told = |error: &dyn std::fmt::Display| error.to_string();
+    let unix = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, libc::AF_UNIX as u64)
+        .and_then(|condition| SeccompRule::new(vec![condition]))
+        .map_err(|error| told(&error))?;
+    let never = [
+        libc::SYS_execve,
+        libc::SYS_execveat,
+        libc::SYS_ptrace,
+        libc::SYS_process_vm_readv,
+        libc::SYS_process_vm_writev,
+        libc::SYS_pidfd_getfd,
+        libc::SYS_bpf,
+        libc::SYS_io_uring_setup,
+        libc::SYS_unshare,
+        libc::SYS_setns,
+        libc::SYS_mount,
+        libc::SYS_keyctl,
+        libc::SYS_perf_event_open,
+    ];
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
+        never.into_iter().map(|call| (call, Vec::new())).collect();
+    rules.insert(libc::SYS_socket, vec![unix]);
+    let refuse = SeccompAction::Errno(libc::EPERM as u32);
+    let arch = std::env::consts::ARCH.try_into().map_err(|error: seccompiler::BackendError| told(&error))?;
+    let filter =
+        SeccompFilter::new(rules, SeccompAction::Allow, refuse, arch).map_err(|error| told(&error))?;
+    let program: BpfProgram = filter.try_into().map_err(|error: seccompiler::BackendError| told(&error))?;
+    seccompiler::apply_filter(&program).map_err(|error| told(&error))
+}
+
+/// Joins whoever owns the gateway now with its line. The newest owner takes the place of the one before. Neither direction waits for the other.
 async fn relay(owners: UnixListener, line: UnixStream) -> io::Result<()> {
-    let (mut told, mut says) = line.into_split();
-    let mut owner: Option<UnixStream> = None;
-    let (mut from_gateway, mut from_owner) = (vec![0; PART], vec![0; PART]);
-    loop {
-        tokio::select! {
-            next = owners.accept() => {
-                let (next, _) = next?;
-                // Half a line of the one before must not become the beginning of another.
-                if owner.replace(next).is_some() {
-                    says.write_all(b"\n").await?;
-                }
+    let (mut told, says) = line.into_split();
+    let says = Arc::new(Mutex::new(says));
+    let owner: Arc<Mutex<Option<OwnedWriteHalf>>> = Arc::default();
+    let hear = async {
+        let mut buffer = vec![0; PART];
+        loop {
+            let length = told.read(&mut buffer).await?;
+            if length == 0 {
+                return Ok(());
             }
-            read = told.read(&mut from_gateway) => {
-                let length = read?;
-                if length == 0 {
-                    return Ok(());
-                }
-                // Without an owner what happens is of no interest; it is counted all the same.
-                if let Some(stream) = &mut owner
-                    && !matches!(timeout(STALL, stream.write_all(&from_gateway[..length])).await, Ok(Ok(())))
-                {
-                    owner = None;
-                }
+            let mut owner = owner.lock().await;
+            // Without an owner what happens is of no interest; it is counted all the same. One that takes nothing is let go, and may come again.
+            if let Some(stream) = owner.as_mut()
+                && !matches!(timeout(STALL, stream.write_all(&buffer[..length])).await, Ok(Ok(())))
+            {
+                *owner = None;
             }
-            read = read(&mut owner, &mut from_owner) => match read {
-                Ok(length @ 1..) => says.write_all(&from_owner[..length]).await?,
-                _ => {
-                    owner = None;
-                    says.write_all(b"\n").await?;
-                }
-            },
         }
-    }
-}
-
-async fn read(owner: &mut Option<UnixStream>, buffer: &mut [u8]) -> io::Result<usize> {
-    match owner {
-        Some(owner) => owner.read(buffer).await,
-        None => std::future::pending().await,
+    };
+    let speak = async {
+        let mut speaker: Option<AbortHandle> = None;
+        loop {
+            let (mut from, to) = owners.accept().await?.0.into_split();
+            if let Some(before) = speaker.take() {
+                before.abort();
+            }
+            *owner.lock().await = Some(to);
+            let says = Arc::clone(&says);
+            let task = tokio::spawn(async move {
+                let mut says = says.lock().await;
+                // Half a line of the one before must not become the beginning of this one's.
+                let _ = says.write_all(b"\n").await;
+                let _ = tokio::io::copy(&mut from, &mut *says).await;
+            });
+            speaker = Some(task.abort_handle());
+        }
+    };
+    tokio::select! {
+        ended = hear => ended,
+        ended = speak => ended,
     }
 }
 
@@ -204,7 +246,9 @@ impl GatewayHandle {
         let handle = Self::at(run_dir);
         fs::create_dir_all(run_dir).map_err(io_error("make", run_dir))?;
         let (file, cable) = (run_dir.join(SPEC), handle.cable());
-        let _ = fs::remove_file(&cable);
+        for old in [&cable, &run_dir.join(LINE)] {
+            let _ = fs::remove_file(old);
+        }
         let spec = Spec { run_dir: run_dir.to_owned(), settings };
         let text = serde_json::to_vec(&spec).map_err(|error| io_error("write", &file)(error.into()))?;
         fs::write(&file, text).map_err(io_error("write", &file))?;
@@ -237,6 +281,11 @@ impl GatewayHandle {
     /// Where the machine's card is plugged in.
     pub fn cable(&self) -> PathBuf {
         self.run_dir.join(CABLE)
+    }
+
+    /// Whether there is one, as far as can be seen from here.
+    pub fn is_there(&self) -> bool {
+        self.run_dir.join(LINE).exists()
     }
 
     /// The line on which it is spoken to: see [`Request`] and [`Message`].

@@ -150,8 +150,19 @@ fn names_addresses_and_rules() {
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(victim), nix::sys::signal::Signal::SIGKILL).unwrap();
     world.serve();
     // The world ended with its server, and is here again in another namespace; the machine is still in the one before, where nobody answers.
+    // Its gateway is spoken to again before anybody has used the sprite.
+    world.set(r#"[{"domain":"nothing.example","action":"allow"}]"#);
+    world.good(&["-s", "box", "exec", "sh", "-c", "! curl -s --max-time 5 http://other.example/"]);
+    world.wait_for(&[("kind", "dns"), ("verdict", "denied"), ("name", "other.example")]);
     let (success, said) = world.run(&["-s", "box", "exec", "echo", "here"]);
     assert!(success && said == "here\n", "{said}");
+    // One whose gateway is killed goes on without a network, and has one again after a stop.
+    let gateway = format!("pkill -9 -f '[g]ateway --spec {}'", world.home.paths().run().display());
+    assert!(Command::new("sh").args(["-c", &gateway]).status().unwrap().success());
+    world.good(&["-s", "box", "exec", "true"]);
+    world.good(&["api", "/v1/local/sprites/box/stop", "--", "-X", "POST"]);
+    world.set(r#"[{"domain":"other.example","action":"allow"}]"#);
+    hello("http://other.example/");
     world.good(&["destroy", "--force", "box"]);
     // Its gateway has ended with it.
     let folder = world.home.paths().run().display().to_string();

@@ -125,7 +125,7 @@ impl Meter {
             (sprite, counters)
         }))
         .await;
-        let mut ticks = Vec::new();
+        let (mut ticks, mut advanced) = (Vec::new(), Vec::new());
         for (place, (sprite, counters)) in readings.into_iter().enumerate() {
             if counters.is_some_and(|counters| counters.session_idle_ms.is_some_and(|idle| idle < RECENT)) {
                 sprite.touch();
@@ -166,7 +166,7 @@ impl Meter {
                 // Nobody may be listening.
                 let _ = self.lines.send(known.line());
             }
-            self.lock().insert(sprite.id().to_owned(), known);
+            advanced.push((sprite.id().to_owned(), known));
         }
         if number.is_multiple_of(BUDGET_EVERY)
             && let Err(error) = self.keep_budget().await
@@ -185,8 +185,10 @@ impl Meter {
             }
             Ok(())
         });
-        if let Err(error) = written.await {
-            tracing::error!("usage is not kept: {error}");
+        // What is not written down has not happened: the next reading covers it.
+        match written.await {
+            Ok(()) => self.lock().extend(advanced),
+            Err(error) => tracing::error!("usage is not kept: {error}"),
         }
     }
 

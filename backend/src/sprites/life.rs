@@ -25,6 +25,10 @@ use vmm_disk::{Kind, Restored};
 const BOOT: Duration = Duration::from_secs(180);
 /// How long an orderly stop may take before it becomes one by force.
 const STOP: Duration = Duration::from_secs(20);
+/// How long a machine that was taken over may take to answer.
+const TAKEN_OVER: Duration = Duration::from_secs(10);
+/// Between two tries to reach one.
+const TRY: Duration = Duration::from_secs(5);
 /// Between two looks at whether the sprite is still used.
 const LOOK: Duration = Duration::from_secs(1);
 /// Between two looks at whether a sprite that is used all the time is due for a checkpoint.
@@ -72,7 +76,7 @@ pub(super) fn begin(
         place: None,
         told: None,
         since: Instant::now(),
-        looked: Instant::now(),
+        looked: Instant::now().checked_sub(TRY).unwrap_or_else(Instant::now),
     };
     if let Some(machine) = machine {
         life.hold(machine);
@@ -129,21 +133,14 @@ impl Life {
         // Whoever asked may have gone away meanwhile.
         match command {
             Command::Connect(what, reply) => drop(reply.send(self.connect(sprites, &what).await)),
-            Command::ApplyPolicies(reply) => {
-                let machine = self.machine.clone().filter(|_| self.sprite.state().status == Status::Running);
-                let told = match machine {
-                    Some(machine) if self.ready => self.apply_policies(&machine).await,
-                    _ => Ok(()),
-                };
-                drop(reply.send(told.map_err(SpriteError::Untold)));
-            }
+            Command::ApplyPolicies(reply) => drop(reply.send(self.policies_changed().await)),
             Command::Checkpoint(new, reply) => drop(reply.send(self.checkpoint(sprites, new).await)),
             Command::Restore(id, memory, reply) => drop(reply.send(self.restore(sprites, &id, memory).await)),
             Command::Forget(id, reply) => drop(reply.send(self.forget(sprites, &id).await)),
             Command::Stop(reply) => {
                 // Programs that sleep on disk may have things to write before they end.
                 if self.sleeps_on_disk()
-                    && let Err(error) = self.wake(sprites, "its stop").await
+                    && let Err(error) = self.wake_anyway(sprites, "its stop").await
                 {
                     tracing::warn!("{error}");
                 }
@@ -184,18 +181,32 @@ impl Life {
             let most = sprites.settings.most_running.unwrap_or(usize::MAX);
             self.place = Some(sprites.running.take(most).ok_or(SpriteError::TooManyRun(most))?);
         }
+        self.wake_anyway(sprites, by).await
+    }
+
+    /// The same, whatever limits say: what sleeps may have things to write before it ends.
+    async fn wake_anyway(&mut self, sprites: &Arc<Sprites>, by: &str) -> Result<MachineHandle, SpriteError> {
+        if self.place.is_none() {
+            self.place = sprites.running.take(usize::MAX);
+        }
         if let Some(machine) = self.machine.clone() {
             if self.sprite.state().status != Status::Warm {
                 if !self.ready {
                     // The server before this one did not see it come up.
                     machine.wait_ready(BOOT).await?;
-                    self.arrived(&machine).await;
+                    self.ready = true;
+                }
+                self.arrived(&machine).await?;
+                // How it was could not be seen when it was taken over.
+                if self.sprite.state().status != Status::Running {
+                    self.enter(sprites, Status::Running, None, format!("found running by {by}")).await;
                 }
                 return Ok(machine);
             }
             match machine.resume().await {
                 Ok(()) => {
-                    self.arrived(&machine).await;
+                    self.ready = true;
+                    self.arrived(&machine).await?;
                     self.enter(sprites, Status::Running, None, format!("woken by {by}")).await;
                     return Ok(machine);
                 }
@@ -206,6 +217,8 @@ impl Life {
                         self.sprite.record().name
                     );
                     self.stop(sprites, Duration::ZERO, "it could not be woken and was started anew").await;
+                    // With its end its place went.
+                    self.place = sprites.running.take(usize::MAX);
                 }
             }
         }
@@ -241,29 +254,53 @@ impl Life {
         };
         self.hold(machine.clone());
         machine.wait_ready(BOOT).await?;
-        self.arrived(&machine).await;
+        self.ready = true;
+        self.arrived(&machine).await?;
         self.sprite.list_changed();
         self.enter(sprites, Status::Running, None, format!("started by {by}")).await;
         Ok(machine)
     }
 
-    /// The machine has come up or is awake again; nobody has been let in yet.
-    async fn arrived(&mut self, machine: &MachineHandle) {
-        self.ready = true;
-        if let Err(why) = self.apply_policies(machine).await {
-            tracing::warn!("{} does not know its policies: {why}", self.sprite.record().name);
+    /// The machine has come up or is awake again; nobody has been let in yet. What somebody has said about it must hold before that.
+    async fn arrived(&mut self, machine: &MachineHandle) -> Result<(), SpriteError> {
+        match self.apply_policies(machine).await {
+            Err(why) if !self.sprite.record().policy.is_unset() => Err(SpriteError::Untold(why)),
+            Err(why) => {
+                tracing::warn!("{} was not told that it has no policies: {why}", self.sprite.record().name);
+                Ok(())
+            }
+            Ok(()) => Ok(()),
         }
+    }
+
+    /// Somebody has said something else. One that sleeps is told when it wakes, but for its network, which does not sleep.
+    async fn policies_changed(&mut self) -> Result<(), SpriteError> {
+        let Some(machine) = self.machine.clone() else { return Ok(()) };
+        let told = if self.sprite.state().status == Status::Running {
+            if !self.ready {
+                machine.wait_ready(TAKEN_OVER).await?;
+                self.ready = true;
+            }
+            self.apply_policies(&machine).await
+        } else {
+            let policy = self.sprite.record().policy.network.unwrap_or_default();
+            self.sprite.network.set_policy(policy).await
+        };
+        told.map_err(SpriteError::Untold)
     }
 
     /// Tells the machine what those inside may do, where it does not know.
     async fn apply_policies(&mut self, machine: &MachineHandle) -> Result<(), String> {
         let wanted = (self.number, self.sprite.record().policy);
-        if self.told.as_ref() != Some(&wanted) {
-            // What is allowed no more is cut before anybody is told that it is.
-            self.sprite.network.set_policy(wanted.1.network.clone().unwrap_or_default()).await?;
-            agent::tell(machine, "policy", &wanted.1).await?;
-            self.told = Some(wanted);
+        if self.told.as_ref() == Some(&wanted) {
+            return Ok(());
         }
+        // What is allowed no more is cut before anybody is told that it is. That one of the two fails must not cost the other.
+        let policy = wanted.1.network.clone().unwrap_or_default();
+        let reached = self.sprite.network.set_policy(policy).await;
+        let inside = agent::tell(machine, "policy", &wanted.1).await;
+        reached.and(inside)?;
+        self.told = Some(wanted);
         Ok(())
     }
 
@@ -283,7 +320,7 @@ impl Life {
 
     /// Takes a machine over and watches for its end.
     fn hold(&mut self, machine: MachineHandle) {
-        self.sprite.network.follow(machine.run_dir());
+        self.sprite.network.follow(&machine);
         self.number += 1;
         self.ready = false;
         let (number, commands, watched) = (self.number, self.sprite.commands.downgrade(), machine.clone());
@@ -390,9 +427,26 @@ impl Life {
         sprites.tell(&self.sprite);
     }
 
+    /// Sees to one that this server did not start: it must know its policies, also those that a server before this one wrote down and told nobody.
+    async fn take_over(&mut self, machine: &MachineHandle) {
+        if self.ready || self.sprite.state().status != Status::Running || self.looked.elapsed() < TRY {
+            return;
+        }
+        self.looked = Instant::now();
+        let outcome = match machine.wait_ready(TAKEN_OVER).await {
+            Ok(()) => self.apply_policies(machine).await,
+            Err(error) => Err(error.to_string()),
+        };
+        match outcome {
+            Ok(()) => self.ready = true,
+            Err(why) => tracing::warn!("{} was not told its policies: {why}", self.sprite.record().name),
+        }
+    }
+
     /// Lets an unused sprite go to sleep, and one that sleeps for long, or in the way of others, give its memory back.
     async fn rest(&mut self, sprites: &Arc<Sprites>) {
         let Some(machine) = self.machine.clone() else { return };
+        self.take_over(&machine).await;
         let slept = self.since.elapsed();
         match self.sprite.state().status {
             Status::Running if !self.sprite.tasks().is_empty() && !sprites.is_over_budget() => {
@@ -557,6 +611,10 @@ impl Life {
         })
         .await?;
         let ran = self.sprite.state().status == Status::Running;
+        // What it has not written yet belongs to what is kept of it.
+        if self.sleeps_on_disk() {
+            self.wake_anyway(sprites, "a restore").await?;
+        }
         self.stop(sprites, STOP, &format!("it goes back to {wanted}")).await;
         let (disks, id) = (sprites.disks.clone(), self.sprite.id().to_owned());
         let restored = blocking(move || disks.restore(&id, &wanted, memory)).await?;

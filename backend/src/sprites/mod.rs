@@ -38,7 +38,7 @@ use sprites_api::Time;
 use sprites_api::extension::Fork;
 use sprites_api::policy::Policies;
 use sprites_api::sprite::{CreateSprite, OrgCounts, Status, UpdateSprite, WatchLine};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -228,7 +228,7 @@ impl Sprites {
         let record = Record {
             id: format!("sprite-{}", Uuid::new_v4()),
             name: wish.name,
-            labels,
+            labels: distinct(labels),
             url_settings: check_auth(wish.url_settings.unwrap_or_default())?,
             config: life::possible(wish.config.unwrap_or_default()),
             environment,
@@ -327,7 +327,7 @@ impl Sprites {
             .change(self, |record| {
                 record.url_settings = settings;
                 if let Some(labels) = labels {
-                    record.labels = labels;
+                    record.labels = distinct(labels);
                 }
                 record.updated_at = Time::now();
             })
@@ -426,6 +426,12 @@ fn check_labels(labels: &[String]) -> Result<(), SpriteError> {
         )));
     }
     Ok(())
+}
+
+/// Each label once.
+fn distinct(labels: Vec<String>) -> Vec<String> {
+    let mut seen = HashSet::new();
+    labels.into_iter().filter(|label| seen.insert(label.clone())).collect()
 }
 
 fn check_environment(environment: &BTreeMap<String, String>) -> Result<(), SpriteError> {

@@ -1,17 +1,19 @@
 //! A sprite's network, as the server sees it: its gateway is told policies, and what it reports is kept for a while.
 
 use futures::{SinkExt, StreamExt};
-use local_vmm::NetSpec;
 use local_vmm::gateway::{Event, GatewayError, GatewayHandle, Message, Plan, Report, Request, Settings};
+use local_vmm::{MachineHandle, NetSpec};
 use sprites_api::extension::{NetworkEvent, NetworkLog};
 use sprites_api::policy::NetworkPolicy;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::codec::{Framed, LinesCodec};
 
 /// Events that are kept of a sprite.
@@ -20,6 +22,9 @@ const KEPT: usize = 1000;
 const LINE: usize = 8 << 20;
 /// Requests that may wait.
 const WAITING: usize = 16;
+/// Between two tries to reach a gateway, and two looks at whether it is reached.
+const AGAIN: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(10);
 /// How long a gateway may take to carry out a request.
 const ANSWER: Duration = Duration::from_secs(20);
 
@@ -64,6 +69,10 @@ impl NetworkSettings {
 pub(crate) struct Network {
     log: Mutex<Log>,
     line: Mutex<Option<mpsc::Sender<Asked>>>,
+    /// Whether the machine has a card.
+    plugged: AtomicBool,
+    /// Tells followers of one machine from those of the next.
+    turn: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -88,60 +97,94 @@ impl Network {
         Ok(NetSpec { socket: gateway.cable(), mac: Plan::default().guest_mac })
     }
 
-    /// Listens to the gateway of the machine in `run_dir`, if it has one, for as long as it runs.
-    pub(super) fn follow(self: &Arc<Self>, run_dir: &Path) {
-        let (gateway, network) = (GatewayHandle::at(run_dir), Arc::clone(self));
+    /// Listens to the gateway of a machine, if it has one, for as long as the machine runs.
+    pub(super) fn follow(self: &Arc<Self>, machine: &MachineHandle) {
+        let gateway = GatewayHandle::at(machine.run_dir());
+        self.plugged.store(gateway.is_there(), Ordering::SeqCst);
+        let (network, machine) = (Arc::clone(self), machine.clone());
+        let turn = self.turn.fetch_add(1, Ordering::SeqCst) + 1;
         tokio::spawn(async move {
-            let Ok(stream) = gateway.line().await else { return };
-            let (sender, mut asked) = mpsc::channel::<Asked>(WAITING);
-            *locked(&network.line) = Some(sender.clone());
-            let mut line = Framed::new(stream, LinesCodec::new_with_max_length(LINE));
-            let mut waiting: VecDeque<oneshot::Sender<Result<(), String>>> = VecDeque::new();
-            loop {
-                tokio::select! {
-                    next = asked.recv() => {
-                        let Some((request, answer)) = next else { break };
-                        let Ok(text) = serde_json::to_string(&request) else { continue };
-                        waiting.push_back(answer);
-                        if line.send(text).await.is_err() {
-                            break;
-                        }
-                    }
-                    told = line.next() => {
-                        let Some(Ok(told)) = told else { break };
-                        match serde_json::from_str(&told) {
-                            Ok(Message::Report(report)) => network.keep(report),
-                            Ok(Message::Done(_)) => answer(&mut waiting, Ok(())),
-                            Ok(Message::Error(why)) => answer(&mut waiting, Err(why)),
-                            // The end of a line that was meant for a server before this one.
-                            Err(_) => {}
-                        }
-                    }
+            let mut told = false;
+            // A machine is held from its first moment; another one has its own follower.
+            while gateway.is_there() && network.turn.load(Ordering::SeqCst) == turn {
+                if let Ok(stream) = gateway.line().await {
+                    network.speak(stream).await;
+                } else if machine.is_held() && !std::mem::replace(&mut told, true) {
+                    tracing::warn!("a sprite's network is gone; stop the sprite to have it start anew");
                 }
-            }
-            let mut held = locked(&network.line);
-            // The next machine's may be there already.
-            if held.as_ref().is_some_and(|held| held.same_channel(&sender)) {
-                *held = None;
+                if !machine.is_held() {
+                    break;
+                }
+                sleep(AGAIN).await;
             }
         });
     }
 
-    /// From now on this policy holds; what it allows no more has been cut when this is over. Without a gateway there is nothing to reach.
-    pub(super) async fn set_policy(&self, policy: NetworkPolicy) -> Result<(), String> {
-        let Some(line) = locked(&self.line).clone() else { return Ok(()) };
-        let (sender, receiver) = oneshot::channel();
-        let asked = async {
-            let gone = |_| ();
-            line.send((Request::Policy(policy), sender)).await.map_err(gone)?;
-            receiver.await.map_err(|_| ())
+    /// Carries requests and reports until the line ends.
+    async fn speak(&self, stream: UnixStream) {
+        let (sender, mut asked) = mpsc::channel::<Asked>(WAITING);
+        *locked(&self.line) = Some(sender.clone());
+        let (mut says, mut told) = Framed::new(stream, LinesCodec::new_with_max_length(LINE)).split();
+        let waiting: Mutex<VecDeque<oneshot::Sender<Result<(), String>>>> = Mutex::default();
+        // Each for itself: a gateway that waits for its reports to be read takes no requests.
+        let speak = async {
+            while let Some((request, answer)) = asked.recv().await {
+                let Ok(text) = serde_json::to_string(&request) else { continue };
+                locked(&waiting).push_back(answer);
+                if says.send(text).await.is_err() {
+                    break;
+                }
+            }
         };
-        match timeout(ANSWER, asked).await {
-            Ok(Ok(outcome)) => outcome,
-            // It ended with its machine.
-            Ok(Err(())) => Ok(()),
-            Err(_) => Err(format!("its network does not answer within {} s", ANSWER.as_secs())),
+        let hear = async {
+            while let Some(Ok(told)) = told.next().await {
+                match serde_json::from_str(&told) {
+                    Ok(Message::Report(report)) => self.keep(report),
+                    Ok(Message::Done(_)) => answer(&waiting, Ok(())),
+                    Ok(Message::Error(why)) => answer(&waiting, Err(why)),
+                    // The end of a line that was meant for a server before this one.
+                    Err(_) => {}
+                }
+            }
+        };
+        tokio::select! {
+            () = speak => {}
+            () = hear => {}
         }
+        let mut held = locked(&self.line);
+        // The next machine's may be there already.
+        if held.as_ref().is_some_and(|held| held.same_channel(&sender)) {
+            *held = None;
+        }
+    }
+
+    /// From now on this policy holds; what it allows no more has been cut when this is over. Without a card there is nothing to reach.
+    pub(super) async fn set_policy(&self, policy: NetworkPolicy) -> Result<(), String> {
+        if !self.plugged.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        let give_up = Instant::now() + ANSWER;
+        let late = || format!("its network does not answer within {} s", ANSWER.as_secs());
+        while Instant::now() < give_up {
+            // It may just be coming.
+            let Some(line) = locked(&self.line).clone() else {
+                sleep(LOOK).await;
+                continue;
+            };
+            let (sender, receiver) = oneshot::channel();
+            let asked = async {
+                let gone = |_| ();
+                line.send((Request::Policy(policy.clone()), sender)).await.map_err(gone)?;
+                receiver.await.map_err(|_| ())
+            };
+            match timeout_at(give_up, asked).await {
+                Ok(Ok(outcome)) => return outcome,
+                // The line ended; there may be another.
+                Ok(Err(())) => sleep(LOOK).await,
+                Err(_) => break,
+            }
+        }
+        Err(late())
     }
 
     fn keep(&self, mut report: Report) {
@@ -169,8 +212,8 @@ impl Network {
     }
 }
 
-fn answer(waiting: &mut VecDeque<oneshot::Sender<Result<(), String>>>, outcome: Result<(), String>) {
-    if let Some(answer) = waiting.pop_front() {
+fn answer(waiting: &Mutex<VecDeque<oneshot::Sender<Result<(), String>>>>, outcome: Result<(), String>) {
+    if let Some(answer) = locked(waiting).pop_front() {
         let _ = answer.send(outcome);
     }
 }

@@ -8,6 +8,8 @@ use sprites_api::cost::CostRow;
 use sprites_api::extension::UsageTotals;
 
 const HOUR: i64 = 3600 * 1_000_000;
+/// Longest time that storage is spread over.
+const LONGEST: i64 = 31 * 24 * HOUR;
 
 /// Adds what a tick adds. Running is of the hour in which it was read; storage is spread over the time that it was kept for.
 pub(super) fn add(transaction: &Transaction<'_>, tick: &Tick) -> Result<()> {
@@ -20,7 +22,8 @@ pub(super) fn add(transaction: &Transaction<'_>, tick: &Tick) -> Result<()> {
         )?
         .execute(params![tick.sprite, tick.name, labels])?;
     let (used, end) = (tick.entry.used, tick.account.kept_until.wall.as_micros());
-    let begin = tick.entry.since.wall.as_micros();
+    // A clock that was set would make it any number of hours.
+    let begin = tick.entry.since.wall.as_micros().max(end - LONGEST);
     let last = hour(end);
     if begin < end && hour(begin) < last && used.stored_gb_hours > 0.0 {
         let whole = (end - begin) as f64;

@@ -146,6 +146,10 @@ impl Control {
             let rest = self.incoming.split_off(self.searched + end + 1);
             let line = std::mem::replace(&mut self.incoming, rest);
             self.searched = 0;
+            // Whoever takes over the line ends what may have been begun on it.
+            if line.trim_ascii().is_empty() {
+                continue;
+            }
             match serde_json::from_slice(&line) {
                 Ok(request) => return Ok(Some(request)),
                 Err(error) => {
