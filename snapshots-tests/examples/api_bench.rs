@@ -73,9 +73,18 @@ async fn main() {
     let client = home.client();
     let wish = CreateSprite { name: NAME.into(), ..CreateSprite::default() };
     client.create(&wish).await.expect("a sprite can be made");
-    commands(&home, &client).await;
-    files(&client).await;
-    urls(&client).await;
+    // All of them takes minutes.
+    let parts = std::env::var("SPRITES_BENCH_PARTS").unwrap_or_default();
+    let wanted = |part| parts.is_empty() || parts.split(',').any(|named| named == part);
+    if wanted("commands") {
+        commands(&home, &client).await;
+    }
+    if wanted("files") {
+        files(&client).await;
+    }
+    if wanted("urls") {
+        urls(&client).await;
+    }
 }
 
 fn figure(name: &str, value: f64, unit: &str, ratio: f64, limit: &str) {
