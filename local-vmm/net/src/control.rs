@@ -6,7 +6,7 @@
 //! | `{"allow_private": true}` | see `Settings::allow_private` |
 //! | `{"resolvers": ["192.0.2.1:53"]}` | see `Settings::resolvers` |
 //!
-//! Each request is answered, in order, by `{"done": true}` or `{"error": "…"}`. Once a second, if anything has changed, comes a [`Report`].
+//! Empty lines are none. Each request is answered, in order, by `{"done": true}` or `{"error": "…"}`. Once a second, if anything has changed, comes a [`Report`].
 
 use crate::error::{Error, Result};
 use crate::event::{Event, Log};

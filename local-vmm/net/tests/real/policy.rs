@@ -97,8 +97,8 @@ fn the_largest_policy_that_there_may_be() {
 #[test]
 fn requests_that_cannot_be_meant_change_nothing() {
     let mut net = Net::start(settings(""));
+    // An empty line is none: with it an owner ends what another may have begun.
     for line in [
-        "",
         "{}",
         "no json",
         r#"{"polcy":{"rules":[]}}"#,
