@@ -2,11 +2,12 @@
 
 use super::App;
 use super::answer::{ApiError, json, lines};
+use crate::client::is_obeyed;
 use crate::sprites::{NewCheckpoint, Sprite, blocking};
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Extension, Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use sprites_api::Time;
@@ -21,9 +22,14 @@ const HISTORY: usize = 100;
 /// Lines of one piece of work; far more than it has.
 const LINES: usize = 32;
 
+/// The request comes from code inside the sprite. Its checkpoints are of the disk alone: keeping memory costs the host as much as the machine has.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FromInside;
+
 pub(super) async fn create(
     State(app): State<App>,
     Path(name): Path<String>,
+    inside: Option<Extension<FromInside>>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, ApiError> {
     let wish: CreateCheckpoint = json(body)?;
@@ -31,8 +37,8 @@ pub(super) async fn create(
     Ok(work(move |tell| async move {
         tell.send(ProgressLine::info("Creating checkpoint...")).await.ok();
         // Others read it on their terminals.
-        let comment = wish.comment.map(|text| text.chars().filter(|sign| !sign.is_control()).collect());
-        let new = NewCheckpoint { comment, auto: false, memory: wish.memory };
+        let comment = wish.comment.map(|text| text.chars().filter(|sign| !is_obeyed(*sign)).collect());
+        let new = NewCheckpoint { comment, auto: false, memory: wish.memory && inside.is_none() };
         let made = match sprite.checkpoint(new).await {
             Ok(made) => made,
             Err(error) => return ProgressLine::error(ApiError::from(error).text()),

@@ -4,7 +4,8 @@
 //! and no others.
 
 use super::App;
-use super::answer::{ApiError, json};
+use super::answer::ApiError;
+use super::checkpoints::FromInside;
 use super::nbd;
 use crate::agent;
 use crate::sprites::{ORGANIZATION, Sprite, SpriteError, blocking};
@@ -19,9 +20,7 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use local_vmm::MachineHandle;
-use serde_json::json as object;
 use sprites_api::agent::{NBD, OUTWARD, SIZE};
-use sprites_api::checkpoint::CreateCheckpoint;
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -34,8 +33,6 @@ const WAITING: usize = 2;
 const SHOWN: usize = 5;
 /// Checkpoints of all kinds that a sprite may have before code inside gets no more.
 const FROM_INSIDE: usize = 500;
-/// Largest wish for a checkpoint, bytes.
-const WISH: usize = 64 << 10;
 /// Disks of checkpoints that are served to a sprite at once. One that was shown and is no longer may be looked at a while longer.
 const SERVED: usize = 16;
 /// Between two looks for sprites that run.
@@ -151,7 +148,7 @@ async fn answer(app: App, router: Router, sprite: &Arc<Sprite>, mut request: Req
     let name = sprite.record().name;
     if request.method() == Method::GET && path == "/v1/info" {
         let (id, version) = (sprite.id(), env!("CARGO_PKG_VERSION"));
-        let info = object!({ "name": name, "id": id, "org": ORGANIZATION, "sprite_url": sprite.url, "version": version });
+        let info = serde_json::json!({ "name": name, "id": id, "org": ORGANIZATION, "sprite_url": sprite.url, "version": version });
         return axum::Json(info).into_response();
     }
     if let Some(checkpoint) =
@@ -168,12 +165,7 @@ async fn answer(app: App, router: Router, sprite: &Arc<Sprite>, mut request: Req
     {
         return refused.into_response();
     }
-    if request.method() == Method::POST && path == "/v1/checkpoint" {
-        request = match without_memory(request).await {
-            Ok(request) => request,
-            Err(refused) => return refused.into_response(),
-        };
-    }
+    request.extensions_mut().insert(FromInside);
     let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
     let target = format!("/v1/sprites/{name}{}{query}", path.trim_start_matches("/v1"));
     match target.parse::<Uri>() {
@@ -244,20 +236,6 @@ async fn may_have_more(app: &App, sprite: &Arc<Sprite>) -> Result<(), ApiError> 
         );
     }
     Ok(())
-}
-
-/// A wish for a checkpoint, which from inside is always one of the disk alone: keeping memory costs the host as much as the machine has.
-async fn without_memory(request: Request) -> Result<Request, ApiError> {
-    let (parts, body) = request.into_parts();
-    let bytes = axum::body::to_bytes(body, WISH).await;
-    let bytes = bytes.map_err(|_| ApiError::new(413, "too_large", "the body is too large or broke off"))?;
-    let mut wish: CreateCheckpoint = json(Ok(bytes))?;
-    wish.memory = false;
-    let body = serde_json::to_vec(&wish).unwrap_or_default();
-    let mut request = Request::from_parts(parts, Body::from(body));
-    request.headers_mut().remove(header::CONTENT_LENGTH);
-    request.headers_mut().remove(header::TRANSFER_ENCODING);
-    Ok(request)
 }
 
 /// Whether code inside may ask for it. Its own checkpoints are not its to delete: they are what undoes its work.

@@ -1,5 +1,6 @@
 //! Who uses a sprite, for what, and since when nobody does.
 
+use crate::client::is_obeyed;
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -78,7 +79,7 @@ impl Guard {
         let number = open.next;
         open.next += 1;
         // Words of clients are in it, and others read it on their terminals.
-        let what = what.chars().filter(|sign| !sign.is_control()).take(MAX_WHAT).collect();
+        let what = what.chars().filter(|sign| !is_obeyed(*sign)).take(MAX_WHAT).collect();
         open.uses.insert(number, what);
         drop(open);
         usage.touch();

@@ -1,7 +1,7 @@
 //! `doctor`: what this machine can do.
 
 use super::Outcome;
-use sprites_backend::doctor::{Grade, examine};
+use sprites_backend::doctor::{Finding, Grade, examine};
 use sprites_backend::paths::Paths;
 use sprites_tui::config::Config;
 use std::process::ExitCode;
@@ -9,7 +9,8 @@ use std::process::ExitCode;
 /// Prints all findings; fails when sprites cannot run.
 pub(super) fn run() -> Outcome {
     let paths = Paths::resolve()?;
-    let findings = examine(&paths);
+    let mut findings = examine(&paths);
+    findings.extend(configured(&Config::load(&paths.config_file())));
     for finding in &findings {
         let mark = match finding.grade {
             Grade::Good => "ok  ",
@@ -21,15 +22,17 @@ pub(super) fn run() -> Outcome {
             println!("                  → {remedy}");
         }
     }
-    let config = Config::load(&paths.config_file());
-    for mistake in &config.mistakes {
-        println!("fair  config      {mistake}");
-    }
-    if let Some(listen) = &config.server.listen {
-        println!(
-            "ok    listening   other machines may reach the server at {listen}, once it was started with this"
-        );
-    }
     let bad = findings.iter().any(|finding| finding.grade == Grade::Bad);
     Ok(if bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// What the configuration says that matters here.
+fn configured(config: &Config) -> Vec<Finding> {
+    let finding = |subject, grade, fact| Finding { subject, grade, fact, remedy: None };
+    let mistakes = config.mistakes.iter().map(|mistake| finding("config", Grade::Fair, mistake.clone()));
+    let listen = config.server.listen.iter().map(|listen| {
+        let fact = format!("other machines may reach a server that was started since at {listen}");
+        finding("listening", Grade::Good, fact)
+    });
+    mistakes.chain(listen).collect()
 }

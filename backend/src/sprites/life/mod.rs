@@ -1,12 +1,19 @@
 //! The life of one sprite: a task that owns its machine and takes commands from a queue, so that no two changes happen at once.
 //!
 //! A warm sprite has its machine, which stands still, or has its memory in a file and no machine at all; waking is the same for both.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `mod` | commands, starting, sleeping, ending |
+//! | `policies` | what those inside may do |
+//! | `checkpoints` | making, restoring and dropping checkpoints |
 
-use super::network::Network;
+mod checkpoints;
+mod policies;
+
 use super::sprite::{Made, NewCheckpoint, Place, Sprite, State};
 use super::usage::Guard;
 use super::{SpriteError, Sprites, blocking, pressure, upkeep};
-use crate::agent;
 use crate::store::Record;
 use local_vmm::{ExitReason, Kind as Runs, MachineHandle, MachineSpec, kvm};
 use sprites_api::Time;
@@ -19,16 +26,12 @@ use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
-use vmm_disk::{Kind, Restored};
+use vmm_disk::Restored;
 
 /// How long a cold machine may take to come up.
 const BOOT: Duration = Duration::from_secs(180);
 /// How long an orderly stop may take before it becomes one by force.
 const STOP: Duration = Duration::from_secs(20);
-/// How long a machine that was taken over may take to answer.
-const TAKEN_OVER: Duration = Duration::from_secs(10);
-/// Between two tries to reach one.
-const TRY: Duration = Duration::from_secs(5);
 /// Between two looks at whether the sprite is still used.
 const LOOK: Duration = Duration::from_secs(1);
 /// Between two looks at whether a sprite that is used all the time is due for a checkpoint.
@@ -76,7 +79,8 @@ pub(super) fn begin(
         place: None,
         told: None,
         since: Instant::now(),
-        looked: Instant::now().checked_sub(TRY).unwrap_or_else(Instant::now),
+        looked: Instant::now(),
+        tried: None,
     };
     if let Some(machine) = machine {
         life.hold(machine);
@@ -99,11 +103,13 @@ struct Life {
     /// Its place among those that run.
     place: Option<Place>,
     /// What its machine was told last of what it may do.
-    told: Option<(u64, Policies)>,
+    told: Option<Policies>,
     /// Since when it is as it is.
     since: Instant,
     /// When it was last looked whether a checkpoint is due.
     looked: Instant,
+    /// When a machine that this server did not start was last tried to be reached.
+    tried: Option<Instant>,
 }
 
 impl Life {
@@ -206,7 +212,14 @@ impl Life {
             match machine.resume().await {
                 Ok(()) => {
                     self.ready = true;
-                    self.arrived(&machine).await?;
+                    if let Err(error) = self.arrived(&machine).await {
+                        // It sleeps on: nothing is to run that was not told what it may do.
+                        if machine.pause().await.is_err() {
+                            self.stop(sprites, Duration::ZERO, "it could not be told its policies").await;
+                        }
+                        self.place = None;
+                        return Err(error);
+                    }
                     self.enter(sprites, Status::Running, None, format!("woken by {by}")).await;
                     return Ok(machine);
                 }
@@ -261,68 +274,11 @@ impl Life {
         Ok(machine)
     }
 
-    /// The machine has come up or is awake again; nobody has been let in yet. What somebody has said about it must hold before that.
-    async fn arrived(&mut self, machine: &MachineHandle) -> Result<(), SpriteError> {
-        match self.apply_policies(machine).await {
-            Err(why) if !self.sprite.record().policy.is_unset() => Err(SpriteError::Untold(why)),
-            Err(why) => {
-                tracing::warn!("{} was not told that it has no policies: {why}", self.sprite.record().name);
-                Ok(())
-            }
-            Ok(()) => Ok(()),
-        }
-    }
-
-    /// Somebody has said something else. One that sleeps is told when it wakes, but for its network, which does not sleep.
-    async fn policies_changed(&mut self) -> Result<(), SpriteError> {
-        let Some(machine) = self.machine.clone() else { return Ok(()) };
-        let told = if self.sprite.state().status == Status::Running {
-            if !self.ready {
-                machine.wait_ready(TAKEN_OVER).await?;
-                self.ready = true;
-            }
-            self.apply_policies(&machine).await
-        } else {
-            let policy = self.sprite.record().policy.network.unwrap_or_default();
-            self.sprite.network.set_policy(policy).await
-        };
-        told.map_err(SpriteError::Untold)
-    }
-
-    /// Tells the machine what those inside may do, where it does not know.
-    async fn apply_policies(&mut self, machine: &MachineHandle) -> Result<(), String> {
-        let wanted = (self.number, self.sprite.record().policy);
-        if self.told.as_ref() == Some(&wanted) {
-            return Ok(());
-        }
-        // What is allowed no more is cut before anybody is told that it is. That one of the two fails must not cost the other.
-        let policy = wanted.1.network.clone().unwrap_or_default();
-        let reached = self.sprite.network.set_policy(policy).await;
-        let inside = agent::tell(machine, "policy", &wanted.1).await;
-        reached.and(inside)?;
-        self.told = Some(wanted);
-        Ok(())
-    }
-
-    /// Gives a machine that is about to start a network. Without one it is of use all the same.
-    async fn plug_in(&self, sprites: &Sprites, spec: &mut MachineSpec) {
-        // Memory that is kept on disk, and templates, are of machines without a card.
-        if sprites.settings.network.off || spec.kind != Runs::Emulated {
-            return;
-        }
-        let policy = self.sprite.record().policy.network.unwrap_or_default();
-        let exe = &sprites.settings.exe;
-        match Network::start(exe, &spec.run_dir, &sprites.settings.network, policy).await {
-            Ok(net) => spec.net = Some(net),
-            Err(error) => tracing::warn!("{} has no network: {error}", spec.name),
-        }
-    }
-
     /// Takes a machine over and watches for its end.
     fn hold(&mut self, machine: MachineHandle) {
         self.sprite.network.follow(&machine);
         self.number += 1;
-        self.ready = false;
+        (self.ready, self.told) = (false, None);
         let (number, commands, watched) = (self.number, self.sprite.commands.downgrade(), machine.clone());
         tokio::spawn(async move {
             let reason = watched.wait_exit().await;
@@ -427,22 +383,6 @@ impl Life {
         sprites.tell(&self.sprite);
     }
 
-    /// Sees to one that this server did not start: it must know its policies, also those that a server before this one wrote down and told nobody.
-    async fn take_over(&mut self, machine: &MachineHandle) {
-        if self.ready || self.sprite.state().status != Status::Running || self.looked.elapsed() < TRY {
-            return;
-        }
-        self.looked = Instant::now();
-        let outcome = match machine.wait_ready(TAKEN_OVER).await {
-            Ok(()) => self.apply_policies(machine).await,
-            Err(error) => Err(error.to_string()),
-        };
-        match outcome {
-            Ok(()) => self.ready = true,
-            Err(why) => tracing::warn!("{} was not told its policies: {why}", self.sprite.record().name),
-        }
-    }
-
     /// Lets an unused sprite go to sleep, and one that sleeps for long, or in the way of others, give its memory back.
     async fn rest(&mut self, sprites: &Arc<Sprites>) {
         let Some(machine) = self.machine.clone() else { return };
@@ -506,152 +446,6 @@ impl Life {
             }
         }
         self.stop(sprites, STOP, why).await;
-    }
-
-    /// Makes a checkpoint unasked, where something was written since the last one and that is older than `age`, and lets go of those that it
-    /// makes superfluous. What fails here fails again when somebody asks, and is told then.
-    async fn keep(&mut self, sprites: &Arc<Sprites>, age: Duration) {
-        if !sprites.settings.checkpoints || self.machine.is_none() {
-            return;
-        }
-        let (disks, id, now) = (sprites.disks.clone(), self.sprite.id().to_owned(), Time::now().as_micros());
-        let due = blocking(move || {
-            let newest = disks.checkpoints(&id)?.iter().map(|checkpoint| checkpoint.create_time).max();
-            Ok(newest.is_none_or(|newest| newest < upkeep::before(now, age)) && disks.is_changed(&id)?)
-        });
-        let kept = match due.await {
-            Ok(false) => return,
-            Ok(true) => {
-                let new = NewCheckpoint { comment: None, auto: true, memory: false };
-                self.checkpoint(sprites, new).await.map(drop)
-            }
-            Err(error) => Err(error),
-        };
-        let swept = match kept {
-            Ok(()) => self.let_go(sprites, now).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = swept {
-            tracing::warn!("{}: no automatic checkpoint: {error}", self.sprite.record().name);
-        }
-    }
-
-    /// Deletes automatic checkpoints that are no longer worth their bytes.
-    async fn let_go(&mut self, sprites: &Arc<Sprites>, now: i64) -> Result<(), SpriteError> {
-        let (disks, id) = (sprites.disks.clone(), self.sprite.id().to_owned());
-        let gone = blocking(move || {
-            Ok(upkeep::superfluous(&disks.checkpoints(&id)?, disks.parent(&id)?.as_deref(), now))
-        })
-        .await?;
-        if gone.is_empty() {
-            return Ok(());
-        }
-        for checkpoint in gone {
-            self.strike(sprites, &checkpoint).await?;
-        }
-        let (disks, id) = (sprites.disks.clone(), self.sprite.id().to_owned());
-        blocking(move || disks.reclaim(&id)).await.map(drop)
-    }
-
-    async fn checkpoint(&mut self, sprites: &Arc<Sprites>, new: NewCheckpoint) -> Result<Made, SpriteError> {
-        let NewCheckpoint { comment, auto, memory } = new;
-        if let Some(comment) = comment.as_ref().filter(|comment| comment.len() > vmm_disk::MAX_COMMENT) {
-            return Err(vmm_disk::Error::CommentTooLong(comment.len()).into());
-        }
-        if memory && Runs::of_this_host() != Runs::Kvm {
-            return Err(SpriteError::NoMemory);
-        }
-        // Part of what a sprite that sleeps on disk has written is still in its memory.
-        if self.sleeps_on_disk() || memory && self.machine.is_none() {
-            self.wake(sprites, "a checkpoint").await?;
-        }
-        match &self.machine {
-            Some(machine) => {
-                let done = machine.checkpoint(comment, auto, memory).await?;
-                self.sprite.list_changed();
-                if !done.froze {
-                    tracing::warn!(
-                        "checkpoint {} was made while the agent inside did not answer",
-                        done.checkpoint.id
-                    );
-                }
-                Ok(Made { checkpoint: done.checkpoint, at_rest: done.froze })
-            }
-            None => {
-                let (disks, id) = (sprites.disks.clone(), self.sprite.id().to_owned());
-                let kind = if auto { Kind::Automatic } else { Kind::Manual };
-                let new = vmm_disk::NewCheckpoint { comment, kind };
-                // A disk that no machine runs on is as its machine left it.
-                blocking(move || Ok(Made { checkpoint: disks.checkpoint(&id, new)?, at_rest: true })).await
-            }
-        }
-    }
-
-    async fn restore(
-        &mut self,
-        sprites: &Arc<Sprites>,
-        checkpoint: &str,
-        memory: bool,
-    ) -> Result<Restored, SpriteError> {
-        let (disks, id, wanted) = (sprites.disks.clone(), self.sprite.id().to_owned(), checkpoint.to_owned());
-        if wanted == vmm_disk::CURRENT {
-            return Err(vmm_disk::Error::IsCurrent.into());
-        }
-        // Nothing is stopped for a checkpoint that does not exist.
-        let looked = wanted.clone();
-        blocking(move || {
-            let known = disks.checkpoints(&id)?.iter().any(|checkpoint| checkpoint.id == looked);
-            match known {
-                true if memory && disks.memory_bytes(&id, &looked) == 0 => {
-                    Err(SpriteError::WithoutMemory(looked))
-                }
-                true => Ok(()),
-                false => Err(vmm_disk::Error::NoCheckpoint(looked).into()),
-            }
-        })
-        .await?;
-        let ran = self.sprite.state().status == Status::Running;
-        // What it has not written yet belongs to what is kept of it.
-        if self.sleeps_on_disk() {
-            self.wake_anyway(sprites, "a restore").await?;
-        }
-        self.stop(sprites, STOP, &format!("it goes back to {wanted}")).await;
-        let (disks, id) = (sprites.disks.clone(), self.sprite.id().to_owned());
-        let restored = blocking(move || disks.restore(&id, &wanted, memory)).await?;
-        let came_from = format!("it went back to {checkpoint}");
-        if memory {
-            self.enter(sprites, Status::Warm, None, came_from).await;
-        }
-        if ran && let Err(error) = self.wake(sprites, "a restore").await {
-            // The disk is restored; that the machine does not start is told with the sprite.
-            tracing::warn!("{error}");
-        }
-        Ok(restored)
-    }
-
-    async fn forget(&mut self, sprites: &Arc<Sprites>, checkpoint: &str) -> Result<(), SpriteError> {
-        let (disks, id, looked) = (sprites.disks.clone(), self.sprite.id().to_owned(), checkpoint.to_owned());
-        blocking(move || {
-            if disks.parent(&id)?.as_deref() == Some(&looked) {
-                return Err(SpriteError::InUse(looked));
-            }
-            let known = disks.checkpoints(&id)?.iter().any(|checkpoint| checkpoint.id == looked);
-            if known { Ok(()) } else { Err(vmm_disk::Error::NoCheckpoint(looked).into()) }
-        })
-        .await?;
-        self.strike(sprites, checkpoint).await?;
-        let (disks, id) = (sprites.disks.clone(), self.sprite.id().to_owned());
-        blocking(move || disks.reclaim(&id)).await.map(drop)
-    }
-
-    /// Takes a checkpoint out of the list; its bytes come back later.
-    async fn strike(&mut self, sprites: &Arc<Sprites>, checkpoint: &str) -> Result<(), SpriteError> {
-        let (disks, id, wanted) = (sprites.disks.clone(), self.sprite.id().to_owned(), checkpoint.to_owned());
-        self.sprite.list_changed();
-        match &self.machine {
-            Some(machine) => Ok(machine.forget(checkpoint).await?),
-            None => blocking(move || disks.forget(&id, &wanted)).await,
-        }
     }
 }
 
