@@ -3,12 +3,12 @@
 //! It is started before the machine, whose card is plugged into its socket, and ends when the machine does. It outlives the server: owners come and
 //! go on its line. What it may reach of the host is the network and the names of name servers; see `vmm_net` for what a guest may reach through it.
 
+use crate::jail;
 use crate::machine::log::BoundedLog;
 use landlock::{
     ABI, Access, AccessFs, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
     RulesetCreatedAttr, RulesetError, Scope,
 };
-use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
@@ -47,6 +47,8 @@ const LOOK: Duration = Duration::from_millis(5);
 const STALL: Duration = Duration::from_secs(10);
 /// Bytes carried at once.
 const PART: usize = 64 << 10;
+/// Largest file that is written, bytes: its log.
+const LARGEST: u64 = 1 << 20;
 /// Files beside those of conversations.
 const FILES: u64 = 256;
 
@@ -120,19 +122,16 @@ fn listen(path: &Path) -> Result<UnixListener, GatewayError> {
     Ok(listener)
 }
 
-/// Shuts off what a gateway does not need.
-fn confine(settings: &Settings) -> Result<(), GatewayError> {
+/// Shuts off what a gateway does not need, for good and for the whole process, which must have one thread.
+pub fn confine(settings: &Settings) -> Result<(), GatewayError> {
     let failed = |why: &dyn std::fmt::Display| GatewayError::Walls(why.to_string());
     let limits = settings.limits;
     let files = (limits.connections + limits.flows + limits.echoes + limits.questions) as u64 + FILES;
-    for (resource, most) in
-        [(Resource::RLIMIT_NOFILE, files), (Resource::RLIMIT_CORE, 0), (Resource::RLIMIT_FSIZE, 1 << 20)]
-    {
+    for (resource, most) in [(Resource::RLIMIT_NOFILE, files), (Resource::RLIMIT_FSIZE, LARGEST)] {
         let (_, hard) = getrlimit(resource).map_err(|errno| failed(&errno))?;
         setrlimit(resource, most.min(hard), most.min(hard)).map_err(|errno| failed(&errno))?;
     }
-    prctl::set_no_new_privs().map_err(|errno| failed(&errno))?;
-    prctl::set_dumpable(false).map_err(|errno| failed(&errno))?;
+    jail::limits::set().and_then(|()| jail::limits::give_up_privileges()).map_err(|error| failed(&error))?;
     let rules = || -> Result<(), RulesetError> {
         let (all, read) = (AccessFs::from_all(ABI::V6), AccessFs::ReadFile | AccessFs::ReadDir);
         let mut rules = Ruleset::default()

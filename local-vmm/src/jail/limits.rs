@@ -13,7 +13,7 @@ const NOTHING: [(Resource, &str); 3] = [
 ];
 
 /// Sets the limits that are the same for all machines.
-pub(super) fn set() -> Result<(), JailError> {
+pub(crate) fn set() -> Result<(), JailError> {
     for (resource, what) in NOTHING {
         setrlimit(resource, 0, 0)
             .map_err(|errno| JailError::of("limit what it may use")(&format!("{what}: {errno}")))?;
@@ -28,7 +28,7 @@ pub fn largest_file(bytes: u64) -> Result<(), JailError> {
 }
 
 /// Gives up all privileges, and the ways to new ones.
-pub(super) fn give_up_privileges() -> Result<(), JailError> {
+pub(crate) fn give_up_privileges() -> Result<(), JailError> {
     let failed = JailError::of("give up privileges");
     prctl::set_no_new_privs().map_err(|errno| failed(&errno))?;
     // Who has none cannot shrink this set, and need not.

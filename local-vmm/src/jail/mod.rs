@@ -16,7 +16,7 @@
 mod calls;
 mod files;
 mod group;
-mod limits;
+pub(crate) mod limits;
 mod process;
 mod root;
 mod threads;

@@ -116,3 +116,23 @@ fn no_unlisted_call_can_be_made() {
         println!("{kind:?}: {said}");
     }
 }
+
+/// A gateway that was taken over has neither the host's files nor the server's socket, which asks for no token.
+#[test]
+fn a_gateway_is_kept_in_too() {
+    let rig = Rig::new();
+    let spec = rig.spec("box");
+    std::fs::create_dir_all(&spec.run_dir).unwrap();
+    let server = spec.run_dir.join("server.sock");
+    let _listener = UnixListener::bind(&server).unwrap();
+    let file = spec.run_dir.join("token");
+    std::fs::write(&file, "x").unwrap();
+    let paths =
+        [server.to_str().unwrap(), file.to_str().unwrap(), "/root/.profile", "/proc/self/mem", "/bin/true"];
+    let done = Command::new(exe()).args(["intrude", "--gateway"]).args(paths).output().unwrap();
+    let (said, log) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    assert!(done.status.success(), "{said} {log}");
+    assert!(said.lines().count() > 5 * 4, "{said}");
+    assert!(said.lines().all(|line| line.starts_with("out ")), "{said}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "x");
+}

@@ -1,6 +1,6 @@
 //! One machine by hand: `local-vmm machine --spec FILE`. The app has the same subcommand; this executable needs nothing but this crate.
 //!
-//! `local-vmm probe` prints what KVM is here, one word. `local-vmm intrude --spec FILE ATTEMPT` is for tests: see [`intruder`].
+//! `local-vmm probe` prints what KVM is here, one word. `local-vmm intrude --spec FILE ATTEMPT`, or `--gateway PATH…`, is for tests: see [`intruder`].
 
 mod intruder;
 
@@ -19,6 +19,7 @@ fn main() -> ExitCode {
             println!("{:?}", local_vmm::kvm::probe());
             Ok(())
         }
+        ["intrude", "--gateway", ref paths @ ..] => intruder::run_in_gateway(paths),
         ["intrude", "--spec", spec, ref attempt @ ..] => intruder::run(&PathBuf::from(spec), attempt),
         _ => {
             eprintln!("usage: local-vmm machine --spec FILE");
