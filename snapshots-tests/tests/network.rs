@@ -148,7 +148,13 @@ fn names_addresses_and_rules() {
     hello("http://other.example/");
     let victim = world.home.server_pid().unwrap();
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(victim), nix::sys::signal::Signal::SIGKILL).unwrap();
-    world.serve();
+    // The dying one may still take a connection, so one look is not enough.
+    let give_up = Instant::now() + LONG;
+    while world.home.server_pid().is_none_or(|pid| pid == victim) {
+        assert!(Instant::now() < give_up, "no other server comes");
+        world.serve();
+        std::thread::sleep(Duration::from_millis(10));
+    }
     // The world ended with its server, and is here again in another namespace; the machine is still in the one before, where nobody answers.
     // Its gateway is spoken to again before anybody has used the sprite.
     world.set(r#"[{"domain":"nothing.example","action":"allow"}]"#);
