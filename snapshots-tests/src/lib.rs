@@ -4,5 +4,6 @@ pub mod harness;
 pub mod person;
 pub mod picture;
 pub mod pty;
+pub mod said;
 pub mod scripted;
 pub mod tools;

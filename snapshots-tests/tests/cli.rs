@@ -2,13 +2,14 @@
 
 use snapshots_tests::harness::Home;
 use snapshots_tests::pty::Pty;
+use snapshots_tests::said::fed;
 use sprites_api::sprite::CreateSprite;
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Output, Stdio};
 use std::time::Duration;
 
 const LONG: Duration = Duration::from_secs(120);
@@ -95,27 +96,6 @@ fn a_damaged_record_costs_no_disk() {
     assert_eq!(runtime.block_on(async { client.get("box").await }).unwrap().id, id);
 }
 
-/// What the command line did: its code, output and error output.
-fn sprite(home: &Home, arguments: &[&str]) -> (i32, String, String) {
-    fed(home.sprite(arguments), "")
-}
-
-fn fed(mut command: Command, input: &str) -> (i32, String, String) {
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    // One that takes no input may be over already.
-    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-    let output = child.wait_with_output().unwrap();
-    let words = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (output.status.code().unwrap_or(-1), words(&output.stdout), words(&output.stderr))
-}
-
-fn good(home: &Home, arguments: &[&str]) -> String {
-    let (code, out, err) = sprite(home, arguments);
-    assert_eq!(code, 0, "{arguments:?}: {out}{err}");
-    out
-}
-
 /// A server with this certificate beyond loopback's own door, and its port.
 fn serve_with(home: &Home, params: rcgen::CertificateParams) -> String {
     let place = |name: &str| home.paths().config_file().with_file_name(name);
@@ -180,9 +160,9 @@ fn mode(path: &Path) -> u32 {
 #[test]
 fn files_of_a_sprite_come_and_go_whole() {
     let home = Home::new();
-    good(&home, &["create", "web"]);
-    let file = |more: &[&str]| sprite(&home, &[&["-s", "web", "file"], more].concat());
-    let inside = |script: &str| good(&home, &["-s", "web", "exec", "sh", "-c", script]);
+    home.good(&["create", "web"]);
+    let file = |more: &[&str]| home.run(&[&["-s", "web", "file"], more].concat());
+    let inside = |script: &str| home.good(&["-s", "web", "exec", "sh", "-c", script]);
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);
     let word = |name: &str| at(name).to_str().unwrap().to_owned();
@@ -289,10 +269,10 @@ impl Drop for Held {
 #[test]
 fn ports_answer_after_the_end_of_the_input_and_say_when_they_are_refused() {
     let home = Home::new();
-    good(&home, &["create", "web"]);
+    home.good(&["create", "web"]);
     let service =
         ["sprite-env", "services", "create", "app", "--cmd", "python3", "--args", "-m,http.server,8000"];
-    good(&home, &[&["-s", "web", "exec"], &service[..]].concat());
+    home.good(&[&["-s", "web", "exec"], &service[..]].concat());
     let request = "GET / HTTP/1.0\r\n\r\n";
     let (code, out, err) = fed(home.sprite(&["-s", "web", "proxy", "-W", ":8000"]), request);
     assert!(code == 0 && out.starts_with("HTTP/1.0 200"), "{code} {out}{err}");
@@ -343,12 +323,12 @@ fn ports_answer_after_the_end_of_the_input_and_say_when_they_are_refused() {
 #[test]
 fn what_is_asked_and_said_of_sprites_and_checkpoints() {
     let home = Home::new();
-    let (code, out, err) = sprite(&home, &["create", "big", "--cpus", "999", "--memory", "1"]);
+    let (code, out, err) = home.run(&["create", "big", "--cpus", "999", "--memory", "1"]);
     assert_eq!((code, out.as_str()), (0, "Created big\n"));
     assert!(err.contains("CPUs instead of 999 and 256 MiB of memory instead of 1"), "{err}");
-    assert_eq!(sprite(&home, &["create", "web"]), (0, "Created web\n".into(), String::new()));
-    assert!(good(&home, &["info", "web"]).contains("Name          web"));
-    assert!(good(&home, &["url", "web"]).starts_with("URL: http"));
+    assert_eq!(home.run(&["create", "web"]), (0, "Created web\n".into(), String::new()));
+    assert!(home.good(&["info", "web"]).contains("Name          web"));
+    assert!(home.good(&["url", "web"]).starts_with("URL: http"));
     for (arguments, code, words) in [
         (&["info", "moon"][..], 1, "sprite not found: moon; `sprite list` tells which there are"),
         (&["-s", "moon", "exec", "true"], 1, "`sprite list`"),
@@ -364,13 +344,13 @@ fn what_is_asked_and_said_of_sprites_and_checkpoints() {
         (&["destroy", "web", "moon", "-f"], 1, "not found: moon"),
         (&["destroy", "web", "big"], 2, "destroying web, big is for ever"),
     ] {
-        let (found, _, err) = sprite(&home, arguments);
+        let (found, _, err) = home.run(arguments);
         assert!(found == code && err.contains(words), "{arguments:?}: {found} {err}");
         assert!(!err.contains("'s'"), "{err}");
     }
     let update = ["-s", "web", "config", "update", "--url-auth", "public", "--label", "a", "--label", "b"];
-    assert_eq!(good(&home, &update), "Auth: public (was sprite)\nLabels: a, b (was none)\n");
-    assert!(good(&home, &update).starts_with("Nothing changed"));
+    assert_eq!(home.good(&update), "Auth: public (was sprite)\nLabels: a, b (was none)\n");
+    assert!(home.good(&update).starts_with("Nothing changed"));
 
     // Columns stay columns.
     let mut watch = home.sprite(&["ls", "-w", "--prefix", "web"]);
@@ -395,14 +375,14 @@ fn what_is_asked_and_said_of_sprites_and_checkpoints() {
     let shown = on_terminal(&["-s", "web", "checkpoint", "create"], "", 0);
     assert_eq!(shown.trim(), "Making a checkpoint of web ...\nv0");
     // The newest is what the sprite stands on.
-    assert_eq!(good(&home, &["-s", "web", "checkpoint", "create"]), "v1\n");
+    assert_eq!(home.good(&["-s", "web", "checkpoint", "create"]), "v1\n");
     let delete = ["-s", "web", "checkpoint", "delete", "v0"];
     assert!(on_terminal(&delete, "n\r", 1).contains("Nothing was deleted"));
     assert!(on_terminal(&["-s", "web", "checkpoint", "delete", "v9"], "", 1).contains("not found"));
     assert!(on_terminal(&delete, "y\r", 0).contains("Deleted v0"));
-    assert_eq!(good(&home, &["-s", "web", "checkpoint", "create"]), "v2\n");
-    assert_eq!(good(&home, &["-s", "web", "checkpoint", "delete", "-f", "v1"]), "Deleted v1\n");
-    assert_eq!(good(&home, &["destroy", "web", "big", "-f"]), "Destroyed web\nDestroyed big\n");
+    assert_eq!(home.good(&["-s", "web", "checkpoint", "create"]), "v2\n");
+    assert_eq!(home.good(&["-s", "web", "checkpoint", "delete", "-f", "v1"]), "Deleted v1\n");
+    assert_eq!(home.good(&["destroy", "web", "big", "-f"]), "Destroyed web\nDestroyed big\n");
 }
 
 #[test]

@@ -7,12 +7,12 @@ use snapshots_tests::harness::Home;
 use sprites_api::checkpoint::{CreateCheckpoint, ProgressLine};
 use sprites_api::sprite::{CreateSprite, Sprite, Status};
 use sprites_backend::client::{Client, Error, ExecEvent, ExecRequest};
-use std::collections::BTreeSet;
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use fastrand::Rng;
 use futures::StreamExt;
 
 /// Seconds without use until a sprite sleeps.
@@ -21,19 +21,6 @@ const IDLE: u64 = 3;
 const SLACK: Duration = Duration::from_secs(20);
 /// However busy the machine is, a call is over by then.
 const CALL: Duration = Duration::from_secs(240);
-
-/// Numbers that look random and are the same each time (Steele, Lea, Flood: SplitMix64).
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, most: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut value = self.0;
-        value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (value ^ (value >> 31)) % most
-    }
-}
 
 /// How many sprites, and how long.
 fn size() -> (u64, Duration) {
@@ -76,7 +63,7 @@ async fn live(
     until: Instant,
     done: Arc<AtomicUsize>,
 ) {
-    let mut dice = Dice(seed);
+    let mut dice = Rng::with_seed(seed);
     let good = |what: &str, outcome: Result<(), String>| {
         if let Err(why) = outcome {
             panic!("{name}: {what}: {why}");
@@ -84,9 +71,9 @@ async fn live(
     };
     while Instant::now() < until {
         let told = |error: Error| error.to_string();
-        match dice.roll(8) {
+        match dice.u64(..8) {
             0..=2 => {
-                let script = format!("echo {seed} >> day; sleep 0.{}", dice.roll(9));
+                let script = format!("echo {seed} >> day; sleep 0.{}", dice.u64(..9));
                 held.0.fetch_add(1, Ordering::SeqCst);
                 let outcome = run(&client, &name, &script).await.map_err(told);
                 held.0.fetch_sub(1, Ordering::SeqCst);
@@ -112,7 +99,7 @@ async fn live(
                 }
             }
             5 => good("stop", client.stop(&name).await.map_err(told)),
-            _ => tokio::time::sleep(Duration::from_millis(500 + dice.roll(6000))).await,
+            _ => tokio::time::sleep(Duration::from_millis(500 + dice.u64(..6000))).await,
         }
         done.fetch_add(1, Ordering::SeqCst);
     }
@@ -149,18 +136,6 @@ fn look(sprites: &[Sprite], held: &[(String, Arc<Held>)], wrong: &Wrong) {
             }
         }
     }
-}
-
-/// Processes that have this folder in their command line.
-fn processes(home: &Home) -> BTreeSet<String> {
-    let folder = home.paths().run().display().to_string();
-    let all = fs::read_dir("/proc").unwrap().flatten();
-    all.filter_map(|entry| {
-        let line = fs::read(entry.path().join("cmdline")).ok()?;
-        let line = String::from_utf8_lossy(&line).replace('\0', " ");
-        line.contains(&folder).then_some(line)
-    })
-    .collect()
 }
 
 fn files(home: &Home) -> usize {
@@ -228,10 +203,10 @@ fn a_day_in_minutes() {
     println!("{count} sprites, {} deeds in {} s", done.load(Ordering::SeqCst), length.as_secs());
     let give_up = Instant::now() + CALL;
     loop {
-        let left: Vec<String> =
-            processes(&home).into_iter().filter(|line| line.contains("machine")).collect();
+        // The server alone.
+        let left = home.processes();
         // Connections of the client that are kept for the next call.
-        if left.is_empty() && files(&home) <= before + 16 && mounts() == mounted {
+        if left.len() == 1 && files(&home) <= before + 16 && mounts() == mounted {
             break;
         }
         assert!(Instant::now() < give_up, "left: {left:?}, {} files, {} mounts", files(&home), mounts());

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use snapshots_tests::harness::{Home, executable};
+use snapshots_tests::said::until;
 use sprites_backend::endpoint::ensure_local_server;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -49,30 +50,19 @@ impl World {
         ensure_local_server(self.home.paths(), &self.exe).expect("the server starts");
     }
 
-    fn run(&self, arguments: &[&str]) -> (bool, String) {
-        let output = self.home.sprite(arguments).output().unwrap();
-        let said = [output.stdout, output.stderr].concat();
-        (output.status.success(), String::from_utf8_lossy(&said).into_owned())
-    }
-
-    fn good(&self, arguments: &[&str]) -> String {
-        let (success, said) = self.run(arguments);
-        assert!(success, "{arguments:?}: {said}");
-        said
-    }
-
     /// Fetches a page from inside.
     fn fetch(&self, url: &str) -> (bool, String) {
-        self.run(&["-s", "box", "exec", "curl", "-sS", "--max-time", "10", url])
+        let (code, out, err) = self.home.run(&["-s", "box", "exec", "curl", "-sS", "--max-time", "10", url]);
+        (code == 0, out + &err)
     }
 
     fn set(&self, rules: &str) {
         let body = format!("{{\"rules\":{rules}}}");
-        self.good(&["api", "/v1/sprites/box/policy/network", "--", "-X", "POST", "-d", &body]);
+        self.home.good(&["api", "/v1/sprites/box/policy/network", "--", "-X", "POST", "-d", &body]);
     }
 
     fn log(&self) -> Value {
-        serde_json::from_str(&self.good(&["api", "/v1/local/sprites/box/network"])).unwrap()
+        self.home.json(&["api", "/v1/local/sprites/box/network"])
     }
 
     /// Waits until the log has an event with these.
@@ -93,7 +83,7 @@ impl World {
 #[test]
 fn names_addresses_and_rules() {
     let Some(world) = World::new() else { return };
-    world.good(&["create", "box"]);
+    world.home.good(&["create", "box"]);
     let hello = |url: &str| {
         let (success, said) = world.fetch(url);
         assert!(success && said == "hello from outside\n", "{url}: {said}");
@@ -127,59 +117,46 @@ fn names_addresses_and_rules() {
     let denied = world.wait_for(&[("kind", "dns"), ("verdict", "denied"), ("name", "other.example")]);
     assert_eq!(denied["reason"], "no_rule", "{denied}");
     world.wait_for(&[("kind", "tcp"), ("verdict", "denied"), ("address", "198.18.0.2")]);
-    let copy = world.good(&["-s", "box", "exec", "cat", "/.sprite/policy/network.json"]);
+    let copy = world.home.good(&["-s", "box", "exec", "cat", "/.sprite/policy/network.json"]);
     assert!(copy.contains("allowed.example"), "{copy}");
 
     // A connection that lost its permission is cut.
     let script = "rm -f said; curl -sN http://allowed.example/long >said 2>/dev/null & \
                   until grep -q tick said 2>/dev/null; do sleep 0.1; done; echo $!";
-    let pid = world.good(&["-s", "box", "exec", "bash", "-c", script]);
+    let pid = world.home.good(&["-s", "box", "exec", "bash", "-c", script]);
     world.set(r#"[{"domain":"other.example","action":"allow"}]"#);
     let gone = format!(
         "for _ in {{1..100}}; do kill -0 {} 2>/dev/null || exit 0; sleep 0.1; done; exit 1",
         pid.trim()
     );
-    world.good(&["-s", "box", "exec", "bash", "-c", &gone]);
+    world.home.good(&["-s", "box", "exec", "bash", "-c", &gone]);
     world.wait_for(&[("verdict", "cut"), ("name", "allowed.example")]);
 
     // It holds for a machine that starts anew, and goes on while there is no server.
-    world.good(&["api", "/v1/local/sprites/box/stop", "--", "-X", "POST"]);
+    world.home.good(&["api", "/v1/local/sprites/box/stop", "--", "-X", "POST"]);
     refused("http://allowed.example/");
     hello("http://other.example/");
     let victim = world.home.server_pid().unwrap();
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(victim), nix::sys::signal::Signal::SIGKILL).unwrap();
     // The dying one may still take a connection, so one look is not enough.
-    let give_up = Instant::now() + LONG;
-    while world.home.server_pid().is_none_or(|pid| pid == victim) {
-        assert!(Instant::now() < give_up, "no other server comes");
+    until(LONG, "another server", || {
         world.serve();
-        std::thread::sleep(Duration::from_millis(10));
-    }
+        world.home.server_pid().is_some_and(|pid| pid != victim)
+    });
     // The world ended with its server, and is here again in another namespace; the machine is still in the one before, where nobody answers.
     // Its gateway is spoken to again before anybody has used the sprite.
     world.set(r#"[{"domain":"nothing.example","action":"allow"}]"#);
-    world.good(&["-s", "box", "exec", "sh", "-c", "! curl -s --max-time 5 http://other.example/"]);
+    world.home.good(&["-s", "box", "exec", "sh", "-c", "! curl -s --max-time 5 http://other.example/"]);
     world.wait_for(&[("kind", "dns"), ("verdict", "denied"), ("name", "other.example")]);
-    let (success, said) = world.run(&["-s", "box", "exec", "echo", "here"]);
-    assert!(success && said == "here\n", "{said}");
+    assert_eq!(world.home.good(&["-s", "box", "exec", "echo", "here"]), "here\n");
     // One whose gateway is killed goes on without a network, and has one again after a stop.
     let gateway = format!("pkill -9 -f '[g]ateway --spec {}'", world.home.paths().run().display());
     assert!(Command::new("sh").args(["-c", &gateway]).status().unwrap().success());
-    world.good(&["-s", "box", "exec", "true"]);
-    world.good(&["api", "/v1/local/sprites/box/stop", "--", "-X", "POST"]);
+    world.home.good(&["-s", "box", "exec", "true"]);
+    world.home.good(&["api", "/v1/local/sprites/box/stop", "--", "-X", "POST"]);
     world.set(r#"[{"domain":"other.example","action":"allow"}]"#);
     hello("http://other.example/");
-    world.good(&["destroy", "--force", "box"]);
-    // Its gateway has ended with it.
-    let folder = world.home.paths().run().display().to_string();
-    let give_up = Instant::now() + LONG;
-    let gateways = || {
-        let all = fs::read_dir("/proc").unwrap().flatten();
-        let line = |entry: fs::DirEntry| fs::read_to_string(entry.path().join("cmdline")).ok();
-        all.filter_map(line).filter(|line| line.contains(&folder) && line.contains("gateway")).count()
-    };
-    while gateways() > 0 {
-        assert!(Instant::now() < give_up, "a gateway is left");
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    world.home.good(&["destroy", "--force", "box"]);
+    // Its gateway has ended with it; the server and the world are left.
+    until(LONG, "the end of a gateway", || world.home.processes().len() <= 2);
 }

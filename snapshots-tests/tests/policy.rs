@@ -11,33 +11,22 @@ impl Sprite {
         let home = Home::new();
         home.serve_with(&["--no-checkpoints"]);
         let made = Self { home };
-        made.good(&["create", "box"]);
+        made.home.good(&["create", "box"]);
         made
-    }
-
-    fn run(&self, arguments: &[&str]) -> (bool, String) {
-        let output = self.home.sprite(arguments).output().unwrap();
-        let said = [output.stdout, output.stderr].concat();
-        (output.status.success(), String::from_utf8_lossy(&said).into_owned())
-    }
-
-    fn good(&self, arguments: &[&str]) -> String {
-        let (success, said) = self.run(arguments);
-        assert!(success, "{arguments:?}: {said}");
-        said
     }
 
     fn set(&self, policy: &str, body: &str) {
         let path = format!("/v1/sprites/box/policy/{policy}");
-        self.good(&["api", &path, "--", "-X", "POST", "-d", body]);
+        self.home.good(&["api", &path, "--", "-X", "POST", "-d", body]);
     }
 
     fn unset(&self, policy: &str) {
-        self.good(&["api", &format!("/v1/sprites/box/policy/{policy}"), "--", "-X", "DELETE"]);
+        self.home.good(&["api", &format!("/v1/sprites/box/policy/{policy}"), "--", "-X", "DELETE"]);
     }
 
     fn inside(&self, script: &str) -> (bool, String) {
-        self.run(&["-s", "box", "exec", "bash", "-c", script])
+        let (code, out, err) = self.home.run(&["-s", "box", "exec", "bash", "-c", script]);
+        (code == 0, out + &err)
     }
 
     /// The last line of what it says, which must succeed.
@@ -48,7 +37,7 @@ impl Sprite {
     }
 
     fn stop(&self) {
-        self.good(&["api", "/v1/local/sprites/box/stop", "--", "-X", "POST"]);
+        self.home.good(&["api", "/v1/local/sprites/box/stop", "--", "-X", "POST"]);
     }
 }
 
@@ -76,7 +65,7 @@ fn privileges_of_what_is_started() {
     // It holds for services too, from their first moment, and for a machine that starts anew.
     made.set("privileges", r#"{"profile":"minimal"}"#);
     let service = r#"{"cmd":"bash","args":["-c","awk '/^CapBnd/ {print $2}' /proc/self/status > ~/bound; sleep 1000"]}"#;
-    made.good(&["api", "/v1/sprites/box/services/looks", "--", "-X", "PUT", "-d", service]);
+    made.home.good(&["api", "/v1/sprites/box/services/looks", "--", "-X", "PUT", "-d", service]);
     let look = "for _ in {1..300}; do test -s ~/bound && break; sleep 0.1; done; cat ~/bound";
     assert_eq!(made.says(look), NONE);
     made.says("rm ~/bound");

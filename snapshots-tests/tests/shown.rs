@@ -5,26 +5,14 @@ use std::time::{Duration, Instant};
 
 const LONG: Duration = Duration::from_secs(60);
 
-fn run(home: &Home, arguments: &[&str]) -> (bool, String) {
-    let output = home.sprite(arguments).output().unwrap();
-    let said = [output.stdout, output.stderr].concat();
-    (output.status.success(), String::from_utf8_lossy(&said).into_owned())
-}
-
-fn good(home: &Home, arguments: &[&str]) -> String {
-    let (success, said) = run(home, arguments);
-    assert!(success, "{arguments:?}: {said}");
-    said
-}
-
 fn inside(home: &Home, script: &str) -> String {
-    good(home, &["-s", "box", "exec", "bash", "-c", script])
+    home.good(&["-s", "box", "exec", "bash", "-c", script])
 }
 
 fn refused(home: &Home, script: &str) -> String {
-    let (success, said) = run(home, &["-s", "box", "exec", "bash", "-c", script]);
-    assert!(!success, "{script}: {said}");
-    said
+    let (code, out, err) = home.run(&["-s", "box", "exec", "bash", "-c", script]);
+    assert_ne!(code, 0, "{script}: {out}{err}");
+    out + &err
 }
 
 /// Waits until the sprite shows these.
@@ -44,8 +32,8 @@ fn wait_for(home: &Home, names: &[&str]) {
 fn the_last_five_can_be_looked_into() {
     let home = Home::new();
     home.serve_with(&["--no-checkpoints"]);
-    good(&home, &["create", "box"]);
-    let checkpoint = || good(&home, &["-s", "box", "checkpoint", "create"]);
+    home.good(&["create", "box"]);
+    let checkpoint = || home.good(&["-s", "box", "checkpoint", "create"]);
     inside(&home, "echo one > note");
     checkpoint();
     inside(&home, "echo two > note");
@@ -69,14 +57,14 @@ fn the_last_five_can_be_looked_into() {
     }
     wait_for(&home, &["v2", "v3", "v4", "v5", "v6"]);
     assert_eq!(note("v4"), "4\n");
-    good(&home, &["-s", "box", "checkpoint", "delete", "v4"]);
+    home.good(&["-s", "box", "checkpoint", "delete", "v4"]);
     wait_for(&home, &["v1", "v2", "v3", "v5", "v6"]);
 
     // A machine that starts anew, and one that goes back, show the same.
-    good(&home, &["api", "/v1/local/sprites/box/stop", "--", "-X", "POST"]);
+    home.good(&["api", "/v1/local/sprites/box/stop", "--", "-X", "POST"]);
     wait_for(&home, &["v1", "v2", "v3", "v5", "v6"]);
     assert_eq!(note("v5"), "5\n");
-    good(&home, &["restore", "-s", "box", "v2"]);
+    home.good(&["restore", "-s", "box", "v2"]);
     let give_up = Instant::now() + LONG;
     while !inside(&home, "ls /.sprite/checkpoints || true").contains("pre-restore") {
         assert!(Instant::now() < give_up, "the state before the restore is not shown");

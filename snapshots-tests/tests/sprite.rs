@@ -2,38 +2,16 @@
 
 use snapshots_tests::harness::Home;
 use snapshots_tests::pty::Pty;
+use snapshots_tests::said::fed;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 const LONG: Duration = Duration::from_secs(120);
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// Runs it to its end; gives its code, its output, its errors.
-fn run(home: &Home, arguments: &[&str]) -> (i32, String, String) {
-    run_with(home.sprite(arguments), "")
-}
-
-fn run_with(mut command: Command, input: &str) -> (i32, String, String) {
-    let mut child =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
-    (status.code().unwrap_or(-1), text(&stdout), text(&stderr))
-}
-
-fn good(home: &Home, arguments: &[&str]) -> String {
-    let (code, out, err) = run(home, arguments);
-    assert_eq!(code, 0, "{arguments:?}: {out}{err}");
-    out
-}
-
-fn json(home: &Home, arguments: &[&str]) -> serde_json::Value {
-    serde_json::from_str(&good(home, arguments)).unwrap()
 }
 
 /// What the website shows, as it shows it but for the address.
@@ -48,7 +26,7 @@ fn the_websites_own_lines() {
         command
             .args(["-sS", "--max-time", "120", "-H", &format!("Authorization: Bearer {token}")])
             .args(more);
-        let (code, out, err) = run_with(command, "");
+        let (code, out, err) = fed(command, "");
         assert_eq!(code, 0, "{err}");
         serde_json::from_str::<serde_json::Value>(&out).unwrap_or_else(|_| panic!("{out}"))
     };
@@ -60,11 +38,11 @@ fn the_websites_own_lines() {
         curl(&["-X", "PUT", &sprite, "-d", r#"{"labels": ["a"]}"#])["labels"],
         serde_json::json!(["a"])
     );
-    good(&home, &["destroy", "my-sprite", "--force"]);
+    home.good(&["destroy", "my-sprite", "--force"]);
 
     // The three lines of the command line.
-    good(&home, &["create", "my-sprite"]);
-    let listed = good(&home, &["exec", "-s", "my-sprite", "ls", "-la"]);
+    home.good(&["create", "my-sprite"]);
+    let listed = home.good(&["exec", "-s", "my-sprite", "ls", "-la"]);
     assert!(listed.contains(".bashrc"), "{listed}");
     let mut console = Pty::spawn(home.sprite_in_terminal(&["console", "-s", "my-sprite"]), 24, 80);
     console.wait_for("my-sprite:~$", LONG);
@@ -84,7 +62,7 @@ fn the_websites_own_lines() {
 fn what_the_go_client_sends() {
     let home = Home::new();
     home.serve();
-    good(&home, &["create", "my-sprite"]);
+    home.good(&["create", "my-sprite"]);
     let (url, token) = home.tcp();
     let address = url.trim_start_matches("http://").to_owned();
     let open = |request: String| {
@@ -148,12 +126,12 @@ fn what_the_go_client_sends() {
 #[test]
 fn commands_for_scripts() {
     let home = Home::new();
-    assert_eq!(good(&home, &["create", "box", "--label", "ci"]), "Created box\n");
-    let listed = json(&home, &["list", "--json"]);
+    assert_eq!(home.good(&["create", "box", "--label", "ci"]), "Created box\n");
+    let listed = home.json(&["list", "--json"]);
     assert_eq!((listed[0]["name"].as_str(), listed[0]["labels"][0].as_str()), (Some("box"), Some("ci")));
-    assert!(good(&home, &["ls", "--prefix", "moon"]).is_empty());
+    assert!(home.good(&["ls", "--prefix", "moon"]).is_empty());
 
-    let exec = |more: &[&str]| run(&home, &[&["exec", "-s", "box"], more].concat());
+    let exec = |more: &[&str]| home.run(&[&["exec", "-s", "box"], more].concat());
     assert_eq!(exec(&["sh", "-c", "echo out; echo err >&2; exit 42"]), (42, "out\n".into(), "err\n".into()));
     assert_eq!(exec(&["no-such-program"]).0, 127);
     assert_eq!(exec(&["sh", "-c", "kill -9 $$"]).0, 137);
@@ -165,10 +143,7 @@ fn commands_for_scripts() {
         exec(&["--http-post", "--", "sh", "-c", "echo out; echo err >&2; exit 3"]),
         (3, "out\n".into(), "err\n".into())
     );
-    assert_eq!(
-        run_with(home.sprite(&["-s", "box", "exec", "wc", "-c"]), &"x".repeat(100_000)).1.trim(),
-        "100000"
-    );
+    assert_eq!(fed(home.sprite(&["-s", "box", "exec", "wc", "-c"]), &"x".repeat(100_000)).1.trim(), "100000");
 
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
@@ -176,35 +151,35 @@ fn commands_for_scripts() {
     assert_eq!(exec(&["--file", &format!("{}:/tmp/deep/", at("a")), "cat", "/tmp/deep/a"]).1, "one\n");
     std::fs::create_dir_all(dir.path().join("tree/sub")).unwrap();
     std::fs::write(at("tree/sub/b"), "two\n").unwrap();
-    good(&home, &["-s", "box", "file", "push", "-r", &at("tree"), "work"]);
-    good(&home, &["-s", "box", "file", "pull", "-r", "work", &at("back")]);
+    home.good(&["-s", "box", "file", "push", "-r", &at("tree"), "work"]);
+    home.good(&["-s", "box", "file", "pull", "-r", "work", &at("back")]);
     assert_eq!(std::fs::read_to_string(at("back/sub/b")).unwrap(), "two\n");
-    good(&home, &["-s", "box", "file", "pull", "work/sub/b", &at("c")]);
+    home.good(&["-s", "box", "file", "pull", "work/sub/b", &at("c")]);
     assert_eq!(std::fs::read_to_string(at("c")).unwrap(), "two\n");
-    let names = json(&home, &["-s", "box", "file", "ls", "-r", "work", "--json"]);
+    let names = home.json(&["-s", "box", "file", "ls", "-r", "work", "--json"]);
     assert_eq!(names["entries"][1]["name"], "sub/b");
     let mut edit = home.sprite(&["-s", "box", "file", "edit", "work/sub/b"]);
     edit.env("EDITOR", "sed -i s/two/three/").env_remove("VISUAL");
-    assert_eq!(run_with(edit, "").0, 0);
+    assert_eq!(fed(edit, "").0, 0);
     assert_eq!(exec(&["cat", "work/sub/b"]).1, "three\n");
 
-    assert_eq!(good(&home, &["-s", "box", "checkpoint", "create", "--comment", "first"]), "v0\n");
+    assert_eq!(home.good(&["-s", "box", "checkpoint", "create", "--comment", "first"]), "v0\n");
     exec(&["rm", "-r", "work"]);
-    let listed = json(&home, &["-s", "box", "checkpoint", "list", "--json"]);
+    let listed = home.json(&["-s", "box", "checkpoint", "list", "--json"]);
     assert_eq!((listed[0]["id"].as_str(), listed[1]["comment"].as_str()), (Some("Current"), Some("first")));
-    assert_eq!(good(&home, &["-s", "box", "restore", "v0"]), "Restored v0\n");
+    assert_eq!(home.good(&["-s", "box", "restore", "v0"]), "Restored v0\n");
     assert_eq!(exec(&["cat", "work/sub/b"]).1, "three\n");
-    assert!(good(&home, &["-s", "box", "checkpoint", "info", "v0"]).contains("first"));
-    assert_eq!(run(&home, &["-s", "box", "checkpoint", "delete", "v9"]).0, 1);
+    assert!(home.good(&["-s", "box", "checkpoint", "info", "v0"]).contains("first"));
+    assert_eq!(home.run(&["-s", "box", "checkpoint", "delete", "v9"]).0, 1);
 
-    good(&home, &["use", "box"]);
-    assert_eq!(good(&home, &["exec", "echo", "chosen"]), "chosen\n");
-    let told = good(&home, &["config", "update", "--url-auth", "public", "--label", "x"]);
+    home.good(&["use", "box"]);
+    assert_eq!(home.good(&["exec", "echo", "chosen"]), "chosen\n");
+    let told = home.good(&["config", "update", "--url-auth", "public", "--label", "x"]);
     assert!(told.contains("Auth: public"), "{told}");
-    assert_eq!(json(&home, &["info", "--json"])["labels"], serde_json::json!(["x"]));
-    let called = good(&home, &["-s", "box", "api", "/fs/list?path=/home", "--", "--fail"]);
+    assert_eq!(home.json(&["info", "--json"])["labels"], serde_json::json!(["x"]));
+    let called = home.good(&["-s", "box", "api", "/fs/list?path=/home", "--", "--fail"]);
     assert!(called.contains("/home/sprite"), "{called}");
-    good(&home, &["use", "--unset"]);
+    home.good(&["use", "--unset"]);
 
     for (arguments, code, word) in [
         (&["exec", "ls"][..], 2, "no sprite is named"),
@@ -223,16 +198,16 @@ fn commands_for_scripts() {
         (&["-o", "moon", "list"], 1, "no organization"),
         (&["dance"], 2, "unrecognized"),
     ] {
-        let (found, _, err) = run(&home, arguments);
+        let (found, _, err) = home.run(arguments);
         assert!(found == code && err.contains(word), "{arguments:?}: {found} {err}");
     }
-    good(&home, &["destroy", "box", "--force"]);
+    home.good(&["destroy", "box", "--force"]);
 }
 
 #[test]
 fn a_console_is_left_and_found_again() {
     let home = Home::new();
-    good(&home, &["create", "box"]);
+    home.good(&["create", "box"]);
     let mut console = Pty::spawn(home.sprite_in_terminal(&["console", "-s", "box"]), 24, 80);
     console.wait_for("box:~$", LONG);
     console.send("echo from-$((40+2))\r");
@@ -241,11 +216,11 @@ fn a_console_is_left_and_found_again() {
     console.wait_for("sprite attach", LONG);
     assert_eq!(console.end(LONG), 0);
     assert!(console.is_cooked());
-    let sessions = json(&home, &["-s", "box", "sessions", "list", "--json"]);
+    let sessions = home.json(&["-s", "box", "sessions", "list", "--json"]);
     let id = sessions[0]["id"].as_str().unwrap().to_owned();
     let mut again = Pty::spawn(home.sprite_in_terminal(&["-s", "box", "attach", &id]), 24, 80);
     again.wait_for("from-42", LONG);
-    good(&home, &["-s", "box", "sessions", "kill", &id, "--signal", "KILL"]);
+    home.good(&["-s", "box", "sessions", "kill", &id, "--signal", "KILL"]);
     assert_eq!(again.end(LONG), 137);
     // A signal from outside leaves the terminal as it was.
     let mut third = Pty::spawn(home.sprite_in_terminal(&["console", "-s", "box"]), 24, 80);
@@ -259,36 +234,33 @@ fn a_console_is_left_and_found_again() {
 #[test]
 fn a_web_app_is_reached_from_cold_through_its_url() {
     let home = Home::new();
-    good(&home, &["create", "web"]);
-    let (code, _, err) = run_with(
+    home.good(&["create", "web"]);
+    let (code, _, err) = fed(
         home.sprite(&["-s", "web", "exec", "sh", "-c", "mkdir app; cat > app/index.html"]),
         "<h1>it works</h1>\n",
     );
     assert_eq!(code, 0, "{err}");
-    let made = good(
-        &home,
-        &[
-            "-s",
-            "web",
-            "exec",
-            "sprite-env",
-            "services",
-            "create",
-            "app",
-            "--cmd",
-            "python3",
-            "--args",
-            "-m,http.server,8000",
-            "--dir",
-            "/home/sprite/app",
-            "--http-port",
-            "8000",
-        ],
-    );
+    let made = home.good(&[
+        "-s",
+        "web",
+        "exec",
+        "sprite-env",
+        "services",
+        "create",
+        "app",
+        "--cmd",
+        "python3",
+        "--args",
+        "-m,http.server,8000",
+        "--dir",
+        "/home/sprite/app",
+        "--http-port",
+        "8000",
+    ]);
     assert!(made.starts_with("started"), "{made}");
     let (url, token) = home.tcp();
     let port = url.rsplit_once(':').unwrap().1.to_owned();
-    let told = json(&home, &["-s", "web", "url", "--json"]);
+    let told = home.json(&["-s", "web", "url", "--json"]);
     let address = told["url"].as_str().unwrap().trim_start_matches("http://").to_owned();
     assert!(address.ends_with(&port) && told["auth"] == "sprite", "{told}");
     let get = |host: &str, headers: &str| {
@@ -313,11 +285,11 @@ fn a_web_app_is_reached_from_cold_through_its_url() {
     let client = home.client();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(client.stop("web")).unwrap();
-    good(&home, &["-s", "web", "url", "update", "--auth", "public"]);
+    home.good(&["-s", "web", "url", "update", "--auth", "public"]);
     let page = get(&address, "");
     assert!(page.ends_with("<h1>it works</h1>\n"), "{page}");
     // A service that does not listen is told.
-    good(&home, &["-s", "web", "exec", "sprite-env", "services", "delete", "app"]);
+    home.good(&["-s", "web", "exec", "sprite-env", "services", "delete", "app"]);
     let page = get(&address, "Accept: text/html\r\n");
     assert!(page.starts_with("HTTP/1.1 502") && page.contains("Nothing listens on port 8080"), "{page}");
 }
@@ -325,9 +297,9 @@ fn a_web_app_is_reached_from_cold_through_its_url() {
 #[test]
 fn what_a_sprite_knows_of_itself_and_may_ask() {
     let home = Home::new();
-    good(&home, &["create", "box"]);
+    home.good(&["create", "box"]);
     let inside = |script: &str| {
-        let (code, out, err) = run(&home, &["-s", "box", "exec", "bash", "-c", script]);
+        let (code, out, err) = home.run(&["-s", "box", "exec", "bash", "-c", script]);
         assert_eq!(code, 0, "{script}: {out}{err}");
         out
     };
@@ -351,27 +323,29 @@ fn what_a_sprite_knows_of_itself_and_may_ask() {
         assert!(matches!(inside(&script).as_str(), "404" | "405"), "{path}");
     }
     inside("sprite-env tasks create build --expire 5m");
-    let tasks = good(&home, &["-s", "box", "api", "/tasks"]);
+    let tasks = home.good(&["-s", "box", "api", "/tasks"]);
     assert!(tasks.contains("\"build\""), "{tasks}");
-    good(
-        &home,
-        &[
-            "-s",
-            "box",
-            "api",
-            "/policy/network",
-            "--",
-            "-d",
-            r#"{"rules":[{"domain":"example.com","action":"allow"}]}"#,
-        ],
-    );
+    home.good(&[
+        "-s",
+        "box",
+        "api",
+        "/policy/network",
+        "--",
+        "-d",
+        r#"{"rules":[{"domain":"example.com","action":"allow"}]}"#,
+    ]);
     assert!(inside("cat /.sprite/policy/network.json").contains("example.com"));
     let (code, ..) =
-        run(&home, &["-s", "box", "exec", "sudo", "sh", "-c", "echo x > /.sprite/policy/network.json"]);
+        home.run(&["-s", "box", "exec", "sudo", "sh", "-c", "echo x > /.sprite/policy/network.json"]);
     assert_ne!(code, 0, "it is a copy, and looks like one");
-    let refused = good(
-        &home,
-        &["-s", "box", "api", "/policy/network", "--", "-d", r#"{"rules":[{"include":"everything"}]}"#],
-    );
+    let refused = home.good(&[
+        "-s",
+        "box",
+        "api",
+        "/policy/network",
+        "--",
+        "-d",
+        r#"{"rules":[{"include":"everything"}]}"#,
+    ]);
     assert!(refused.contains("invalid_policy"), "{refused}");
 }

@@ -16,7 +16,7 @@ const KEY: &str = "budget";
 /// A forecast goes by this many days.
 const DAYS: i64 = 7;
 /// A forecast from less than this would be a guess, seconds.
-const LEAST: f64 = 600.0;
+const LEAST: f64 = 3600.0;
 
 /// Begin and end of a month (UTC).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

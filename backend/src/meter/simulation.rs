@@ -6,6 +6,7 @@ use super::rates;
 use crate::store::Store;
 use crate::store::bills::By;
 use crate::store::usage::Tick;
+use fastrand::Rng;
 use sprites_api::Time;
 use sprites_api::agent::Counters;
 use sprites_api::extension::UsageTotals;
@@ -17,19 +18,6 @@ const BEGIN: u64 = 1_793_491_200;
 const DAY: u64 = 24 * 3600;
 const MONTH: u64 = 30 * DAY;
 const SIZE: Size = Size { cpus: 2, memory_bytes: 4 << 30 };
-
-/// Numbers that look random and are the same each time (Steele, Lea, Flood: SplitMix64).
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, most: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut value = self.0;
-        value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (value ^ (value >> 31)) % most
-    }
-}
 
 fn moment(second: u64) -> Moment {
     Moment {
@@ -66,24 +54,24 @@ impl Machine {
     }
 
     /// Lives for a second; true while it runs.
-    fn live(&mut self, dice: &mut Dice) -> bool {
+    fn live(&mut self, dice: &mut Rng) -> bool {
         if self.runs == 0 {
             if self.sleeps > 0 {
                 self.sleeps -= 1;
                 return false;
             }
-            self.runs = 30 + dice.roll(900);
-            self.sleeps = 600 + dice.roll(12 * 3600);
+            self.runs = 30 + dice.u64(..900);
+            self.sleeps = 600 + dice.u64(..12 * 3600);
             // Every other time it comes back from cold.
-            if dice.roll(2) == 0 {
+            if dice.u64(..2) == 0 {
                 (self.boot, self.uptime_ms, self.cpu_usec) = (self.boot + 1000, 400, 50_000);
             }
         }
         self.runs -= 1;
         self.uptime_ms += 1000;
-        self.cpu_usec += [0, 10_000, 62_500, 400_000, 2_000_000][dice.roll(5) as usize];
-        self.memory_bytes = 100_000_000 + dice.roll(3_000_000_000);
-        self.stored_bytes += dice.roll(1_000_000);
+        self.cpu_usec += [0, 10_000, 62_500, 400_000, 2_000_000][dice.u64(..5) as usize];
+        self.memory_bytes = 100_000_000 + dice.u64(..3_000_000_000);
+        self.stored_bytes += dice.u64(..1_000_000);
         true
     }
 
@@ -195,7 +183,7 @@ fn a_month_costs_what_it_should() {
     let dir = tempfile::tempdir().unwrap();
     let (mut server, mut machines) = machines(dir.path(), 2);
     let mut invoices: Vec<Invoice> = (0..2).map(|_| Invoice::default()).collect();
-    let mut dice = Dice(7);
+    let mut dice = Rng::with_seed(7);
     // The accounts begin.
     server.tick(&machines, moment(0), true);
     for second in 1..MONTH {
@@ -241,7 +229,7 @@ fn kills_lose_and_repeat_nothing() {
     let run = |kill: &dyn Fn(u64) -> bool, away: u64, written: bool| -> UsageTotals {
         let dir = tempfile::tempdir().unwrap();
         let (mut server, mut machines) = machines(dir.path(), 1);
-        let mut dice = Dice(3);
+        let mut dice = Rng::with_seed(3);
         let mut back = 0;
         for second in 0..600 {
             machines[0].0.sleeps = machines[0].0.sleeps.min(20);

@@ -78,8 +78,10 @@ fn summary(model: &Model, width: u16, less: usize) -> Line<'static> {
     if let Some(most) = costs.budget.month_usd.filter(|_| less < 3) {
         line.push(Span::styled(format!(" of {}", number::dollars(most)), colors.dim()));
     }
-    if let Some(usd) = costs.forecast_usd.filter(|_| less < 1) {
-        line.push(Span::styled(format!(", about {} in the end", number::dollars(usd)), colors.dim()));
+    // At the beginning there is nothing to go by.
+    let forecast = costs.forecast_usd.map(number::dollars).filter(|_| less < 1);
+    if let Some(usd) = forecast.filter(|usd| *usd != number::dollars(costs.total.cost_usd)) {
+        line.push(Span::styled(format!(", about {usd} in the end"), colors.dim()));
     }
     Line::from(line)
 }
