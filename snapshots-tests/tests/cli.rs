@@ -60,6 +60,15 @@ fn images_disks_contexts_and_the_doctor() {
     }
     assert!(doctor.status.success(), "{}", text(&doctor));
 
+    // Mistakes that cost only themselves are told where somebody looks.
+    std::fs::write(home.paths().config_file(), "[server]\nidle = 8\nbogus = 1\nwarm = \"x\"\n").unwrap();
+    let told = text(&run(&["doctor"]));
+    assert!(told.contains("line 3") && told.contains("line 4") && !told.contains("line 2"), "{told}");
+    std::fs::remove_file(home.paths().config_file()).unwrap();
+
+    let unknown = run(&["image", "remove", "moon"]);
+    assert!(!unknown.status.success() && text(&unknown).contains("moon"), "{}", text(&unknown));
+
     let contexts = run(&["context", "list"]);
     assert!(text(&contexts).starts_with("local"), "{}", text(&contexts));
     let unknown = run(&["context", "token", "moon"]);

@@ -1,7 +1,8 @@
 //! The official SDKs, unchanged, against the local server.
 
-use snapshots_tests::harness::Home;
+use snapshots_tests::harness::{Home, executable};
 use snapshots_tests::tools::{environment, must, place, source};
+use std::path::Path;
 use std::process::Command;
 
 /// Runs scenarios against one server, each in a process of its own.
@@ -58,9 +59,33 @@ fn node(name: &str, scenarios: &[&str]) {
     );
 }
 
+/// What the README shows, as it shows it, but that the SDK is in an environment of its own.
+fn readme() {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")).unwrap();
+    let shown =
+        text.split("```sh\n").find(|part| part.contains("SpritesClient")).expect("the README shows it");
+    let lines = shown.split("```").next().unwrap().lines().filter(|line| !line.starts_with("pip install"));
+    let script = lines.collect::<Vec<_>>().join("\n");
+    let home = Home::new();
+    home.good(&["create", "my-sprite"]);
+    let programs = environment("python", &source("python").join("requirements.txt"));
+    let folder = |path: &Path| path.parent().unwrap().to_owned();
+    let old = std::env::var_os("PATH").unwrap_or_default();
+    let path = [programs, folder(executable())].into_iter().chain(std::env::split_paths(&old));
+    let mut command = home.command(&[]);
+    let environment: Vec<_> =
+        command.get_envs().filter_map(|(key, value)| Some((key.to_owned(), value?.to_owned()))).collect();
+    command = Command::new("bash");
+    command.args(["-euc", &script]).envs(environment).env("PATH", std::env::join_paths(path).unwrap());
+    let output = must(&mut command);
+    let out = String::from_utf8_lossy(&output.stdout);
+    assert!(out.contains(".bashrc"), "{out}");
+}
+
 #[test]
 fn sprites_py() {
     python("python", "requirements.txt", &["scenario.py", "inside.py"]);
+    readme();
 }
 
 #[test]
