@@ -124,6 +124,10 @@ fn normal(key: KeyCombination) -> KeyCombination {
     let code = match code {
         // Terminals have a name of their own for shift-tab.
         KeyCode::Tab if modifiers.contains(KeyModifiers::SHIFT) => KeyCode::BackTab,
+        KeyCode::BackTab => {
+            modifiers |= KeyModifiers::SHIFT;
+            KeyCode::BackTab
+        }
         KeyCode::Char(c) if c.is_uppercase() => {
             modifiers |= KeyModifiers::SHIFT;
             KeyCode::Char(c.to_lowercase().next().unwrap_or(c))

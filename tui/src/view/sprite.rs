@@ -11,14 +11,20 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
 pub(super) fn draw(model: &Model, frame: &mut Frame<'_>, body: Rect) {
-    let areas = geometry::sprite(body);
+    let areas = geometry::sprite(body, model.part);
     let Some(row) = model.current() else { return };
     facts(model, frame, areas.facts, row);
     titles(model, frame, areas.titles);
-    graphs::draw(model, frame, areas.graphs, row, &model.history.samples, ZOOMS[model.zoom]);
+    let group = match (model.part, model.other_graphs) {
+        (Part::Network, false) | (Part::Checkpoints, true) => graphs::Group::Traffic,
+        _ => graphs::Group::Computing,
+    };
+    if areas.graphs.height > 0 {
+        graphs::draw(model, frame, areas.graphs, row, &model.history.samples, ZOOMS[model.zoom], group);
+    }
     match model.part {
         Part::Checkpoints => checkpoints::draw(model, frame, areas.part),
-        Part::Network => network::draw(model, frame, areas.part),
+        Part::Network => network::draw(model, frame, areas.part, row),
     }
 }
 
