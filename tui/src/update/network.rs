@@ -123,10 +123,7 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
                 rules.push(Rule::Include { include: DEFAULTS.into() });
             }
         }),
-        Action::TryName => {
-            let name_there = aimed_at(model).and_then(|event| event.name).unwrap_or_default();
-            ask(model, Ask::TryName(name), &name_there, None);
-        }
+        Action::TryName => ask(model, Ask::TryName(name), "", None),
         Action::SaveRules => save(model, &served),
         Action::ForgetRules if model.draft(&name).is_some() => ask(model, Ask::ForgetRules(name), "", None),
         Action::ForgetRules => model.say(Weight::Bad, "No rule was changed here."),

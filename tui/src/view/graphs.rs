@@ -160,7 +160,10 @@ fn one(
         None => (0.0, vec!["0".to_owned(), (graph.label)(most)]),
     };
     let y = Axis::default().bounds([least, most]).labels(labels).style(style);
-    frame.render_widget(Chart::new(data.collect()).block(block).x_axis(x).y_axis(y), area);
+    frame.render_widget(
+        Chart::new(data.collect()).block(block).style(colors.base()).x_axis(x).y_axis(y),
+        area,
+    );
 }
 
 /// The title, and those of the facts that there is room for.
