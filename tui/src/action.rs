@@ -1,6 +1,6 @@
 //! What a person can do. One table feeds dispatch, key bindings and help.
 
-use strum::{Display, EnumIter, EnumString, IntoStaticStr};
+use strum::{Display, EnumIter, EnumString, IntoEnumIterator, IntoStaticStr};
 
 /// Where an action is possible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -9,10 +9,39 @@ pub enum Place {
     Everywhere,
     /// In the list of sprites.
     List,
-    /// On the screen of one sprite.
+    /// On the screen of one sprite, whatever part of it is looked at.
     Sprite,
     /// In the list and on the screen of one sprite.
     Either,
+    /// On the screen of one sprite, where this part of it is looked at.
+    Part(Part),
+}
+
+/// A part of a sprite's screen, with a title of its own, in their order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, EnumIter, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
+pub enum Part {
+    /// What there is to go back to.
+    #[default]
+    Checkpoints,
+    /// What it reaches, and what it may reach.
+    Network,
+}
+
+impl Part {
+    /// Its title.
+    pub fn title(self) -> &'static str {
+        self.into()
+    }
+
+    /// The one after this, or before it.
+    #[must_use]
+    pub fn next(self, forward: bool) -> Self {
+        let parts: Vec<Self> = Self::iter().collect();
+        let place = parts.iter().position(|part| *part == self).unwrap_or(0);
+        let step = if forward { 1 } else { parts.len() - 1 };
+        parts[(place + step) % parts.len()]
+    }
 }
 
 /// One thing to do. Its name in the configuration file is in kebab case.
@@ -30,6 +59,8 @@ pub enum Action {
     Bottom,
     Open,
     Back,
+    NextPart,
+    PreviousPart,
     New,
     Console,
     NewConsole,
@@ -63,9 +94,8 @@ impl Action {
     pub fn place(self) -> Place {
         match self {
             Self::Open | Self::New | Self::Filter | Self::Sort | Self::Reverse => Place::List,
-            Self::Restore | Self::Undo | Self::DeleteCheckpoint | Self::ZoomIn | Self::ZoomOut => {
-                Place::Sprite
-            }
+            Self::NextPart | Self::PreviousPart | Self::ZoomIn | Self::ZoomOut => Place::Sprite,
+            Self::Restore | Self::Undo | Self::DeleteCheckpoint => Place::Part(Part::Checkpoints),
             Self::Console
             | Self::NewConsole
             | Self::Detach
@@ -90,6 +120,8 @@ impl Action {
             Self::Bottom => "to the last line",
             Self::Open => "open the selected sprite",
             Self::Back => "back to where you came from",
+            Self::NextPart => "the next part of the screen",
+            Self::PreviousPart => "the part of the screen before",
             Self::New => "make a sprite",
             Self::Console => "the sprite's last console, or a new one",
             Self::NewConsole => "another console of the sprite",
@@ -124,6 +156,7 @@ impl Action {
         match self {
             Self::Open => "open",
             Self::Back => "back",
+            Self::NextPart => "next part",
             Self::New => "new",
             Self::Console => "console",
             Self::Checkpoint => "checkpoint",
@@ -158,6 +191,8 @@ impl Action {
             Self::Bottom => &["end", "shift-g"],
             Self::Open => &["enter", "right"],
             Self::Back => &["esc", "left"],
+            Self::NextPart => &["tab"],
+            Self::PreviousPart => &["shift-tab"],
             Self::New => &["n"],
             Self::Console => &["t"],
             Self::NewConsole => &["shift-t"],

@@ -248,6 +248,14 @@ impl Worker {
                 let outcome = client.events(&name).await.map(|events| events.events);
                 self.tell(Event::Events(name, outcome.map_err(|error| error.to_string()))).await;
             }
+            Effect::LoadNetwork(name) => {
+                let outcome = client.network_log(&name).await.map(Box::new);
+                self.tell(Event::Network(name, outcome.map_err(|error| error.to_string()))).await;
+            }
+            Effect::LoadNetworkPolicy(name) => {
+                let outcome = client.network_policy(&name).await;
+                self.tell(Event::NetworkPolicy(name, outcome.map_err(|error| error.to_string()))).await;
+            }
             Effect::SetBudget { job, budget } => {
                 let outcome = client.set_budget(&budget).await.map(|()| match budget.month_usd {
                     Some(usd) => format!("A month may cost {}.", crate::number::dollars(usd)),

@@ -12,6 +12,7 @@
 //! | `forward` | a port of this machine that leads to one of a sprite |
 //! | `inside` | what goes on in a sprite, and its services |
 //! | `cost` | bills, budgets, what happened |
+//! | `network` | what a sprite reaches, and what it may reach |
 //! | `files` | files of a sprite |
 //! | `socket` | opening a WebSocket, noticing that it is dead |
 //! | `transport` | requests, deadlines, retries |
@@ -28,6 +29,7 @@ mod forward;
 mod http_exec;
 mod inside;
 mod lines;
+mod network;
 mod proxy;
 mod socket;
 #[cfg(test)]

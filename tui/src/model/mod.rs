@@ -3,15 +3,18 @@
 mod console;
 mod dialog;
 mod list;
+mod network;
 
 pub use console::{Attachment, Tab};
 pub use dialog::{Ask, Dialog};
 pub use list::{Column, Row};
+pub use network::Network;
 
+use crate::action::Part;
 use crate::keys::Keys;
 use crate::theme::Theme;
 use sprites_api::cost::Costs;
-use sprites_api::extension::{BuildLine, Event, Tree, UsageSample};
+use sprites_api::extension::{BuildLine, Event, Tree, TreeNode, UsageSample};
 use sprites_backend::client::clean;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -52,6 +55,15 @@ pub enum Load<T> {
     Ready(T),
     /// Not to be had, for this reason.
     Failed(String),
+}
+
+impl<T> From<Result<T, String>> for Load<T> {
+    fn from(outcome: Result<T, String>) -> Self {
+        match outcome {
+            Ok(loaded) => Self::Ready(loaded),
+            Err(why) => Self::Failed(why),
+        }
+    }
 }
 
 /// How much something matters.
@@ -128,6 +140,8 @@ pub struct Asked {
     pub costs: Option<Instant>,
     /// The sprite that is looked at.
     pub sprite: Option<Instant>,
+    /// What the open part of its screen shows.
+    pub part: Option<Instant>,
 }
 
 /// See the module.
@@ -173,10 +187,14 @@ pub struct Model {
     pub log: VecDeque<(jiff::Timestamp, Weight, String)>,
     /// Work under way.
     pub jobs: Vec<Job>,
+    /// The part of a sprite's screen that is looked at.
+    pub part: Part,
     /// Checkpoints of the sprite whose screen was opened last.
     pub tree: Option<(String, Load<Tree>)>,
     /// Selected checkpoint.
     pub checkpoint: Option<String>,
+    /// The network of the sprite for which it was looked at last.
+    pub network: Network,
     /// Past use of the sprite whose screen was opened last.
     pub history: History,
     /// Index into [`ZOOMS`].
@@ -233,6 +251,8 @@ impl Model {
             toasts: VecDeque::new(),
             log: VecDeque::new(),
             jobs: Vec::new(),
+            part: Part::default(),
+            network: Network::default(),
             tree: None,
             checkpoint: None,
             history: History::default(),
@@ -283,6 +303,14 @@ impl Model {
     pub fn current(&self) -> Option<&Row> {
         match (&self.sprites, &self.selected) {
             (Load::Ready(sprites), Some(name)) => sprites.get(name),
+            _ => None,
+        }
+    }
+
+    /// Checkpoints of the sprite whose screen is open, once they are here; the live disk last.
+    pub fn nodes(&self) -> Option<&[TreeNode]> {
+        match &self.tree {
+            Some((_, Load::Ready(tree))) => Some(&tree.nodes),
             _ => None,
         }
     }

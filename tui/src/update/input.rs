@@ -1,7 +1,8 @@
 //! Keys, mouse, paste, resize.
 
-use super::{Effect, console, dialog, open_sprite};
-use crate::action::{Action, Place};
+use super::part::{self, open_sprite};
+use super::{Effect, console, dialog};
+use crate::action::{Action, Part, Place};
 use crate::keys::is_leave;
 use crate::model::{Ask, Dialog, Load, Model, Screen, ZOOMS};
 use crate::view::geometry;
@@ -58,7 +59,7 @@ fn pressed(model: &mut Model, key: KeyEvent) -> Vec<Effect> {
     }
     let place = match model.screen {
         Screen::List => Place::List,
-        Screen::Sprite => Place::Sprite,
+        Screen::Sprite => Place::Part(model.part),
         _ => Place::Everywhere,
     };
     match model.keys.action(key, place) {
@@ -122,6 +123,8 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
             vec![Effect::LoadEvents(name)]
         }
         (Action::Open, Some(_)) => open_sprite(model),
+        (Action::NextPart, _) => part::open(model, model.part.next(true)),
+        (Action::PreviousPart, _) => part::open(model, model.part.next(false)),
         (Action::New, _) if model.here.local && model.has_image == Some(false) => {
             model.say(
                 crate::model::Weight::Bad,
@@ -157,7 +160,10 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
             } else {
                 vec![Effect::Start]
             };
-            effects.extend(name.filter(|_| model.screen == Screen::Sprite).map(Effect::LoadTree));
+            if model.screen == Screen::Sprite {
+                effects.extend(name.map(Effect::LoadTree));
+                effects.extend(part::load(model));
+            }
             effects
         }
         (Action::Contexts, _) if model.contexts.len() < 2 => {
@@ -231,27 +237,20 @@ fn pick_first(model: &mut Model) -> Vec<Effect> {
 
 /// The selected checkpoint, unless it is the live disk or not on the screen.
 fn chosen(model: &Model) -> Option<&TreeNode> {
-    if model.screen != Screen::Sprite {
+    if model.screen != Screen::Sprite || model.part != Part::Checkpoints {
         return None;
     }
     let id = model.checkpoint.as_ref().filter(|id| *id != CURRENT)?;
-    nodes(model)?.iter().find(|node| node.id == *id)
+    model.nodes()?.iter().find(|node| node.id == *id)
 }
 
 /// The newest checkpoint that a restore made of what it replaced, and when that was, for people.
 fn undo(model: &Model) -> Option<(String, String)> {
     let made = |node: &&TreeNode| node.id.starts_with("pre-restore-");
-    let node = nodes(model)?.iter().filter(made).max_by_key(|node| node.create_time.as_micros())?;
+    let node = model.nodes()?.iter().filter(made).max_by_key(|node| node.create_time.as_micros())?;
     let time = jiff::Timestamp::from_microsecond(node.create_time.as_micros()).unwrap_or_default();
     let shown = time.to_zoned(jiff::tz::TimeZone::system()).strftime("%H:%M:%S on %F").to_string();
     Some((node.id.clone(), shown))
-}
-
-fn nodes(model: &Model) -> Option<&[TreeNode]> {
-    match &model.tree {
-        Some((_, Load::Ready(tree))) => Some(&tree.nodes),
-        _ => None,
-    }
 }
 
 fn text_screen(model: &mut Model, screen: Screen) -> Vec<Effect> {
@@ -271,14 +270,7 @@ fn page(model: &Model) -> isize {
 fn step(model: &mut Model, by: isize) -> Vec<Effect> {
     match model.screen {
         Screen::List => model.select(by),
-        Screen::Sprite => {
-            if let Some(nodes) = nodes(model) {
-                let place =
-                    nodes.iter().position(|node| Some(&node.id) == model.checkpoint.as_ref()).unwrap_or(0);
-                let to = place.saturating_add_signed(by).min(nodes.len().saturating_sub(1));
-                model.checkpoint = nodes.get(to).map(|node| node.id.clone());
-            }
-        }
+        Screen::Sprite => part::step(model, by),
         Screen::Help | Screen::Log | Screen::Costs | Screen::Events => {
             model.scroll = model.scroll.saturating_add_signed(by).min(10_000)
         }
@@ -315,6 +307,7 @@ fn moused(model: &mut Model, mouse: MouseEvent) -> Vec<Effect> {
                 model.checkpoint = Some(id);
                 Vec::new()
             }
+            Some(geometry::Hit::Part(part)) => part::open(model, part),
             None => Vec::new(),
         },
         _ => Vec::new(),

@@ -3,13 +3,18 @@
 mod console;
 mod dialog;
 mod input;
+mod network;
+mod part;
 
-use crate::model::{Column, Group, History, Load, Model, Row, Screen, Weight, ZOOMS};
+use crate::model::{Column, Group, Load, Model, Row, Screen, Weight, ZOOMS};
 use bytes::Bytes;
 use crossterm::event::Event as Terminal;
 use sprites_api::cost::{Budget, Costs, Standing};
 use sprites_api::exec::Session;
-use sprites_api::extension::{BuildLine, Event as Past, Images, Tree, UsageHistory, UsageLine, Version};
+use sprites_api::extension::{
+    BuildLine, Event as Past, Images, NetworkLog, Tree, UsageHistory, UsageLine, Version,
+};
+use sprites_api::policy::NetworkPolicy;
 use sprites_api::sprite::{Sprite, Status, WatchLine};
 use sprites_backend::client::{ExecEvent, is_name};
 use std::time::{Duration, Instant};
@@ -56,6 +61,10 @@ pub enum Event {
     Costs(Group, Result<Box<Costs>, String>),
     /// What happened to a sprite.
     Events(String, Result<Vec<Past>, String>),
+    /// What a sprite tried to reach.
+    Network(String, Result<Box<NetworkLog>, String>),
+    /// What it may reach.
+    NetworkPolicy(String, Result<NetworkPolicy, String>),
     /// A job ended: what to say, and of which sprite to ask anew.
     Done(u64, Result<String, String>, Option<String>),
     /// Sessions that run in a sprite.
@@ -80,6 +89,8 @@ pub enum Effect {
     LoadImages,
     LoadCosts(Group),
     LoadEvents(String),
+    LoadNetwork(String),
+    LoadNetworkPolicy(String),
     SetBudget {
         job: u64,
         budget: Budget,
@@ -289,21 +300,22 @@ pub fn update(model: &mut Model, event: Event) -> Vec<Effect> {
                 model.costs = Some((**costs).clone());
             }
             if model.bill.0 == group {
-                model.bill.1 = match outcome {
-                    Ok(costs) => Load::Ready(*costs),
-                    Err(why) => Load::Failed(why),
-                };
+                model.bill.1 = outcome.map(|costs| *costs).into();
             }
             Vec::new()
         }
         Event::Events(name, outcome) => {
             if model.events.as_ref().is_some_and(|(held, _)| *held == name) {
-                let load = match outcome {
-                    Ok(events) => Load::Ready(events),
-                    Err(why) => Load::Failed(why),
-                };
-                model.events = Some((name, load));
+                model.events = Some((name, outcome.into()));
             }
+            Vec::new()
+        }
+        Event::Network(name, outcome) => {
+            network::log_came(model, &name, outcome.map(|log| *log));
+            Vec::new()
+        }
+        Event::NetworkPolicy(name, outcome) => {
+            network::policy_came(model, &name, outcome);
             Vec::new()
         }
         Event::Done(job, outcome, sprite) => {
@@ -317,6 +329,7 @@ pub fn update(model: &mut Model, event: Event) -> Vec<Effect> {
                 sprite.filter(|name| model.tree.as_ref().is_some_and(|(held, _)| held == name))
             {
                 effects.push(Effect::LoadTree(name));
+                effects.extend(part::load(model));
             }
             effects
         }
@@ -356,6 +369,7 @@ fn ask_again(model: &mut Model, now: Instant) -> Vec<Effect> {
         model.asked.sprite = Some(now);
         effects.extend(model.selected.clone().map(Effect::LoadSprite));
     }
+    effects.extend(part::ask_again(model, now));
     effects
 }
 
@@ -434,14 +448,4 @@ fn leave_lost(model: &mut Model) {
     {
         model.screen = Screen::List;
     }
-}
-
-/// Opens the screen of the selected sprite.
-fn open_sprite(model: &mut Model) -> Vec<Effect> {
-    let Some(name) = model.selected.clone() else { return Vec::new() };
-    model.screen = Screen::Sprite;
-    model.tree = Some((name.clone(), Load::Waiting));
-    model.checkpoint = None;
-    model.history = History { name: name.clone(), samples: Vec::new() };
-    vec![Effect::LoadTree(name.clone()), Effect::LoadHistory(name, ZOOMS[model.zoom])]
 }

@@ -1,6 +1,6 @@
 //! What surrounds every screen: header, footer, toasts, dialogs.
 
-use crate::action::Action;
+use crate::action::{Action, Part};
 use crate::keys::LEAVE_NAME;
 use crate::model::{Attachment, Dialog, Load, Model, Screen, Weight};
 use crate::number;
@@ -160,9 +160,13 @@ fn hints(model: &Model, width: u16) -> Line<'static> {
             ],
             &[A::Stop, A::Fork, A::Filter, A::Destroy, A::Checkpoint],
         ),
+        Screen::Sprite if model.part == Part::Network => {
+            (&[A::Back, A::NextPart, A::Console, A::Stop, A::Help, A::Quit], &[A::Stop, A::Quit, A::Console])
+        }
         Screen::Sprite => (
             &[
                 A::Back,
+                A::NextPart,
                 A::Console,
                 A::Checkpoint,
                 A::Restore,
@@ -174,7 +178,7 @@ fn hints(model: &Model, width: u16) -> Line<'static> {
                 A::Help,
                 A::Quit,
             ],
-            &[A::ZoomOut, A::Stop, A::Fork, A::Quit, A::DeleteCheckpoint, A::Console],
+            &[A::ZoomOut, A::Stop, A::Fork, A::Quit, A::DeleteCheckpoint, A::Console, A::NextPart],
         ),
         _ => (&[A::Back, A::Quit], &[]),
     };

@@ -1,7 +1,9 @@
 //! What is where. Drawing and the mouse both ask here, so that a click always meets what is shown.
 
-use crate::model::{Load, Model, Screen};
-use ratatui::layout::{Constraint, Layout, Rect};
+use crate::action::Part;
+use crate::model::{Model, Screen};
+use ratatui::layout::{Constraint, Layout, Position, Rect};
+use strum::IntoEnumIterator;
 
 /// Least size that can be used, columns and rows.
 pub const LEAST: (u16, u16) = (60, 16);
@@ -53,10 +55,37 @@ pub fn list(body: Rect) -> (Rect, Option<Rect>) {
     (list, Some(preview))
 }
 
-/// A sprite's facts, graphs and checkpoints.
-pub fn sprite(body: Rect) -> [Rect; 3] {
-    let graphs = (body.height / 3).clamp(6, 14);
-    Layout::vertical([Constraint::Length(3), Constraint::Length(graphs), Constraint::Min(4)]).areas(body)
+/// What the screen of a sprite consists of.
+#[derive(Clone, Copy, Debug)]
+pub struct Sprite {
+    /// Name, state, figures.
+    pub facts: Rect,
+    /// Titles of the parts.
+    pub titles: Rect,
+    /// What it uses.
+    pub graphs: Rect,
+    /// The part that is looked at.
+    pub part: Rect,
+}
+
+/// Cuts the screen of a sprite.
+pub fn sprite(body: Rect) -> Sprite {
+    let tall = (body.height / 3).clamp(6, 14);
+    let rows = [Constraint::Length(3), Constraint::Length(1), Constraint::Length(tall), Constraint::Min(3)];
+    let [facts, titles, graphs, part] = Layout::vertical(rows).areas(body);
+    Sprite { facts, titles, graphs, part }
+}
+
+/// Where the title of each part is.
+pub fn titles(area: Rect) -> impl Iterator<Item = (Part, Rect)> {
+    let mut left = area.x + 1;
+    Part::iter().map(move |part| {
+        // A cell on both sides, and one between two.
+        let width = part.title().len() as u16 + 2;
+        let place = Rect::new(left, area.y, width, 1).intersection(area);
+        left += width + 1;
+        (part, place)
+    })
 }
 
 /// The first of `count` lines that is shown in `height` rows, so that line `chosen` is visible.
@@ -70,6 +99,8 @@ pub fn window(count: usize, height: usize, chosen: usize) -> usize {
 pub enum Hit {
     /// A sprite's line.
     Sprite(String),
+    /// The title of a part of a sprite's screen.
+    Part(Part),
     /// A checkpoint's line.
     Checkpoint(String),
 }
@@ -98,11 +129,23 @@ pub fn hit(model: &Model, column: u16, row: u16) -> Option<Hit> {
             model.order.get(index).cloned().map(Hit::Sprite)
         }
         Screen::Sprite => {
-            let Some((_, Load::Ready(tree))) = &model.tree else { return None };
-            let chosen =
-                tree.nodes.iter().position(|node| Some(&node.id) == model.checkpoint.as_ref()).unwrap_or(0);
-            let index = line(sprite(body)[2], tree.nodes.len(), chosen)?;
-            tree.nodes.get(index).map(|node| Hit::Checkpoint(node.id.clone()))
+            let areas = sprite(body);
+            let at = Position::new(column, row);
+            if let Some((part, _)) = titles(areas.titles).find(|(_, place)| place.contains(at)) {
+                return Some(Hit::Part(part));
+            }
+            match model.part {
+                Part::Checkpoints => {
+                    let nodes = model.nodes()?;
+                    let chosen = nodes
+                        .iter()
+                        .position(|node| Some(&node.id) == model.checkpoint.as_ref())
+                        .unwrap_or(0);
+                    let index = line(areas.part, nodes.len(), chosen)?;
+                    nodes.get(index).map(|node| Hit::Checkpoint(node.id.clone()))
+                }
+                Part::Network => None,
+            }
         }
         _ => None,
     }
