@@ -42,6 +42,8 @@ pub use files::{HOME, WriteOptions};
 pub use forward::Forward;
 pub use http_exec::Done;
 pub use inside::ServiceAction;
+#[cfg(feature = "server")]
+pub(crate) use inside::checked;
 pub use lines::Lines;
 #[cfg(feature = "server")]
 pub(crate) use lines::{End, read as read_lines};

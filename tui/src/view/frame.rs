@@ -2,7 +2,7 @@
 
 use crate::action::{Action, Part};
 use crate::keys::LEAVE_NAME;
-use crate::model::{Attachment, Dialog, Load, Model, Screen, Weight};
+use crate::model::{Ask, Attachment, Dialog, Load, Model, Screen, Weight};
 use crate::number;
 use ratatui::Frame;
 use ratatui::layout::{Alignment, Position, Rect};
@@ -163,6 +163,21 @@ fn hints(model: &Model, width: u16) -> Line<'static> {
         Screen::Sprite if model.part == Part::Network => {
             (&[A::Back, A::NextPart, A::Console, A::Stop, A::Help, A::Quit], &[A::Stop, A::Quit, A::Console])
         }
+        Screen::Sprite if model.part == Part::Inside => (
+            &[
+                A::Back,
+                A::NextPart,
+                A::StartService,
+                A::StopService,
+                A::RestartService,
+                A::ForwardPort,
+                A::Browse,
+                A::Console,
+                A::Help,
+                A::Quit,
+            ],
+            &[A::Quit, A::Console, A::NextPart],
+        ),
         Screen::Sprite => (
             &[
                 A::Back,
@@ -274,6 +289,9 @@ pub(super) fn dialog(model: &Model, frame: &mut Frame<'_>, area: Rect, dialog: &
         (Some(why), _) => (number::cut(why, usize::from(last.width) * usize::from(last_lines)), colors.bad()),
         (None, Some(key)) => (format!("{key} yes    any other key no"), colors.warn()),
         (None, None) if typing => ("enter ok    esc cancel".to_owned(), colors.dim()),
+        (None, None) if matches!(dialog.ask, Ask::Address(..)) => {
+            ("any key goes on".to_owned(), colors.dim())
+        }
         (None, None) => ("a number goes there    esc stays".to_owned(), colors.dim()),
     };
     let words = Paragraph::new(words).style(style).alignment(Alignment::Right).wrap(Wrap { trim: true });

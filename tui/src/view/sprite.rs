@@ -1,6 +1,6 @@
 //! One sprite: facts, and the part of its screen that is looked at.
 
-use super::{checkpoints, geometry, graphs, list, network};
+use super::{checkpoints, geometry, graphs, inside, list, network};
 use crate::action::Part;
 use crate::model::{Model, Row, ZOOMS};
 use crate::number;
@@ -11,14 +11,17 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
 pub(super) fn draw(model: &Model, frame: &mut Frame<'_>, body: Rect) {
-    let areas = geometry::sprite(body);
+    let areas = geometry::sprite(body, model.part);
     let Some(row) = model.current() else { return };
     facts(model, frame, areas.facts, row);
     titles(model, frame, areas.titles);
-    graphs::draw(model, frame, areas.graphs, row, &model.history.samples, ZOOMS[model.zoom]);
+    if areas.graphs.height > 0 {
+        graphs::draw(model, frame, areas.graphs, row, &model.history.samples, ZOOMS[model.zoom]);
+    }
     match model.part {
         Part::Checkpoints => checkpoints::draw(model, frame, areas.part),
         Part::Network => network::draw(model, frame, areas.part),
+        Part::Inside => inside::draw(model, frame, areas.part),
     }
 }
 
