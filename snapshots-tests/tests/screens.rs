@@ -2,6 +2,9 @@
 //!
 //! After a deliberate change: `INSTA_UPDATE=always cargo test -p snapshots-tests --test screens`, then look at the difference.
 
+#[path = "screens/inside.rs"]
+mod inside;
+
 use crossterm::event::{Event as Press, KeyCode, KeyEvent};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;

@@ -182,7 +182,7 @@ impl Action {
             Self::Fork => "fork",
             Self::DeleteCheckpoint => "delete",
             Self::StartService => "start",
-            Self::StopService => "end",
+            Self::StopService => "stop",
             Self::RestartService => "restart",
             Self::ForwardPort => "forward",
             Self::Browse => "browser",

@@ -21,6 +21,8 @@ pub struct Inside {
     pub seen: Load<Seen>,
     /// The selected line.
     pub chosen: Option<Item>,
+    /// Its place among all, for when it goes: then its neighbour is next.
+    pub place: usize,
     /// The log that is or was followed.
     pub log: Option<Log>,
     /// One that ended may be followed again: there is news of the sprite.
@@ -70,7 +72,7 @@ impl Default for Inside {
 impl Inside {
     /// Of a sprite of which nothing is known yet.
     pub fn of(name: String) -> Self {
-        Self { name, seen: Load::Waiting, chosen: None, log: None, again: false }
+        Self { name, seen: Load::Waiting, chosen: None, place: 0, log: None, again: false }
     }
 
     /// What is known.
@@ -132,10 +134,10 @@ impl Inside {
 
     /// Keeps the selection on something that is there.
     pub fn settle(&mut self, forwards: &[Forward]) {
-        let mut items = self.items(forwards).peekable();
-        let first = items.peek().cloned();
-        if !items.any(|item| Some(&item) == self.chosen.as_ref()) {
-            self.chosen = first;
+        let items: Vec<Item> = self.items(forwards).collect();
+        match items.iter().position(|item| Some(item) == self.chosen.as_ref()) {
+            Some(place) => self.place = place,
+            None => self.chosen = items.get(self.place.min(items.len().saturating_sub(1))).cloned(),
         }
     }
 }

@@ -35,6 +35,7 @@ pub(super) fn step(model: &mut Model, by: isize) {
     let place = items.iter().position(|item| Some(item) == model.inside.chosen.as_ref()).unwrap_or(0);
     let to = place.saturating_add_signed(by).min(items.len().saturating_sub(1));
     model.inside.chosen = items.into_iter().nth(to);
+    model.inside.place = to;
 }
 
 /// Scrolls the log; positive is towards older lines.

@@ -97,7 +97,7 @@ fn line(model: &Model, entry: &Entry, width: usize, now: Timestamp) -> Line<'sta
 
 fn head(heads: Heads, first: usize) -> String {
     let (name, rest) = match heads {
-        Heads::Services => ("service", "state      since   pid     again  port   program"),
+        Heads::Services => ("service", "state     since  pid    restarts  port   program"),
         Heads::Ports => ("port", "program          address          leads here from"),
         Heads::Tasks => ("task", "since   keeps it awake for"),
         Heads::Sessions => ("session", "since              command"),
@@ -116,6 +116,8 @@ fn service(model: &Model, one: &Service, (first, width): (usize, usize), now: Ti
         Status::Stopped => ("○", "stopped", colors.dim()),
         Status::Unknown => ("?", "unknown", colors.dim()),
     };
+    let is_now = model.inside.known().is_some_and(|seen| seen.live);
+    let style = if is_now { style } else { colors.dim() };
     let since = state.started_at.map(|at| number::age(at, now)).unwrap_or_default();
     let pid = state.pid.map(|pid| pid.to_string()).unwrap_or_default();
     let port = one.http_port.map(|port| port.to_string()).unwrap_or_default();
@@ -124,12 +126,12 @@ fn service(model: &Model, one: &Service, (first, width): (usize, usize), now: Ti
         _ => (one.command.as_str(), colors.dim()),
     };
     let figures =
-        format!(" {} {} {:>5}  {} ", cell(&since, 7), cell(&pid, 7), state.restart_count, cell(&port, 6));
-    let left = width.saturating_sub(first + 1 + 10 + figures.width());
+        format!(" {} {} {:>8}  {} ", cell(&since, 6), cell(&pid, 6), state.restart_count, cell(&port, 6));
+    let left = width.saturating_sub(first + 1 + 9 + figures.width());
     Line::from(vec![
         Span::styled(format!("{mark} "), style),
         Span::raw(format!("{} ", cell(&one.name, first - 2))),
-        Span::styled(cell(word, 10), style),
+        Span::styled(cell(word, 9), style),
         Span::raw(figures),
         Span::styled(number::cut(text, left), about),
     ])
