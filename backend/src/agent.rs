@@ -11,15 +11,13 @@ use serde::de::DeserializeOwned;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// Largest answer, bytes.
-const MAX_ANSWER: usize = 16 << 10;
 /// How long it may take to take what it is told.
 const TELL: Duration = Duration::from_secs(20);
 
-/// Asks for `/v1/agent/{what}`. The caller sets the deadline.
-pub(crate) async fn ask<T: DeserializeOwned>(machine: &MachineHandle, what: &str) -> Option<T> {
+/// Asks for `/v1/agent/{what}`, for an answer of at most so many bytes. The caller sets the deadline.
+pub(crate) async fn ask<T: DeserializeOwned>(machine: &MachineHandle, what: &str, most: usize) -> Option<T> {
     call(machine, Method::GET, what, Bytes::new(), async |answer: Response<Incoming>| {
-        let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await.ok()?;
+        let body = Limited::new(answer.into_body(), most).collect().await.ok()?;
         serde_json::from_slice(&body.to_bytes()).ok()
     })
     .await

@@ -26,6 +26,8 @@ pub enum Part {
     Checkpoints,
     /// What it reaches, and what it may reach.
     Network,
+    /// Services, ports, tasks, sessions.
+    Inside,
 }
 
 impl Part {
@@ -70,6 +72,11 @@ pub enum Action {
     Undo,
     Fork,
     DeleteCheckpoint,
+    StartService,
+    StopService,
+    RestartService,
+    ForwardPort,
+    Browse,
     Stop,
     Destroy,
     Filter,
@@ -117,6 +124,11 @@ impl Action {
             | Self::TryName
             | Self::SaveRules
             | Self::ForgetRules => Place::Part(Part::Network),
+            Self::StartService
+            | Self::StopService
+            | Self::RestartService
+            | Self::ForwardPort
+            | Self::Browse => Place::Part(Part::Inside),
             Self::Console
             | Self::NewConsole
             | Self::Detach
@@ -152,6 +164,11 @@ impl Action {
             Self::Undo => "undo the last restore",
             Self::Fork => "a new sprite from the selected checkpoint, or from now",
             Self::DeleteCheckpoint => "delete the selected checkpoint",
+            Self::StartService => "start the selected service",
+            Self::StopService => "stop the selected service; it stays so",
+            Self::RestartService => "stop the selected service and start it again",
+            Self::ForwardPort => "a port here leads to the selected one; again: no longer",
+            Self::Browse => "the selected port, or the sprite's URL, in the browser",
             Self::Stop => "stop the sprite; the next use starts it again",
             Self::Destroy => "destroy the sprite; asks for its name",
             Self::Filter => "only sprites whose name or label holds a text",
@@ -195,6 +212,11 @@ impl Action {
             Self::Undo => "undo",
             Self::Fork => "fork",
             Self::DeleteCheckpoint => "delete",
+            Self::StartService => "start",
+            Self::StopService => "stop",
+            Self::RestartService => "restart",
+            Self::ForwardPort => "forward",
+            Self::Browse => "browser",
             Self::Stop => "stop",
             Self::Destroy => "destroy",
             Self::Filter => "filter",
@@ -243,6 +265,11 @@ impl Action {
             Self::Undo => &["u"],
             Self::Fork => &["f"],
             Self::DeleteCheckpoint => &["d"],
+            Self::StartService => &["u"],
+            Self::StopService => &["d"],
+            Self::RestartService => &["r"],
+            Self::ForwardPort => &["p"],
+            Self::Browse => &["o"],
             Self::Stop => &["z"],
             Self::Destroy => &["x"],
             Self::Filter => &["/"],

@@ -203,7 +203,7 @@ mod tests {
             (press(KeyCode::BackTab, KeyModifiers::SHIFT), Part::Network, Some(Action::PreviousPart)),
             (press(KeyCode::Tab, KeyModifiers::SHIFT), Part::Network, Some(Action::PreviousPart)),
             (press(KeyCode::Char('u'), KeyModifiers::NONE), Part::Checkpoints, Some(Action::Undo)),
-            (press(KeyCode::Char('u'), KeyModifiers::NONE), Part::Network, None),
+            (press(KeyCode::Char('u'), KeyModifiers::NONE), Part::Network, Some(Action::ForgetRules)),
         ] {
             assert_eq!(keys.action(key, Place::Part(at)), action, "{key:?}");
         }

@@ -1,6 +1,7 @@
 //! Dialogs: a text to type, or a deliberate second key.
 
 use crate::number;
+use sprites_backend::client::ServiceAction;
 use tui_input::Input;
 
 /// What a dialog is about.
@@ -43,6 +44,10 @@ pub enum Ask {
     Undo(String, String, String),
     /// A deliberate key, to restore this sprite to this checkpoint.
     Restore(String, String),
+    /// A deliberate key, to wake this sprite by doing that with this service of it.
+    Service(String, String, ServiceAction),
+    /// Nothing: an address to copy, and why it is not opened.
+    Address(String, String),
     /// A deliberate key, to delete this checkpoint of this sprite, which frees so many bytes.
     Delete(String, String, u64),
 }
@@ -71,7 +76,7 @@ impl Dialog {
 
     /// Whether a text is typed.
     pub fn is_typed(&self) -> bool {
-        self.key().is_none() && !matches!(self.ask, Ask::Context(_))
+        self.key().is_none() && !matches!(self.ask, Ask::Context(_) | Ask::Address(..))
     }
 
     /// Whether it tells what would come of what is typed.
@@ -85,6 +90,7 @@ impl Dialog {
             Ask::Restore(..) => Some('R'),
             Ask::Undo(..) => Some('U'),
             Ask::Stop(_) => Some('Z'),
+            Ask::Service(..) => Some('W'),
             Ask::Delete(..) => Some('D'),
             Ask::SaveRules { .. } => Some('S'),
             Ask::ForgetRules(_) => Some('U'),
@@ -111,6 +117,8 @@ impl Dialog {
             Ask::Restore(name, _) => format!("Restore {name}"),
             Ask::Undo(name, ..) => format!("Undo the last restore of {name}"),
             Ask::Stop(name) => format!("Stop {name}"),
+            Ask::Service(name, ..) => format!("Wake {name}"),
+            Ask::Address(..) => "Address".into(),
             Ask::Delete(_, id, _) => format!("Delete checkpoint {id}"),
         }
     }
@@ -181,6 +189,11 @@ impl Dialog {
             Ask::Stop(name) => format!(
                 "Programs and consoles of {name} end; its disk and checkpoints stay. The next use starts it again. Press Z to stop it."
             ),
+            Ask::Service(name, service, action) => format!(
+                "{name} sleeps. To {} {service} it is woken, and sleeps again when it is unused for a while. Press W to wake it.",
+                action.as_str()
+            ),
+            Ask::Address(address, why) => format!("{address}\n\nTo be copied: {why}."),
             Ask::Delete(_, id, bytes) => format!(
                 "{id} can no longer be restored; {} are freed. Press D to delete it.",
                 number::bytes(*bytes)

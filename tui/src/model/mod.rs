@@ -2,11 +2,13 @@
 
 mod console;
 mod dialog;
+mod inside;
 mod list;
 pub mod network;
 
 pub use console::{Attachment, Tab};
 pub use dialog::{Ask, Dialog};
+pub use inside::{Entry, Forward, Heads, Inside, Item, Log, past};
 pub use list::{Column, Row};
 pub use network::Network;
 
@@ -198,6 +200,10 @@ pub struct Model {
     drafts: BTreeMap<(String, String), Vec<Rule>>,
     /// The network of the sprite for which it was looked at last.
     pub network: Network,
+    /// What goes on in the sprite for which it was looked at last.
+    pub inside: Inside,
+    /// Ports of this machine that lead into sprites.
+    pub forwards: Vec<Forward>,
     /// Past use of the sprite whose screen was opened last.
     pub history: History,
     /// Index into [`ZOOMS`].
@@ -259,6 +265,8 @@ impl Model {
             part: Part::default(),
             drafts: BTreeMap::new(),
             network: Network::default(),
+            inside: Inside::default(),
+            forwards: Vec::new(),
             tree: None,
             checkpoint: None,
             history: History::default(),

@@ -5,6 +5,7 @@ use crate::model::{Ask, Job, Load, Model, Screen};
 use crossterm::event::{Event as Terminal, KeyCode, KeyEvent, KeyModifiers};
 use sprites_api::cost::Budget;
 use sprites_api::policy::NetworkPolicy;
+use sprites_backend::client::ServiceAction;
 use tui_input::backend::crossterm::EventHandler;
 
 /// Longest text typed, characters.
@@ -27,6 +28,10 @@ pub(super) fn key(model: &mut Model, key: KeyEvent) -> Vec<Effect> {
         model.dialog = None;
         begin(model, text);
         return vec![Effect::Enter(index)];
+    }
+    if let Ask::Address(..) = dialog.ask {
+        model.dialog = None;
+        return Vec::new();
     }
     if let (KeyCode::Tab, Some(on)) = (key.code, &mut dialog.switch) {
         *on = !*on;
@@ -101,7 +106,8 @@ fn confirm(model: &mut Model) -> Vec<Effect> {
     let memory = dialog.switch.unwrap_or(false);
     let comment = Some(typed.clone()).filter(|text| !text.is_empty());
     match dialog.ask {
-        Ask::Filter | Ask::Context(_) | Ask::Rule(_) | Ask::TryName(_) => Vec::new(),
+        Ask::Filter | Ask::Context(_) | Ask::Address(..) | Ask::Rule(_) | Ask::TryName(_) => Vec::new(),
+        Ask::Service(name, service, action) => vec![self::service(model, name, service, action)],
         Ask::SaveRules { name, rules, .. } => {
             let job = begin(model, format!("Changing the rules of {name}"));
             vec![Effect::SetNetworkPolicy { job, name, policy: NetworkPolicy { rules } }]
@@ -171,6 +177,17 @@ fn budget(typed: &str, sleep: bool) -> Result<Budget, String> {
     // Without one there is nothing to be used up.
     let budget = Budget { month_usd, sleep: sleep && month_usd.is_some() };
     budget.check().map(|()| budget)
+}
+
+/// Does something with a service.
+pub(super) fn service(model: &mut Model, name: String, service: String, action: ServiceAction) -> Effect {
+    let doing = match action {
+        ServiceAction::Start => "Starting",
+        ServiceAction::Stop => "Stopping",
+        ServiceAction::Restart => "Restarting",
+    };
+    let job = begin(model, format!("{doing} {service} of {name}"));
+    Effect::Service { job, name, service, action }
 }
 
 /// Notes work that is under way.

@@ -1,7 +1,7 @@
 //! Keys, mouse, paste, resize.
 
 use super::part::{self, open_sprite};
-use super::{Effect, console, dialog, network};
+use super::{Effect, console, dialog, inside, network};
 use crate::action::{Action, Part, Place};
 use crate::keys::is_leave;
 use crate::model::{Ask, Dialog, Load, Model, Screen, ZOOMS};
@@ -12,6 +12,7 @@ use crossterm::event::{
 use sprites_api::checkpoint::CURRENT;
 use sprites_api::extension::{BuildLine, TreeNode};
 use sprites_api::sprite::Status;
+use sprites_backend::client::ServiceAction;
 
 /// Lines the wheel moves.
 const WHEEL: isize = 3;
@@ -86,10 +87,10 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         },
         (Action::Up, _) => step(model, -1),
         (Action::Down, _) => step(model, 1),
-        (Action::PageUp, _) => step(model, -page(model)),
-        (Action::PageDown, _) => step(model, page(model)),
-        (Action::Top, _) => step(model, isize::MIN / 2),
-        (Action::Bottom, _) => step(model, isize::MAX / 2),
+        (Action::PageUp, _) => turn(model, -page(model)),
+        (Action::PageDown, _) => turn(model, page(model)),
+        (Action::Top, _) => turn(model, isize::MIN / 2),
+        (Action::Bottom, _) => turn(model, isize::MAX / 2),
         (Action::Back, _) => {
             model.screen = match model.screen {
                 Screen::Help | Screen::Log | Screen::Costs | Screen::Events => model.before,
@@ -217,6 +218,11 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
             }
             ask(model, Ask::Stop(name), "")
         }
+        (Action::StartService, Some(name)) => inside::service(model, name, ServiceAction::Start),
+        (Action::StopService, Some(name)) => inside::service(model, name, ServiceAction::Stop),
+        (Action::RestartService, Some(name)) => inside::service(model, name, ServiceAction::Restart),
+        (Action::ForwardPort, Some(name)) => inside::forward(model, name),
+        (Action::Browse, Some(name)) => inside::browse(model, name),
         (Action::Fork, Some(name)) => {
             // The present state can be had with memory, a checkpoint when it was made so.
             let from = chosen(model).map(|node| (node.id.clone(), node.memory_bytes.is_some()));
@@ -298,12 +304,27 @@ fn step(model: &mut Model, by: isize) -> Vec<Effect> {
     Vec::new()
 }
 
+fn turn(model: &mut Model, lines: isize) -> Vec<Effect> {
+    if model.screen != Screen::Sprite {
+        return step(model, lines);
+    }
+    part::turn(model, lines);
+    Vec::new()
+}
+
 fn zoom(model: &mut Model, to: usize) -> Vec<Effect> {
     if to == model.zoom || model.history.name.is_empty() {
         return Vec::new();
     }
     model.zoom = to;
     vec![Effect::LoadHistory(model.history.name.clone(), ZOOMS[to])]
+}
+
+fn wheel(model: &mut Model, mouse: MouseEvent, lines: isize) -> Vec<Effect> {
+    match geometry::hit(model, mouse.column, mouse.row) {
+        Some(geometry::Hit::Log) => turn(model, lines),
+        _ => step(model, lines),
+    }
 }
 
 fn moused(model: &mut Model, mouse: MouseEvent) -> Vec<Effect> {
@@ -314,8 +335,8 @@ fn moused(model: &mut Model, mouse: MouseEvent) -> Vec<Effect> {
         return console::mouse(model, id, mouse);
     }
     match mouse.kind {
-        MouseEventKind::ScrollUp => step(model, -WHEEL),
-        MouseEventKind::ScrollDown => step(model, WHEEL),
+        MouseEventKind::ScrollUp => wheel(model, mouse, -WHEEL),
+        MouseEventKind::ScrollDown => wheel(model, mouse, WHEEL),
         MouseEventKind::Down(MouseButton::Left) => match geometry::hit(model, mouse.column, mouse.row) {
             Some(geometry::Hit::Sprite(name)) if model.selected.as_ref() == Some(&name) => open_sprite(model),
             Some(geometry::Hit::Sprite(name)) => {
@@ -324,6 +345,10 @@ fn moused(model: &mut Model, mouse: MouseEvent) -> Vec<Effect> {
             }
             Some(geometry::Hit::Checkpoint(id)) => {
                 model.checkpoint = Some(id);
+                Vec::new()
+            }
+            Some(geometry::Hit::Inside(item)) => {
+                model.inside.chosen = Some(item);
                 Vec::new()
             }
             Some(geometry::Hit::Part(part)) => part::open(model, part),
@@ -335,6 +360,7 @@ fn moused(model: &mut Model, mouse: MouseEvent) -> Vec<Effect> {
                 network::pick_rule(model, place);
                 Vec::new()
             }
+            Some(geometry::Hit::Log) => Vec::new(),
             None => Vec::new(),
         },
         _ => Vec::new(),

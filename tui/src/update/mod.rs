@@ -3,6 +3,7 @@
 mod console;
 mod dialog;
 mod input;
+mod inside;
 mod network;
 mod part;
 
@@ -14,9 +15,11 @@ use sprites_api::exec::Session;
 use sprites_api::extension::{
     BuildLine, Event as Past, Images, NetworkLog, Tree, UsageHistory, UsageLine, Version,
 };
+use sprites_api::inside::Inside as Interior;
 use sprites_api::policy::NetworkPolicy;
+use sprites_api::services;
 use sprites_api::sprite::{Sprite, Status, WatchLine};
-use sprites_backend::client::{ExecEvent, is_name};
+use sprites_backend::client::{ExecEvent, ServiceAction, is_name};
 use std::time::{Duration, Instant};
 
 /// A console that nobody looked at for this long detaches: attached it would keep its sprite awake.
@@ -65,6 +68,18 @@ pub enum Event {
     Network(String, Result<Box<NetworkLog>, String>),
     /// What it may reach.
     NetworkPolicy(String, Result<NetworkPolicy, String>),
+    /// What goes on in a sprite.
+    Inside(String, Result<Box<Interior>, String>),
+    /// A service wrote something, or something happened to it.
+    ServiceLog(u64, Vec<services::Event>),
+    /// No more of that comes, for this reason.
+    ServiceLogEnded(u64, String),
+    /// A port of this machine leads to that port of a sprite, or cannot.
+    Forwarded(String, u16, Result<u16, String>),
+    /// A connection through such a port failed.
+    ForwardTrouble(String),
+    /// An address could not be opened in the browser, for this reason.
+    NotBrowsed(String, String),
     /// A job ended: what to say, and of which sprite to ask anew.
     Done(u64, Result<String, String>, Option<String>),
     /// Sessions that run in a sprite.
@@ -96,6 +111,22 @@ pub enum Effect {
         name: String,
         policy: NetworkPolicy,
     },
+    LoadInside(String),
+    FollowLog {
+        id: u64,
+        name: String,
+        service: String,
+    },
+    UnfollowLog,
+    Service {
+        job: u64,
+        name: String,
+        service: String,
+        action: ServiceAction,
+    },
+    OpenForward(String, u16),
+    CloseForward(String, u16),
+    Browse(String),
     SetBudget {
         job: u64,
         budget: Budget,
@@ -156,6 +187,12 @@ pub enum Effect {
 
 /// Takes one event.
 pub fn update(model: &mut Model, event: Event) -> Vec<Effect> {
+    let mut effects = take(model, event);
+    effects.extend(inside::settle(model));
+    effects
+}
+
+fn take(model: &mut Model, event: Event) -> Vec<Effect> {
     match event {
         Event::Terminal(event) => input::terminal(model, event),
         Event::Tick(now) => {
@@ -321,6 +358,27 @@ pub fn update(model: &mut Model, event: Event) -> Vec<Effect> {
         }
         Event::NetworkPolicy(name, outcome) => {
             network::policy_came(model, &name, outcome);
+            Vec::new()
+        }
+        Event::Inside(name, outcome) => {
+            inside::came(model, &name, outcome.map(|seen| *seen));
+            Vec::new()
+        }
+        Event::ServiceLog(id, events) => {
+            inside::told(model, id, events);
+            Vec::new()
+        }
+        Event::ServiceLogEnded(id, why) => {
+            inside::ended(model, id, why);
+            Vec::new()
+        }
+        Event::Forwarded(name, port, outcome) => inside::forwarded(model, name, port, outcome),
+        Event::ForwardTrouble(why) => {
+            inside::trouble(model, why);
+            Vec::new()
+        }
+        Event::NotBrowsed(address, why) => {
+            inside::not_browsed(model, address, why);
             Vec::new()
         }
         Event::Done(job, outcome, sprite) => {

@@ -1,6 +1,6 @@
 //! The parts of a sprite's screen: what each loads when it is opened, and again and again while it is looked at. None of it wakes a sprite.
 
-use super::{Effect, network};
+use super::{Effect, inside, network};
 use crate::action::Part;
 use crate::model::{History, Load, Model, Screen, ZOOMS};
 use std::time::{Duration, Instant};
@@ -31,6 +31,7 @@ pub(super) fn open(model: &mut Model, part: Part) -> Vec<Effect> {
         // Loaded with the screen, and after each change.
         Part::Checkpoints => Vec::new(),
         Part::Network => network::open(model, name),
+        Part::Inside => inside::open(model, name),
     }
 }
 
@@ -52,6 +53,7 @@ pub(super) fn ask_again(model: &mut Model, now: Instant) -> Vec<Effect> {
 pub(super) fn load(model: &Model) -> Vec<Effect> {
     match (model.part, &model.selected) {
         (Part::Network, Some(name)) => network::load(name),
+        (Part::Inside, Some(name)) => inside::load(name),
         _ => Vec::new(),
     }
 }
@@ -68,5 +70,14 @@ pub(super) fn step(model: &mut Model, by: isize) {
             }
         }
         Part::Network => network::step(model, by),
+        Part::Inside => inside::step(model, by),
+    }
+}
+
+/// Pages through what the open part has to read, which need not be where the selection is.
+pub(super) fn turn(model: &mut Model, lines: isize) {
+    match model.part {
+        Part::Inside => inside::scroll(model, -lines),
+        _ => step(model, lines),
     }
 }

@@ -3,7 +3,7 @@
 use crate::action::{Action, Part};
 use crate::keys::LEAVE_NAME;
 use crate::model::network::Pane;
-use crate::model::{Attachment, Dialog, Load, Model, Screen, Weight};
+use crate::model::{Ask, Attachment, Dialog, Forward, Load, Model, Screen, Weight};
 use crate::number;
 use ratatui::Frame;
 use ratatui::layout::{Alignment, Position, Rect};
@@ -16,6 +16,8 @@ use unicode_width::UnicodeWidthStr;
 
 /// Consoles that are reached by a digit.
 const TABS: usize = 9;
+/// Forwarded ports that are told one by one.
+const TOLD_FORWARDS: usize = 3;
 
 /// Where, how many, how much; consoles on the right. What matters less goes first where there is little room; the price never does.
 pub(super) fn header(model: &Model, frame: &mut Frame<'_>, area: Rect) {
@@ -67,6 +69,12 @@ fn summary(model: &Model, width: u16, less: usize) -> Line<'static> {
         };
         line.push(Span::styled(words, style));
     }
+    if !model.forwards.is_empty() {
+        line.push(Span::styled(
+            format!("{}{}", if less < 3 { "   " } else { " " }, forwards(model, less)),
+            colors.good(),
+        ));
+    }
     let Some(costs) = &model.costs else {
         let words = if less < 3 { "   so far " } else { "  " };
         line.push(Span::styled(words, colors.dim()));
@@ -85,6 +93,26 @@ fn summary(model: &Model, width: u16, less: usize) -> Line<'static> {
         line.push(Span::styled(format!(", about {usd} in the end"), colors.dim()));
     }
     Line::from(line)
+}
+
+/// Ports of this machine that lead into sprites, or how many there are.
+fn forwards(model: &Model, less: usize) -> String {
+    let count = model.forwards.len();
+    let shown = match less {
+        0 => TOLD_FORWARDS,
+        1 | 2 => 1,
+        _ => return format!("⇄{count}"),
+    };
+    let one = |forward: &Forward| {
+        let (name, port) = (number::cut(&forward.sprite, 20), forward.port);
+        match forward.local {
+            Some(local) if local != port => format!("{local}→{name}:{port}"),
+            _ => format!("{name}:{port}"),
+        }
+    };
+    let told = model.forwards.iter().take(shown).map(one).collect::<Vec<_>>().join(" ");
+    let more = if count > shown { format!(" +{}", count - shown) } else { String::new() };
+    format!("⇄ {told}{more}")
 }
 
 /// The consoles with their numbers, their names cut to a width; those in brackets are detached.
@@ -210,6 +238,21 @@ fn hints(model: &Model, width: u16) -> Line<'static> {
                 ),
             }
         }
+        Screen::Sprite if model.part == Part::Inside => (
+            &[
+                A::Back,
+                A::NextPart,
+                A::StartService,
+                A::StopService,
+                A::RestartService,
+                A::ForwardPort,
+                A::Browse,
+                A::Console,
+                A::Help,
+                A::Quit,
+            ],
+            &[A::Quit, A::Console, A::NextPart, A::RestartService],
+        ),
         Screen::Sprite => (
             &[
                 A::Back,
@@ -335,6 +378,9 @@ pub(super) fn dialog(model: &Model, frame: &mut Frame<'_>, area: Rect, dialog: &
         (Some(why), _) => (number::cut(why, usize::from(last.width) * usize::from(last_lines)), colors.bad()),
         (None, Some(key)) => (format!("{key} yes    any other key no"), colors.warn()),
         (None, None) if typing => ("enter ok    esc cancel".to_owned(), colors.dim()),
+        (None, None) if matches!(dialog.ask, Ask::Address(..)) => {
+            ("any key goes on".to_owned(), colors.dim())
+        }
         (None, None) => ("a number goes there    esc stays".to_owned(), colors.dim()),
     };
     let words = Paragraph::new(words).style(style).alignment(Alignment::Right).wrap(Wrap { trim: true });

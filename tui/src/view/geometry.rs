@@ -2,7 +2,7 @@
 
 use crate::action::Part;
 use crate::model::network::Pane;
-use crate::model::{Model, Screen};
+use crate::model::{Entry, Item, Model, Screen};
 use ratatui::layout::{Constraint, Layout, Position, Rect};
 use std::rc::Rc;
 use strum::IntoEnumIterator;
@@ -11,6 +11,12 @@ use strum::IntoEnumIterator;
 pub const LEAST: (u16, u16) = (60, 16);
 /// Rows of the preview below the list.
 const PREVIEW: u16 = 9;
+/// From this many rows on there is room for graphs beside what goes on in a sprite.
+const ROOMY: u16 = 36;
+/// From this many rows on there is room for graphs beside what a sprite reaches.
+const PLAIN: u16 = 20;
+/// From this many columns on a log stands beside what it is of, else below.
+const WIDE: u16 = 130;
 /// From this many rows on there is a preview.
 const PREVIEW_FROM: u16 = 24;
 
@@ -73,10 +79,11 @@ pub struct Sprite {
 /// Cuts the screen of a sprite.
 pub fn sprite(body: Rect, part: Part) -> Sprite {
     let tall = match part {
-        Part::Checkpoints => (body.height / 3).clamp(6, 14),
-        // Its text is more than its graphs are.
-        Part::Network if body.height < 20 => 0,
+        // There is much to read, and its figures are on every other part.
+        Part::Inside if body.height < ROOMY => 0,
+        Part::Network if body.height < PLAIN => 0,
         Part::Network => (body.height / 4).clamp(6, 14),
+        _ => (body.height / 3).clamp(6, 14),
     };
     let rows = [Constraint::Length(3), Constraint::Length(1), Constraint::Length(tall), Constraint::Min(3)];
     let [facts, titles, graphs, part] = Layout::vertical(rows).areas(body);
@@ -141,6 +148,34 @@ pub fn columns(area: Rect, count: usize) -> Rc<[Rect]> {
     Layout::horizontal(vec![Constraint::Ratio(1, count as u32); count]).split(area)
 }
 
+/// What goes on in a sprite, in so many lines, and the log of a service, if it has any.
+pub fn inside(area: Rect, lines: usize, has_log: bool) -> (Rect, Option<Rect>) {
+    if !has_log {
+        return (area, None);
+    }
+    if area.width >= WIDE {
+        let [list, log] = Layout::horizontal([Constraint::Percentage(50), Constraint::Min(40)]).areas(area);
+        return (list, Some(log));
+    }
+    let most = (area.height * 3 / 5).max(5);
+    let wanted = u16::try_from(lines + 2).unwrap_or(most).clamp(4, most);
+    let [list, log] = Layout::vertical([Constraint::Length(wanted), Constraint::Min(3)]).areas(area);
+    (list, Some(log))
+}
+
+/// The same for what is known now.
+pub fn inside_of(model: &Model, area: Rect, entries: &[Entry]) -> (Rect, Option<Rect>) {
+    let has_log = model.inside.known().is_some_and(|seen| !seen.interior.services.is_empty());
+    inside(area, entries.len(), has_log)
+}
+
+/// The line of the selection.
+pub fn chosen_entry(model: &Model, entries: &[Entry]) -> usize {
+    let is_chosen =
+        |entry: &Entry| matches!(entry, Entry::Item(item) if Some(item) == model.inside.chosen.as_ref());
+    entries.iter().position(is_chosen).unwrap_or(0)
+}
+
 /// The first of `count` lines that is shown in `height` rows, so that line `chosen` is visible.
 pub fn window(count: usize, height: usize, chosen: usize) -> usize {
     let last = count.saturating_sub(height);
@@ -160,6 +195,10 @@ pub enum Hit {
     LogLine(usize),
     /// A rule, by its place.
     Rule(usize),
+    /// The line of something that goes on in a sprite.
+    Inside(Item),
+    /// A service's log.
+    Log,
 }
 
 /// What is at a cell.
@@ -216,6 +255,21 @@ pub fn hit(model: &Model, column: u16, row: u16) -> Option<Hit> {
                     }
                     let area = areas.rules.filter(|area| area.contains(at))?;
                     place(area, held.rules.len(), held.rule).map(Hit::Rule)
+                }
+                Part::Inside => {
+                    let entries = model.inside.entries(&model.forwards);
+                    let (list, log) = inside_of(model, areas.part, &entries);
+                    if log.is_some_and(|log| log.contains(at)) {
+                        return Some(Hit::Log);
+                    }
+                    let lines = inner(list);
+                    let first =
+                        window(entries.len(), usize::from(lines.height), chosen_entry(model, &entries));
+                    let line = usize::from(row.checked_sub(lines.y)?);
+                    match entries.into_iter().nth(first + line).filter(|_| lines.contains(at)) {
+                        Some(Entry::Item(item)) => Some(Hit::Inside(item)),
+                        _ => None,
+                    }
                 }
             }
         }

@@ -7,6 +7,7 @@ mod events;
 mod frame;
 pub mod geometry;
 mod graphs;
+mod inside;
 mod list;
 mod network;
 mod sprite;

@@ -1,6 +1,6 @@
 //! One sprite: facts, and the part of its screen that is looked at.
 
-use super::{checkpoints, geometry, graphs, list, network};
+use super::{checkpoints, geometry, graphs, inside, list, network};
 use crate::action::Part;
 use crate::model::{Model, Row, ZOOMS};
 use crate::number;
@@ -16,7 +16,7 @@ pub(super) fn draw(model: &Model, frame: &mut Frame<'_>, body: Rect) {
     facts(model, frame, areas.facts, row);
     titles(model, frame, areas.titles);
     let group = match (model.part, model.other_graphs) {
-        (Part::Network, false) | (Part::Checkpoints, true) => graphs::Group::Traffic,
+        (Part::Network, false) | (Part::Checkpoints | Part::Inside, true) => graphs::Group::Traffic,
         _ => graphs::Group::Computing,
     };
     if areas.graphs.height > 0 {
@@ -25,6 +25,7 @@ pub(super) fn draw(model: &Model, frame: &mut Frame<'_>, body: Rect) {
     match model.part {
         Part::Checkpoints => checkpoints::draw(model, frame, areas.part),
         Part::Network => network::draw(model, frame, areas.part, row),
+        Part::Inside => inside::draw(model, frame, areas.part),
     }
 }
 

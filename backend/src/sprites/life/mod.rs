@@ -151,6 +151,8 @@ impl Life {
                     tracing::warn!("{error}");
                 }
                 self.keep(sprites, upkeep::FRESH).await;
+                // What it was doing is to be known while it sleeps.
+                self.sprite.look().await;
                 self.stop(sprites, STOP, "it was stopped").await;
                 drop(reply.send(Ok(())));
             }
@@ -397,6 +399,8 @@ impl Life {
                     || self.sprite.usage.idle().is_some_and(|idle| idle >= sprites.settings.idle) =>
             {
                 self.keep(sprites, upkeep::FRESH).await;
+                // What it was doing is to be known while it sleeps.
+                self.sprite.look().await;
                 match machine.pause().await {
                     Ok(()) => {
                         let why = match self.sprite.usage.idle() {
