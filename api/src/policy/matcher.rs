@@ -69,6 +69,7 @@ impl Matcher {
             return Ok(None);
         }
         let mut matcher = Self::default();
+        let list = policy.rules.iter().rposition(|rule| matches!(rule, Rule::Include { .. }));
         for (index, rule) in policy.rules.iter().enumerate() {
             match rule {
                 Rule::Domain { domain, action } => {
@@ -76,8 +77,8 @@ impl Matcher {
                     let allow = *action == Action::Allow;
                     matcher.add(domain, Decision { allow, written: true, rule });
                 }
-                // The same list again says nothing new.
-                Rule::Include { .. } if policy.rules[index + 1..].contains(rule) => {}
+                // There is one list, and the same again says nothing new.
+                Rule::Include { .. } if Some(index) != list => {}
                 Rule::Include { include } => {
                     for domain in lines(LIST) {
                         let text = format!("{include}: {domain}");

@@ -7,6 +7,9 @@ use sprites_backend::client::clean;
 use std::collections::HashMap;
 use strum::{EnumIter, IntoEnumIterator};
 
+/// Events that are kept of what a server tells; ours has no more.
+const KEPT: usize = 1000;
+
 /// See the module.
 #[derive(Debug)]
 pub struct Network {
@@ -166,6 +169,7 @@ pub fn open(log: &NetworkLog) -> Vec<NetworkEvent> {
 
 /// A log whose texts may be shown: code in a sprite chooses the names it asks for.
 pub fn safe(mut log: NetworkLog) -> NetworkLog {
+    log.events.truncate(KEPT);
     for event in &mut log.events {
         for text in [&mut event.kind, &mut event.verdict] {
             *text = clean(text);

@@ -4,10 +4,11 @@ mod console;
 mod dialog;
 mod input;
 mod inside;
+mod list;
 mod network;
 mod part;
 
-use crate::model::{Column, Group, Load, Model, Row, Screen, Weight, ZOOMS};
+use crate::model::{Group, Load, Model, Screen, Weight, ZOOMS};
 use bytes::Bytes;
 use crossterm::event::Event as Terminal;
 use sprites_api::cost::{Budget, Costs, Standing};
@@ -18,8 +19,8 @@ use sprites_api::extension::{
 use sprites_api::inside::Inside as Interior;
 use sprites_api::policy::NetworkPolicy;
 use sprites_api::services;
-use sprites_api::sprite::{Sprite, Status, WatchLine};
-use sprites_backend::client::{ExecEvent, ServiceAction, is_name};
+use sprites_api::sprite::{Sprite, WatchLine};
+use sprites_backend::client::{ExecEvent, ServiceAction};
 use std::time::{Duration, Instant};
 
 /// A console that nobody looked at for this long detaches: attached it would keep its sprite awake.
@@ -28,10 +29,6 @@ pub const UNSEEN: Duration = Duration::from_secs(60);
 const COSTS: Duration = Duration::from_secs(30);
 /// Between two looks at who uses the sprite on the screen.
 const USES: Duration = Duration::from_secs(3);
-/// Most sprites whose sessions are looked at when the app starts.
-const MAX_LOOKED: usize = 50;
-/// Most samples of a graph; far more than any screen has columns.
-const MAX_SAMPLES: usize = 2000;
 
 /// What happened.
 #[derive(Debug)]
@@ -204,40 +201,7 @@ fn take(model: &mut Model, event: Event) -> Vec<Effect> {
             effects.extend(ask_again(model, now));
             effects
         }
-        Event::Sprites(Ok(sprites)) => {
-            let first = !matches!(model.sprites, Load::Ready(_));
-            let (sprites, odd): (Vec<_>, Vec<_>) =
-                sprites.into_iter().partition(|sprite| is_name(&sprite.name));
-            if let (true, Some(one)) = (first, odd.first()) {
-                let name: String = one.name.chars().take(40).collect();
-                let text = format!(
-                    "the server lists {} with a name that cannot be used, such as {name:?}; left out",
-                    crate::number::count(odd.len() as u64, "sprite", "sprites")
-                );
-                model.say(Weight::Bad, text);
-            }
-            let mut rows: std::collections::BTreeMap<String, Row> =
-                sprites.into_iter().map(|sprite| (sprite.name.clone(), Row::new(sprite))).collect();
-            if let Load::Ready(before) = &mut model.sprites {
-                for (name, row) in &mut rows {
-                    if let Some(known) = before.remove(name) {
-                        row.recent = known.recent;
-                        (row.stored, row.shared) = (known.stored, known.shared);
-                        row.totals = known.totals;
-                    }
-                }
-            }
-            let awake = |row: &&Row| row.sprite.status == Status::Running;
-            let awake = rows.values().filter(awake).map(|row| row.sprite.name.clone()).take(MAX_LOOKED);
-            let looked = if first && model.here.local {
-                awake.map(Effect::LoadSessions).collect()
-            } else {
-                Vec::new()
-            };
-            model.sprites = Load::Ready(rows);
-            model.arrange();
-            looked
-        }
+        Event::Sprites(Ok(sprites)) => list::listed(model, sprites),
         Event::Sprites(Err(why)) => {
             if !matches!(model.sprites, Load::Ready(_)) {
                 model.sprites = Load::Failed(why.clone());
@@ -245,32 +209,12 @@ fn take(model: &mut Model, event: Event) -> Vec<Effect> {
             model.say(Weight::Bad, why);
             Vec::new()
         }
-        Event::Watched(line) => watched(model, line),
+        Event::Watched(line) => list::watched(model, line),
         Event::Sprite(name, sprite) => {
-            let mut failure = None;
-            if let Load::Ready(sprites) = &mut model.sprites {
-                match sprite {
-                    Some(sprite) => {
-                        let fresh = Row::new(*sprite);
-                        let row = sprites.entry(name.clone()).or_default();
-                        let known = row.sprite.failure.take();
-                        row.sprite = fresh.sprite;
-                        if row.sprite.status != Status::Running {
-                            row.recent.clear();
-                        }
-                        failure = row.sprite.failure.clone().filter(|why| known.as_ref() != Some(why));
-                    }
-                    None => drop(sprites.remove(&name)),
-                }
-            }
-            if let Some(why) = failure {
-                model.say(Weight::Bad, format!("{name} does not run: {why}."));
-            }
-            model.arrange();
-            leave_lost(model);
+            list::changed(model, name, sprite);
             Vec::new()
         }
-        Event::Usage(line) => used(model, line),
+        Event::Usage(line) => list::used(model, line),
         Event::Connection(Ok(())) => {
             model.connected = true;
             vec![Effect::LoadImages, Effect::LoadCosts(Group::Sprite)]
@@ -457,61 +401,5 @@ fn told_standing(model: &mut Model, costs: &Costs) {
             format!("This month's budget of {most} is used up, and all sprites sleep; B raises it."),
         ),
         Standing::Over => model.say(Weight::Bad, format!("This month's budget of {most} is used up.")),
-    }
-}
-
-/// A sprite used something. Its row changes at once, its place in the list with the next tick.
-fn used(model: &mut Model, line: UsageLine) -> Vec<Effect> {
-    let Load::Ready(sprites) = &mut model.sprites else { return Vec::new() };
-    let Some(row) = sprites.get_mut(&line.name) else { return Vec::new() };
-    (row.stored, row.shared) = (line.stored_bytes, line.shared_bytes);
-    row.totals = line.totals;
-    model.stale_order |= matches!(model.sort, Column::Cpu | Column::Memory | Column::Storage | Column::Cost);
-    let Some(sample) = line.sample else { return Vec::new() };
-    row.add(sample);
-    if model.history.name != line.name {
-        return Vec::new();
-    }
-    let window = ZOOMS[model.zoom];
-    let oldest = sample.time.as_micros() - i64::try_from(window).unwrap_or(i64::MAX) * 1_000_000;
-    let samples = &mut model.history.samples;
-    samples.push(sample);
-    samples.retain(|sample| sample.time.as_micros() >= oldest);
-    if samples.len() <= MAX_SAMPLES {
-        return Vec::new();
-    }
-    // The server thins what it gives, so asking again is how the rest becomes few.
-    samples.drain(..samples.len() / 2);
-    vec![Effect::LoadHistory(line.name, window)]
-}
-
-fn watched(model: &mut Model, line: WatchLine) -> Vec<Effect> {
-    let Some(name) = line.name else { return Vec::new() };
-    let Load::Ready(sprites) = &mut model.sprites else { return Vec::new() };
-    match sprites.get_mut(&name) {
-        Some(row) if line.kind != "deleted" => {
-            let Some(status) = line.status.filter(|status| *status != row.sprite.status) else {
-                return Vec::new();
-            };
-            row.sprite.status = status;
-            if status != Status::Running {
-                row.recent.clear();
-            }
-            model.arrange();
-            // A reason for the change may have come with it, and what it ran when it fell asleep is to be seen again.
-            let woken = model.here.local && status == Status::Running;
-            let sessions = woken.then(|| Effect::LoadSessions(name.clone()));
-            std::iter::once(Effect::LoadSprite(name)).chain(sessions).collect()
-        }
-        _ => vec![Effect::LoadSprite(name)],
-    }
-}
-
-/// The screen of a sprite that is gone is left.
-fn leave_lost(model: &mut Model) {
-    if model.screen == Screen::Sprite
-        && !model.tree.as_ref().is_some_and(|(name, _)| model.order.contains(name))
-    {
-        model.screen = Screen::List;
     }
 }

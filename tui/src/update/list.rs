@@ -1,0 +1,128 @@
+//! The list of sprites: who there is, what each is and uses.
+
+use super::Effect;
+use crate::model::{Column, Load, Model, Row, Screen, Weight, ZOOMS};
+use crate::number;
+use sprites_api::extension::UsageLine;
+use sprites_api::sprite::{Sprite, Status, WatchLine};
+use sprites_backend::client::is_name;
+use std::collections::BTreeMap;
+
+/// Most sprites whose sessions are looked at when the app starts.
+const MAX_LOOKED: usize = 50;
+/// Most samples of a graph; far more than any screen has columns.
+const MAX_SAMPLES: usize = 2000;
+
+/// The whole list. Of those that are awake sessions are asked for when it comes first.
+pub(super) fn listed(model: &mut Model, sprites: Vec<Sprite>) -> Vec<Effect> {
+    let first = !matches!(model.sprites, Load::Ready(_));
+    let (sprites, odd): (Vec<_>, Vec<_>) = sprites.into_iter().partition(|sprite| is_name(&sprite.name));
+    if let (true, Some(one)) = (first, odd.first()) {
+        let name: String = one.name.chars().take(40).collect();
+        let text = format!(
+            "the server lists {} with a name that cannot be used, such as {name:?}; left out",
+            number::count(odd.len() as u64, "sprite", "sprites")
+        );
+        model.say(Weight::Bad, text);
+    }
+    let mut rows: BTreeMap<String, Row> =
+        sprites.into_iter().map(|sprite| (sprite.name.clone(), Row::new(sprite))).collect();
+    if let Load::Ready(before) = &mut model.sprites {
+        for (name, row) in &mut rows {
+            if let Some(known) = before.remove(name) {
+                row.recent = known.recent;
+                (row.stored, row.shared) = (known.stored, known.shared);
+                row.totals = known.totals;
+            }
+        }
+    }
+    let awake = |row: &&Row| row.sprite.status == Status::Running;
+    let awake = rows.values().filter(awake).map(|row| row.sprite.name.clone()).take(MAX_LOOKED);
+    let looked =
+        if first && model.here.local { awake.map(Effect::LoadSessions).collect() } else { Vec::new() };
+    model.sprites = Load::Ready(rows);
+    model.arrange();
+    looked
+}
+
+/// A sprite as it is now; none when it is gone.
+pub(super) fn changed(model: &mut Model, name: String, sprite: Option<Box<Sprite>>) {
+    let mut failure = None;
+    if let Load::Ready(sprites) = &mut model.sprites {
+        match sprite {
+            Some(sprite) => {
+                let fresh = Row::new(*sprite);
+                let row = sprites.entry(name.clone()).or_default();
+                let known = row.sprite.failure.take();
+                row.sprite = fresh.sprite;
+                if row.sprite.status != Status::Running {
+                    row.recent.clear();
+                }
+                failure = row.sprite.failure.clone().filter(|why| known.as_ref() != Some(why));
+            }
+            None => drop(sprites.remove(&name)),
+        }
+    }
+    if let Some(why) = failure {
+        model.say(Weight::Bad, format!("{name} does not run: {why}."));
+    }
+    model.arrange();
+    leave_lost(model);
+}
+
+/// A sprite used something. Its row changes at once, its place in the list with the next tick.
+pub(super) fn used(model: &mut Model, line: UsageLine) -> Vec<Effect> {
+    let Load::Ready(sprites) = &mut model.sprites else { return Vec::new() };
+    let Some(row) = sprites.get_mut(&line.name) else { return Vec::new() };
+    (row.stored, row.shared) = (line.stored_bytes, line.shared_bytes);
+    row.totals = line.totals;
+    model.stale_order |= matches!(model.sort, Column::Cpu | Column::Memory | Column::Storage | Column::Cost);
+    let Some(sample) = line.sample else { return Vec::new() };
+    row.add(sample);
+    if model.history.name != line.name {
+        return Vec::new();
+    }
+    let window = ZOOMS[model.zoom];
+    let oldest = sample.time.as_micros() - i64::try_from(window).unwrap_or(i64::MAX) * 1_000_000;
+    let samples = &mut model.history.samples;
+    samples.push(sample);
+    samples.retain(|sample| sample.time.as_micros() >= oldest);
+    if samples.len() <= MAX_SAMPLES {
+        return Vec::new();
+    }
+    // The server thins what it gives, so asking again is how the rest becomes few.
+    samples.drain(..samples.len() / 2);
+    vec![Effect::LoadHistory(line.name, window)]
+}
+
+/// A sprite took on another state, or came or went.
+pub(super) fn watched(model: &mut Model, line: WatchLine) -> Vec<Effect> {
+    let Some(name) = line.name else { return Vec::new() };
+    let Load::Ready(sprites) = &mut model.sprites else { return Vec::new() };
+    match sprites.get_mut(&name) {
+        Some(row) if line.kind != "deleted" => {
+            let Some(status) = line.status.filter(|status| *status != row.sprite.status) else {
+                return Vec::new();
+            };
+            row.sprite.status = status;
+            if status != Status::Running {
+                row.recent.clear();
+            }
+            model.arrange();
+            // A reason for the change may have come with it, and what it ran when it fell asleep is to be seen again.
+            let woken = model.here.local && status == Status::Running;
+            let sessions = woken.then(|| Effect::LoadSessions(name.clone()));
+            std::iter::once(Effect::LoadSprite(name)).chain(sessions).collect()
+        }
+        _ => vec![Effect::LoadSprite(name)],
+    }
+}
+
+/// The screen of a sprite that is gone is left.
+fn leave_lost(model: &mut Model) {
+    if model.screen == Screen::Sprite
+        && !model.tree.as_ref().is_some_and(|(name, _)| model.order.contains(name))
+    {
+        model.screen = Screen::List;
+    }
+}
