@@ -4,6 +4,7 @@ use super::{draw, here, model, text, with_sprites};
 use crossterm::event::{
     Event as Press, KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind,
 };
+use ratatui::style::Color;
 use sprites_api::extension::{NetworkEvent, NetworkLog, UsageHistory, UsageSample, UsageTotals};
 use sprites_api::policy::{NetworkPolicy, Rule};
 use sprites_tui::action::Part;
@@ -118,8 +119,7 @@ fn the_log_and_the_rules() {
     model.size = (120, 30);
     model.theme = 0;
     let buffer = draw(&model);
-    let reset = ratatui::style::Color::Reset;
-    assert!(buffer.content.iter().all(|cell| cell.fg == reset && cell.bg == reset));
+    assert!(buffer.content.iter().all(|cell| cell.fg == Color::Reset && cell.bg == Color::Reset));
     let marked = |x: u16| buffer[(x, 14)].modifier.contains(ratatui::style::Modifier::REVERSED);
     assert!(marked(62) && !marked(2));
 }
@@ -208,7 +208,7 @@ fn rules_are_looked_at_while_they_are_typed() {
     press(&mut model, KeyCode::Enter);
     assert!(model.dialog.as_ref().unwrap().error.is_none());
     model.dialog.as_mut().unwrap().input = "".into();
-    keys(&mut model, "*.a.test");
+    update(&mut model, Event::Terminal(Press::Paste("*.a.test\n".into())));
     let foretold = note(&model).unwrap().unwrap();
     assert_eq!(
         foretold,
@@ -353,6 +353,15 @@ fn graphs_of_network_and_disk() {
             .iter()
             .all(|title| shown.contains(&format!("┌ {title} ")))
     );
+    // Graphs stand on the theme's background, whatever the terminal's is.
+    for theme in 0..model.themes.len() {
+        model.theme = theme;
+        let background = model.colors().background.unwrap_or(Color::Reset);
+        assert!(
+            draw(&model).content.iter().all(|cell| cell.bg == background || cell.bg != Color::Reset),
+            "{theme}"
+        );
+    }
     // Another part begins with its own.
     model.size = (80, 24);
     press(&mut model, KeyCode::BackTab);

@@ -93,7 +93,7 @@ fn confirm(model: &mut Model) -> Vec<Effect> {
         (Ask::Budget, Err(why)) => return refuse(model, why),
         (_, budget) => budget.unwrap_or_default(),
     };
-    if matches!(dialog.note, Some(Err(_))) {
+    if let (Ask::Rule(_), Some(Err(_))) = (&dialog.ask, &dialog.note) {
         // It is told already.
         return Vec::new();
     }

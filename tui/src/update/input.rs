@@ -29,6 +29,7 @@ pub(super) fn terminal(model: &mut Model, event: Terminal) -> Vec<Effect> {
                 let line: String = text.chars().filter(|c| !c.is_control()).take(200).collect();
                 let joined = format!("{}{line}", open.input.value());
                 open.input = tui_input::Input::new(joined);
+                network::note(model);
                 Vec::new()
             }
             (Screen::Console(id), None) => console::paste(model, id, &text),
