@@ -24,7 +24,7 @@ use sprites_api::extension::Event;
 use sprites_api::policy::Policies;
 use sprites_api::sprite::{Config, Status};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, LazyLock, Weak};
 use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
@@ -45,6 +45,10 @@ const CROWD: usize = 480;
 const MAX_MEMORY: u32 = 16 << 10;
 /// Most virtual CPUs.
 const MAX_CPUS: u32 = 8;
+
+/// CPUs of this host; to find out takes several files.
+static HOST_CPUS: LazyLock<u32> =
+    LazyLock::new(|| u32::try_from(std::thread::available_parallelism().map_or(1, usize::from)).unwrap_or(1));
 
 /// Answers go here.
 type Reply<T> = oneshot::Sender<Result<T, SpriteError>>;
@@ -411,7 +415,7 @@ pub(super) fn possible(wish: Config) -> Config {
 
 /// CPUs and MiB of memory of a sprite's machine.
 pub(super) fn size(config: &Config) -> (u32, u32) {
-    let host = u32::try_from(std::thread::available_parallelism().map_or(1, usize::from)).unwrap_or(1);
+    let host = *HOST_CPUS;
     (
         config.cpus.unwrap_or(host).clamp(1, host.clamp(1, MAX_CPUS)),
         config.ram_mb.unwrap_or(MEMORY).clamp(256, MAX_MEMORY),
