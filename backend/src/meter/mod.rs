@@ -4,7 +4,6 @@
 //! |---|---|
 //! | `mod` | the ticks, and who listens |
 //! | `account` | what one sprite used: from readings to entries |
-//! | `rates` | what that costs |
 //! | `budget` | bills of a month, and what happens when it costs too much |
 //! | `clock` | time to measure by |
 //!
@@ -14,13 +13,11 @@
 pub(crate) mod account;
 pub(crate) mod budget;
 pub(crate) mod clock;
-mod rates;
 #[cfg(test)]
 mod simulation;
 
 use crate::sprites::{Sprite, SpriteError, Sprites, blocking};
 use crate::store::usage::Tick;
-pub(crate) use rates::storage_usd;
 
 use account::{Account, Reading, Size};
 use clock::Moment;
