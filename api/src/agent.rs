@@ -80,6 +80,12 @@ pub struct Counters {
     pub memory_bytes: u64,
     /// Processes now (cgroup `pids.current`).
     pub processes: u64,
+    /// Bytes read from the disk (`Documentation/block/stat.rst`, read sectors of 512 bytes).
+    #[serde(default)]
+    pub read_bytes: u64,
+    /// Bytes written to it.
+    #[serde(default)]
+    pub written_bytes: u64,
     /// Milliseconds since the kernel started, when the counters were read.
     pub uptime_ms: u64,
     /// Sessions with a connected client.

@@ -48,6 +48,12 @@ pub struct UsageTotals {
     pub stored_gb_hours: f64,
     /// Seconds awake.
     pub running_seconds: f64,
+    /// Bytes sent into the network, without headers; they cost nothing.
+    #[serde(default)]
+    pub sent_bytes: u64,
+    /// Bytes received from the network, without headers.
+    #[serde(default)]
+    pub received_bytes: u64,
     /// Money at the published rates, US dollars.
     pub cost_usd: f64,
 }
@@ -59,6 +65,8 @@ impl std::ops::AddAssign for UsageTotals {
         self.hot_gb_hours += more.hot_gb_hours;
         self.stored_gb_hours += more.stored_gb_hours;
         self.running_seconds += more.running_seconds;
+        self.sent_bytes = self.sent_bytes.saturating_add(more.sent_bytes);
+        self.received_bytes = self.received_bytes.saturating_add(more.received_bytes);
         self.cost_usd += more.cost_usd;
     }
 }
@@ -76,6 +84,18 @@ pub struct UsageSample {
     pub memory_bytes: u64,
     /// Processes at the end.
     pub processes: u64,
+    /// Bytes sent into the network in this interval, without headers.
+    #[serde(default)]
+    pub sent_bytes: u64,
+    /// Bytes received from the network in this interval, without headers.
+    #[serde(default)]
+    pub received_bytes: u64,
+    /// Bytes read from the disk in this interval.
+    #[serde(default)]
+    pub read_bytes: u64,
+    /// Bytes written to the disk in this interval.
+    #[serde(default)]
+    pub written_bytes: u64,
     /// Cost of this interval, US dollars.
     pub cost_usd: f64,
 }

@@ -230,6 +230,8 @@ fn costs(used: f64, budget: Budget) -> Costs {
         name: name.into(),
         gone,
         used: UsageTotals {
+            sent_bytes: 12_000_000,
+            received_bytes: 3_400_000_000,
             cpu_hours: cost_usd * 10.0,
             memory_gb_hours: cost_usd * 20.0,
             stored_gb_hours: 100.0,

@@ -4,6 +4,7 @@
 
 use super::clock::Moment;
 use super::rates::{self, Running};
+use serde::{Deserialize, Serialize};
 use sprites_api::agent::Counters;
 use sprites_api::extension::{UsageSample, UsageTotals};
 
@@ -31,6 +32,33 @@ impl Size {
     }
 }
 
+/// Bytes that a gateway has carried since it began. They come from the host's side of the cable, so nobody inside can lie about them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Carried {
+    /// When it began, microseconds since 1970: the sums of another gateway have nothing to do with these.
+    pub began: i64,
+    pub sent: u64,
+    pub received: u64,
+}
+
+impl Carried {
+    /// What was carried since `before`, sent and received.
+    fn since(self, before: Option<Self>) -> (u64, u64) {
+        let before = before.filter(|before| before.began == self.began);
+        let (sent, received) = before.map_or((0, 0), |before| (before.sent, before.received));
+        (self.sent.saturating_sub(sent), self.received.saturating_sub(received))
+    }
+}
+
+/// What a sprite's counters say.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Reading {
+    /// Of its machine; none when it sleeps, or did not answer in time: the next reading then covers that time too.
+    pub counters: Option<Counters>,
+    /// Of its network; none when it has none, or has not been heard of yet.
+    pub carried: Option<Carried>,
+}
+
 /// The account of a sprite.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Account {
@@ -40,6 +68,8 @@ pub(crate) struct Account {
     pub kept_until: Moment,
     /// The last counters, and when they were read. They outlive the server, so that what is used while it is away is counted, once.
     pub read: Option<(Counters, Moment)>,
+    /// The same of its network.
+    pub carried: Option<Carried>,
 }
 
 /// What a reading adds.
@@ -56,22 +86,20 @@ pub(crate) struct Entry {
 impl Account {
     /// One that begins now.
     pub(crate) fn new(now: Moment) -> Self {
-        Self { totals: UsageTotals::default(), kept_until: now, read: None }
+        Self { totals: UsageTotals::default(), kept_until: now, read: None, carried: None }
     }
 
-    /// Takes a reading in. `counters` are none when the machine sleeps, or did not answer in time: the next reading then covers that time too.
-    pub(crate) fn advance(
-        &mut self,
-        counters: Option<Counters>,
-        stored_bytes: u64,
-        size: Size,
-        now: Moment,
-    ) -> Entry {
+    /// Takes a reading in.
+    pub(crate) fn advance(&mut self, reading: Reading, stored_bytes: u64, size: Size, now: Moment) -> Entry {
         let since = self.kept_until;
         let mut used = UsageTotals::default();
         let keeping = rates::keep(&mut used, now.since(since), stored_bytes as f64);
         self.kept_until = now;
-        let sample = match counters.map(|counters| size.bound(counters)) {
+        if let Some(carried) = reading.carried {
+            (used.sent_bytes, used.received_bytes) = carried.since(self.carried);
+            self.carried = Some(carried);
+        }
+        let sample = match reading.counters.map(|counters| size.bound(counters)) {
             Some(counters) => {
                 let sample = self.ran(counters, stored_bytes, size, now, &mut used);
                 self.read = Some((counters, now));
@@ -113,6 +141,10 @@ impl Account {
             cpus: cpu_seconds / seconds,
             memory_bytes: counters.memory_bytes,
             processes: counters.processes,
+            sent_bytes: used.sent_bytes,
+            received_bytes: used.received_bytes,
+            read_bytes: counters.read_bytes.saturating_sub(before.read_bytes),
+            written_bytes: counters.written_bytes.saturating_sub(before.written_bytes),
             cost_usd,
         })
     }
@@ -139,19 +171,26 @@ mod tests {
             cpu_usec,
             memory_bytes: 500_000_000,
             processes: 4,
+            read_bytes: cpu_usec / 10,
+            written_bytes: 0,
             uptime_ms,
             attached_sessions: 0,
             session_idle_ms: None,
         }
     }
 
+    fn running(counters: Option<Counters>) -> Reading {
+        Reading { counters, carried: None }
+    }
+
     #[test]
     fn counters_become_samples_and_a_new_machine_begins_anew() {
         let mut account = Account::new(at(0));
-        let mut read = |second, counters| account.advance(counters, 0, SIZE, at(second)).sample;
+        let mut read = |second, counters| account.advance(running(counters), 0, SIZE, at(second)).sample;
         assert!(read(5, Some(counters(1, 5_000, 100_000))).is_none(), "there is nothing to compare with");
         let sample = read(7, Some(counters(1, 7_000, 1_100_000))).unwrap();
         assert_eq!((sample.seconds, sample.cpus, sample.processes), (2.0, 0.5, 4));
+        assert_eq!((sample.read_bytes, sample.written_bytes), (100_000, 0));
         // A second that could not be read is covered by the next reading.
         assert!(read(8, None).is_none());
         assert_eq!(read(9, Some(counters(1, 9_000, 1_100_000))).unwrap().seconds, 2.0);
@@ -166,11 +205,30 @@ mod tests {
     }
 
     #[test]
+    fn bytes_of_the_network_are_counted_once_whatever_gateway_carried_them() {
+        let mut account = Account::new(at(0));
+        let mut carry = |began, sent, received| {
+            let carried = Some(Carried { began, sent, received });
+            let used = account.advance(Reading { counters: None, carried }, 0, SIZE, at(1)).used;
+            (used.sent_bytes, used.received_bytes)
+        };
+        assert_eq!(carry(1, 100, 0), (100, 0));
+        assert_eq!(carry(1, 100, 0), (0, 0));
+        assert_eq!(carry(1, 150, 7), (50, 7));
+        // The machine was stopped and started; its new gateway has already carried more than the last.
+        assert_eq!(carry(2, 400, 7), (400, 7));
+        assert_eq!((account.totals.sent_bytes, account.totals.received_bytes), (550, 14));
+        // Without a word from the gateway nothing is forgotten.
+        account.advance(Reading::default(), 0, SIZE, at(2));
+        assert_eq!(account.carried, Some(Carried { began: 2, sent: 400, received: 7 }));
+    }
+
+    #[test]
     fn lies_are_held_against_the_clock_and_the_size() {
         let mut account = Account::new(at(0));
-        account.advance(Some(counters(1, 1_000, 0)), 0, SIZE, at(1));
+        account.advance(running(Some(counters(1, 1_000, 0))), 0, SIZE, at(1));
         let lie = Counters { memory_bytes: u64::MAX, processes: u64::MAX, ..counters(1, u64::MAX, u64::MAX) };
-        let sample = account.advance(Some(lie), 0, SIZE, at(2)).sample.unwrap();
+        let sample = account.advance(running(Some(lie)), 0, SIZE, at(2)).sample.unwrap();
         assert!(sample.seconds <= 2.0 && sample.cpus <= ROUNDING + 1e-9, "{sample:?}");
         assert_eq!(sample.memory_bytes, SIZE.memory_bytes);
         assert_eq!(sample.processes, MOST_PROCESSES);
@@ -181,7 +239,7 @@ mod tests {
         let mut account = Account::new(at(0));
         let gb = 1_000_000_000;
         for second in [1800, 1800, 3600] {
-            account.advance(None, gb, SIZE, at(second));
+            account.advance(Reading::default(), gb, SIZE, at(second));
         }
         assert!((account.totals.stored_gb_hours - 1.0).abs() < 1e-9, "{:?}", account.totals);
         assert_eq!(account.totals.running_seconds, 0.0);

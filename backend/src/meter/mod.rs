@@ -23,7 +23,7 @@ use crate::sprites::{Sprite, SpriteError, Sprites, blocking};
 use crate::store::usage::Tick;
 pub(crate) use rates::storage_usd;
 
-use account::{Account, Size};
+use account::{Account, Reading, Size};
 use clock::Moment;
 use sprites_api::Time;
 use sprites_api::agent::Counters;
@@ -122,12 +122,15 @@ impl Meter {
                 }
                 None => None,
             };
-            (sprite, counters)
+            (sprite, Reading { counters, carried: sprite.network.carried() })
         }))
         .await;
         let (mut ticks, mut advanced) = (Vec::new(), Vec::new());
-        for (place, (sprite, counters)) in readings.into_iter().enumerate() {
-            if counters.is_some_and(|counters| counters.session_idle_ms.is_some_and(|idle| idle < RECENT)) {
+        for (place, (sprite, reading)) in readings.into_iter().enumerate() {
+            if reading
+                .counters
+                .is_some_and(|counters| counters.session_idle_ms.is_some_and(|idle| idle < RECENT))
+            {
                 sprite.touch();
             }
             let running = sprite.running_machine().is_some();
@@ -151,7 +154,7 @@ impl Meter {
             let (cpus, memory_mb) = sprite.size();
             let size = Size { cpus, memory_bytes: u64::from(memory_mb) << 20 };
             let mut known = before;
-            let entry = known.account.advance(counters, known.stored.bytes, size, Moment::now());
+            let entry = known.account.advance(reading, known.stored.bytes, size, Moment::now());
             known.name.clone_from(&record.name);
             known.running = running;
             known.sample = entry.sample;

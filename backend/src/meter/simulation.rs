@@ -1,6 +1,6 @@
 //! A month of use, by a scripted clock and scripted machines, against a computation that shares nothing with the meter; and what kills leave.
 
-use super::account::{Account, Size};
+use super::account::{Account, Reading, Size};
 use super::clock::Moment;
 use super::rates;
 use crate::store::Store;
@@ -81,6 +81,8 @@ impl Machine {
             cpu_usec: self.cpu_usec,
             memory_bytes: self.memory_bytes,
             processes: 5,
+            read_bytes: 0,
+            written_bytes: 0,
             uptime_ms: self.uptime_ms,
             attached_sessions: 0,
             session_idle_ms: None,
@@ -152,7 +154,7 @@ impl Server {
         for (place, (machine, running)) in machines.iter().enumerate() {
             let mut account = self.account(place, &machine.id, now);
             let counters = running.then(|| machine.counters());
-            let entry = account.advance(counters, machine.stored_bytes, SIZE, now);
+            let entry = account.advance(Reading { counters, carried: None }, machine.stored_bytes, SIZE, now);
             self.accounts[place] = Some(account.clone());
             ticks.push(Tick {
                 sprite: machine.id.clone(),

@@ -236,7 +236,10 @@ pub async fn run(config: ServerConfig) -> Result<(), ServerError> {
     let token = Arc::new(token);
     let guarded = router(app.clone())
         .layer(middleware::from_fn_with_state(Arc::clone(&token), access::check))
-        .layer(middleware::from_fn_with_state(web::Web { app, token, domain: domain.into() }, web::dispatch));
+        .layer(middleware::from_fn_with_state(
+            web::Web { ways: web::Ways::new(Arc::clone(&app.sprites)), app, token, domain: domain.into() },
+            web::dispatch,
+        ));
     let watch = |kind| signal(kind).map_err(|source| io_error("watch", "signals", source));
     let mut terminate = watch(SignalKind::terminate())?;
     let mut interrupt = watch(SignalKind::interrupt())?;

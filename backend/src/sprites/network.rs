@@ -1,8 +1,9 @@
 //! A sprite's network, as the server sees it: its gateway is told policies, and what it reports is kept for a while.
 
+use crate::meter::account::Carried;
 use futures::{SinkExt, StreamExt};
 use local_vmm::gateway::{
-    Event, GatewayError, GatewayHandle, Message, Plan, Report, Request, Settings, host_has_ipv6,
+    Counters, Event, GatewayError, GatewayHandle, Message, Plan, Report, Request, Settings, host_has_ipv6,
 };
 use local_vmm::{MachineHandle, NetSpec};
 use sprites_api::extension::{NetworkEvent, NetworkLog};
@@ -189,6 +190,12 @@ impl Network {
             }
         }
         Err(late())
+    }
+
+    /// What its present gateway, or its last one, has carried; none before the first report.
+    pub(crate) fn carried(&self) -> Option<Carried> {
+        let Counters { began, sent, received, .. } = locked(&self.log).last.counters;
+        (began != 0).then_some(Carried { began, sent, received })
     }
 
     fn keep(&self, mut report: Report) {

@@ -329,6 +329,12 @@ impl Sprite {
         self.ask(|reply| Command::Connect(what, reply)).await
     }
 
+    /// Wakes it if needed. It stays awake at least as long as the guard lives; `what` as in [`connect`](Self::connect).
+    pub(crate) async fn awake(&self, what: impl Into<String>) -> Result<Guard, SpriteError> {
+        let what = what.into();
+        self.ask(|reply| Command::Awake(what, reply)).await
+    }
+
     /// Has those who run inside told what they may do; one that sleeps is told when it wakes.
     pub(crate) async fn apply_policies(&self) -> Result<(), SpriteError> {
         self.ask(Command::ApplyPolicies).await

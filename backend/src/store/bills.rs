@@ -55,15 +55,18 @@ fn hour(micros: i64) -> i64 {
 fn put(transaction: &Transaction<'_>, sprite: &str, hour: i64, used: UsageTotals) -> Result<()> {
     transaction
         .prepare_cached(
-            "insert into ledger (hour, sprite, cpu_hours, memory_gb_hours, hot_gb_hours, stored_gb_hours, running_seconds, cost_usd)
-             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+            "insert into ledger (hour, sprite, cpu_hours, memory_gb_hours, hot_gb_hours, stored_gb_hours, running_seconds, cost_usd,
+                 sent_bytes, received_bytes)
+             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
              on conflict (hour, sprite) do update set
                  cpu_hours = cpu_hours + excluded.cpu_hours,
                  memory_gb_hours = memory_gb_hours + excluded.memory_gb_hours,
                  hot_gb_hours = hot_gb_hours + excluded.hot_gb_hours,
                  stored_gb_hours = stored_gb_hours + excluded.stored_gb_hours,
                  running_seconds = running_seconds + excluded.running_seconds,
-                 cost_usd = cost_usd + excluded.cost_usd",
+                 cost_usd = cost_usd + excluded.cost_usd,
+                 sent_bytes = sent_bytes + excluded.sent_bytes,
+                 received_bytes = received_bytes + excluded.received_bytes",
         )?
         .execute(params![
             hour,
@@ -73,7 +76,9 @@ fn put(transaction: &Transaction<'_>, sprite: &str, hour: i64, used: UsageTotals
             used.hot_gb_hours,
             used.stored_gb_hours,
             used.running_seconds,
-            used.cost_usd
+            used.cost_usd,
+            i64::try_from(used.sent_bytes).unwrap_or(i64::MAX),
+            i64::try_from(used.received_bytes).unwrap_or(i64::MAX),
         ])?;
     Ok(())
 }
@@ -101,7 +106,8 @@ pub(crate) enum By {
 impl Store {
     /// What was used from `from` until before `until`, the dearest first, or in order of time.
     pub(crate) fn costs(&self, from: Time, until: Time, by: By) -> Result<Vec<CostRow>> {
-        const SUMS: &str = "sum(cpu_hours), sum(memory_gb_hours), sum(hot_gb_hours), sum(stored_gb_hours), sum(running_seconds), sum(cost_usd)";
+        const SUMS: &str = "sum(cpu_hours), sum(memory_gb_hours), sum(hot_gb_hours), sum(stored_gb_hours), sum(running_seconds), sum(cost_usd),
+            sum(sent_bytes), sum(received_bytes)";
         let (what, tables, group) = match by {
             By::Sprite => (
                 "name, not exists (select 1 from sprite where sprite.id = ledger.sprite)",
@@ -150,6 +156,8 @@ fn sums(row: &Row<'_>, first: usize) -> rusqlite::Result<UsageTotals> {
         stored_gb_hours: row.get(first + 3)?,
         running_seconds: row.get(first + 4)?,
         cost_usd: row.get(first + 5)?,
+        sent_bytes: row.get::<_, i64>(first + 6)?.unsigned_abs(),
+        received_bytes: row.get::<_, i64>(first + 7)?.unsigned_abs(),
     })
 }
 
@@ -166,7 +174,7 @@ mod tests {
             sprite: sprite.into(),
             name: format!("box-{sprite}"),
             labels: labels.iter().map(|label| (*label).to_owned()).collect(),
-            account: Account { totals: used, kept_until: moment(to), read: None },
+            account: Account { totals: used, kept_until: moment(to), read: None, carried: None },
             entry: Entry { sample: None, used, since: moment(from) },
         }
     }

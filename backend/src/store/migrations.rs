@@ -63,6 +63,16 @@ pub(super) fn all() -> Migrations<'static> {
              ) strict;
              create index event_sprite on event (sprite, number);",
         ),
+        M::up(
+            "-- What the last gateway had carried when it was asked.
+             alter table total add column carried text;
+             alter table sample add column sent_bytes integer not null default 0;
+             alter table sample add column received_bytes integer not null default 0;
+             alter table sample add column read_bytes integer not null default 0;
+             alter table sample add column written_bytes integer not null default 0;
+             alter table ledger add column sent_bytes integer not null default 0;
+             alter table ledger add column received_bytes integer not null default 0;",
+        ),
     ])
 }
 

@@ -49,15 +49,16 @@ impl Store {
                 None => (None, None),
             };
             let totals = serde_json::to_string(&tick.account.totals)?;
+            let carried = tick.account.carried.map(|carried| serde_json::to_string(&carried)).transpose()?;
             let kept_until = tick.account.kept_until.wall.as_micros();
             let written = transaction
                 .prepare_cached(
-                    "insert into total (sprite, totals, kept_until, counters, read_at)
-                     select ?1, ?2, ?3, ?4, ?5 where exists (select 1 from sprite where id = ?1)
+                    "insert into total (sprite, totals, kept_until, counters, read_at, carried)
+                     select ?1, ?2, ?3, ?4, ?5, ?6 where exists (select 1 from sprite where id = ?1)
                      on conflict (sprite) do update set totals = excluded.totals, kept_until = excluded.kept_until,
-                         counters = excluded.counters, read_at = excluded.read_at",
+                         counters = excluded.counters, read_at = excluded.read_at, carried = excluded.carried",
                 )?
-                .execute(params![tick.sprite, totals, kept_until, counters, read_at])?;
+                .execute(params![tick.sprite, totals, kept_until, counters, read_at, carried])?;
             // One that is gone meanwhile has been paid up to its end.
             if written == 0 {
                 continue;
@@ -74,8 +75,9 @@ impl Store {
     /// The account of a sprite.
     pub(crate) fn account(&self, sprite: &str) -> Result<Option<Account>> {
         let connection = self.lock();
-        let mut query = connection
-            .prepare_cached("select totals, kept_until, counters, read_at from total where sprite = ?1")?;
+        let mut query = connection.prepare_cached(
+            "select totals, kept_until, counters, read_at, carried from total where sprite = ?1",
+        )?;
         let mut rows = query.query([sprite])?;
         let Some(row) = rows.next()? else { return Ok(None) };
         let moment = |micros: i64| Moment::written(Time::from_micros(micros));
@@ -87,15 +89,19 @@ impl Store {
             totals: serde_json::from_str(&row.get::<_, String>(0)?)?,
             kept_until: moment(row.get(1)?),
             read,
+            carried: match row.get::<_, Option<String>>(4)? {
+                Some(text) => serde_json::from_str(&text)?,
+                None => None,
+            },
         }))
     }
 
     /// Samples since `from`, oldest first, thinned to at most `most` by joining neighbours.
     pub(crate) fn samples(&self, sprite: &str, from: Time, most: usize) -> Result<Vec<UsageSample>> {
         let connection = self.lock();
-        let mut query = connection.prepare_cached(
-            "select time, seconds, cpus, memory_bytes, processes, cost_usd from sample where sprite = ?1 and time > ?2 order by time",
-        )?;
+        let mut query = connection.prepare_cached(&format!(
+            "select {COLUMNS} from sample where sprite = ?1 and time > ?2 order by time"
+        ))?;
         let rows = query.query_map(params![sprite, from.as_micros()], read)?;
         let all: Vec<UsageSample> = rows.collect::<rusqlite::Result<_>>()?;
         let group = all.len().div_ceil(most.max(1)).max(1);
@@ -121,12 +127,13 @@ impl Store {
 fn roll_up(transaction: &Transaction<'_>, step: &RollUp, now: Time) -> Result<()> {
     let before = (now.as_micros() - step.after) / step.length * step.length;
     let old: Vec<(String, UsageSample)> = {
-        let mut query = transaction.prepare_cached(
-            "select time, seconds, cpus, memory_bytes, processes, cost_usd, sprite from sample
+        let mut query = transaction.prepare_cached(&format!(
+            "select {COLUMNS}, sprite from sample
              where level = ?1 and time <= ?2 order by sprite, time limit ?3",
-        )?;
-        let rows = query
-            .query_map([step.from, before, AT_ONCE], |row| Ok((row.get::<_, String>(6)?, read(row)?)))?;
+        ))?;
+        let rows = query.query_map([step.from, before, AT_ONCE], |row| {
+            Ok((row.get::<_, String>("sprite")?, read(row)?))
+        })?;
         rows.collect::<rusqlite::Result<_>>()?
     };
     // A sample's time is its end, so the last one of a minute has the minute's end.
@@ -145,37 +152,50 @@ fn roll_up(transaction: &Transaction<'_>, step: &RollUp, now: Time) -> Result<()
     Ok(())
 }
 
+/// What a sample is made of.
+const COLUMNS: &str = "time, seconds, cpus, memory_bytes, processes, cost_usd, sent_bytes, received_bytes, read_bytes, written_bytes";
+
 fn insert(transaction: &Transaction<'_>, sprite: &str, sample: &UsageSample, level: i64) -> Result<()> {
+    let whole = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     transaction
-        .prepare_cached(
-            "insert or replace into sample (sprite, time, seconds, cpus, memory_bytes, processes, cost_usd, level)
-             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-        )?
+        .prepare_cached(&format!(
+            "insert or replace into sample (sprite, level, {COLUMNS})
+             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+        ))?
         .execute(params![
             sprite,
+            level,
             sample.time.as_micros(),
             sample.seconds,
             sample.cpus,
-            i64::try_from(sample.memory_bytes).unwrap_or(i64::MAX),
-            i64::try_from(sample.processes).unwrap_or(i64::MAX),
+            whole(sample.memory_bytes),
+            whole(sample.processes),
             sample.cost_usd,
-            level
+            whole(sample.sent_bytes),
+            whole(sample.received_bytes),
+            whole(sample.read_bytes),
+            whole(sample.written_bytes),
         ])?;
     Ok(())
 }
 
 fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<UsageSample> {
+    let whole = |name: &str| Ok::<_, rusqlite::Error>(row.get::<_, i64>(name)?.unsigned_abs());
     Ok(UsageSample {
-        time: Time::from_micros(row.get(0)?),
-        seconds: row.get(1)?,
-        cpus: row.get(2)?,
-        memory_bytes: row.get::<_, i64>(3)?.unsigned_abs(),
-        processes: row.get::<_, i64>(4)?.unsigned_abs(),
-        cost_usd: row.get(5)?,
+        time: Time::from_micros(row.get("time")?),
+        seconds: row.get("seconds")?,
+        cpus: row.get("cpus")?,
+        memory_bytes: whole("memory_bytes")?,
+        processes: whole("processes")?,
+        sent_bytes: whole("sent_bytes")?,
+        received_bytes: whole("received_bytes")?,
+        read_bytes: whole("read_bytes")?,
+        written_bytes: whole("written_bytes")?,
+        cost_usd: row.get("cost_usd")?,
     })
 }
 
-/// One sample that stands for several neighbours: times and costs add up, the rest is averaged by time.
+/// One sample that stands for several neighbours: times, bytes that went somewhere and costs add up, the rest is averaged by time.
 fn join(samples: &[UsageSample]) -> Option<UsageSample> {
     let last = samples.last()?;
     let seconds: f64 = samples.iter().map(|sample| sample.seconds).sum();
@@ -183,12 +203,17 @@ fn join(samples: &[UsageSample]) -> Option<UsageSample> {
         samples.iter().map(|sample| value(sample) * sample.seconds).sum::<f64>()
             / seconds.max(f64::MIN_POSITIVE)
     };
+    let sum = |value: fn(&UsageSample) -> u64| samples.iter().map(value).fold(0, u64::saturating_add);
     Some(UsageSample {
         time: last.time,
         seconds,
         cpus: mean(|sample| sample.cpus),
         memory_bytes: mean(|sample| sample.memory_bytes as f64) as u64,
         processes: last.processes,
+        sent_bytes: sum(|sample| sample.sent_bytes),
+        received_bytes: sum(|sample| sample.received_bytes),
+        read_bytes: sum(|sample| sample.read_bytes),
+        written_bytes: sum(|sample| sample.written_bytes),
         cost_usd: samples.iter().map(|sample| sample.cost_usd).sum(),
     })
 }
@@ -207,6 +232,10 @@ mod tests {
             cpus: if second % 2 == 0 { 1.0 } else { 0.0 },
             memory_bytes: 1000,
             processes: 3,
+            sent_bytes: 10,
+            received_bytes: 1000,
+            read_bytes: 4096,
+            written_bytes: 0,
             cost_usd: 0.001,
         };
         let used = UsageTotals { cost_usd: 0.001, ..UsageTotals::default() };
@@ -214,7 +243,7 @@ mod tests {
             sprite: sprite.into(),
             name: "box".into(),
             labels: Vec::new(),
-            account: Account { totals: used, kept_until: now, read: None },
+            account: Account { totals: used, kept_until: now, read: None, carried: None },
             entry: Entry { sample: Some(sample), used, since: now },
         }
     }
@@ -239,6 +268,7 @@ mod tests {
             let rolled = samples(1000);
             assert_eq!(rolled.len(), count);
             assert!((rolled.iter().map(|sample| sample.cost_usd).sum::<f64>() - 0.6).abs() < 1e-9);
+            assert_eq!(rolled.iter().map(|sample| sample.received_bytes).sum::<u64>(), 600_000);
             assert!(
                 rolled.iter().all(|sample| (sample.cpus - 0.5).abs() < 1e-9 && sample.seconds == seconds)
             );

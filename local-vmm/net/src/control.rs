@@ -11,6 +11,7 @@
 use crate::error::{Error, Result};
 use crate::event::{Event, Log};
 use serde::{Deserialize, Serialize};
+use sprites_api::Time;
 use sprites_api::policy::NetworkPolicy;
 use std::io;
 use std::net::SocketAddr;
@@ -64,6 +65,8 @@ pub struct Report {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Counters {
+    /// When the gateway began, microseconds since 1970: sums of two gateways have nothing to do with each other.
+    pub began: i64,
     /// Bytes from the guest, without headers.
     pub sent: u64,
     /// Bytes for the guest, without headers.
@@ -72,6 +75,13 @@ pub struct Counters {
     pub connections: u64,
     /// UDP conversations.
     pub flows: u64,
+}
+
+impl Counters {
+    /// Those of a gateway that begins now.
+    pub(crate) fn new() -> Self {
+        Self { began: Time::now().as_micros(), ..Self::default() }
+    }
 }
 
 /// See the module.

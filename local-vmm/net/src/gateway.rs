@@ -271,7 +271,7 @@ impl Around {
             out: Outgoing::new(&settings.plan),
             access: Access::new(settings)?,
             log: Log::new(clock.now),
-            counters: Counters::default(),
+            counters: Counters::new(),
             bell: Bell::new(),
             door,
         })

@@ -62,18 +62,20 @@ impl Costs {
         }
         let width = costs.rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0).max(by.len());
         println!(
-            "{by:width$}  {:>9}  {:>8}  {:>9}  {:>10}  {:>10}",
-            "cost", "awake", "CPU-h", "memory", "stored"
+            "{by:width$}  {:>9}  {:>8}  {:>9}  {:>10}  {:>10}  {:>9}  {:>9}",
+            "cost", "awake", "CPU-h", "memory", "stored", "sent", "received"
         );
         for row in &costs.rows {
             let (name, used) = (clean(&row.name), row.used);
             println!(
-                "{name:width$}  {:>9}  {:>8}  {:>9.3}  {:>7.2} GB  {:>7.2} GB{}",
+                "{name:width$}  {:>9}  {:>8}  {:>9.3}  {:>7.2} GB  {:>7.2} GB  {:>9}  {:>9}{}",
                 number::dollars(used.cost_usd),
                 number::length(used.running_seconds),
                 used.cpu_hours,
                 used.memory_gb_hours,
                 used.stored_gb_hours,
+                number::bytes(used.sent_bytes),
+                number::bytes(used.received_bytes),
                 if row.gone { "  (destroyed)" } else { "" }
             );
         }

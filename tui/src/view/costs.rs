@@ -45,17 +45,19 @@ fn bill(model: &Model, group: Group, costs: &Costs, width: usize) -> Vec<Line<'s
         lines.push(Line::styled(words, colors.dim()));
         return lines;
     }
-    let bar = if width >= 100 { BAR } else { 0 };
-    let name = width.saturating_sub(9 + 9 + 11 + 11 + 11 + bar + 2).clamp(24, 40);
+    let traffic = width >= 100;
+    let bar = if width >= 130 { BAR } else { 0 };
+    let name = width.saturating_sub(9 + 9 + 11 + 11 + 11 + 20 * usize::from(traffic) + bar + 2).clamp(24, 40);
     lines.push(Line::styled(
         format!(
-            "{:name$} {:>8} {:>8} {:>10} {:>10} {:>10}",
+            "{:name$} {:>8} {:>8} {:>10} {:>10} {:>10}{}",
             Into::<&'static str>::into(group),
             "cost",
             "awake",
             "CPU-h",
             "memory",
-            "stored"
+            "stored",
+            if traffic { format!(" {:>9} {:>9}", "sent", "received") } else { String::new() }
         ),
         colors.dim(),
     ));
@@ -77,6 +79,10 @@ fn bill(model: &Model, group: Group, costs: &Costs, width: usize) -> Vec<Line<'s
                 used.stored_gb_hours
             )),
         ];
+        if traffic {
+            let (sent, received) = (number::bytes(used.sent_bytes), number::bytes(used.received_bytes));
+            spans.push(Span::raw(format!(" {sent:>9} {received:>9}")));
+        }
         if bar > 0 {
             let full = (used.cost_usd / most * bar as f64).round() as usize;
             spans.push(Span::styled(format!("  {}", "█".repeat(full.min(bar))), colors.graph(colors.cost)));

@@ -52,6 +52,7 @@ type Reply<T> = oneshot::Sender<Result<T, SpriteError>>;
 
 /// What the task is asked to do.
 pub(super) enum Command {
+    Awake(String, Reply<Guard>),
     Connect(String, Reply<(UnixStream, Guard)>),
     ApplyPolicies(Reply<()>),
     Checkpoint(NewCheckpoint, Reply<Made>),
@@ -138,6 +139,10 @@ impl Life {
         self.sprite.usage.changed.store(true, Ordering::Relaxed);
         // Whoever asked may have gone away meanwhile.
         match command {
+            Command::Awake(what, reply) => {
+                let awake = self.awake(sprites, &what).await;
+                drop(reply.send(awake.map(|(_, guard)| guard)));
+            }
             Command::Connect(what, reply) => drop(reply.send(self.connect(sprites, &what).await)),
             Command::ApplyPolicies(reply) => drop(reply.send(self.policies_changed().await)),
             Command::Checkpoint(new, reply) => drop(reply.send(self.checkpoint(sprites, new).await)),
@@ -170,12 +175,21 @@ impl Life {
         sprites: &Arc<Sprites>,
         what: &str,
     ) -> Result<(UnixStream, Guard), SpriteError> {
+        let (machine, guard) = self.awake(sprites, what).await?;
+        Ok((machine.connect().await?, guard))
+    }
+
+    /// The machine, awake at least as long as the guard lives.
+    async fn awake(
+        &mut self,
+        sprites: &Arc<Sprites>,
+        what: &str,
+    ) -> Result<(MachineHandle, Guard), SpriteError> {
         if self.sprite.usage.count() >= CROWD {
             return Err(SpriteError::Crowded(CROWD));
         }
         let guard = Guard::new(&self.sprite.usage, what);
-        let machine = self.wake(sprites, what).await?;
-        Ok((machine.connect().await?, guard))
+        Ok((self.wake(sprites, what).await?, guard))
     }
 
     /// The machine, awake; `by` tells what for.
