@@ -19,7 +19,7 @@ const CONFIG: &str = "[network]\nreachable = [\"198.18.0.0/15\", \"2001:2::/48\"
 const ADDRESSES: [&str; 6] =
     ["198.18.0.1/32", "198.18.0.2/32", "198.18.0.53/32", "198.18.0.54/32", "2001:2::1/128", "2001:2::2/128"];
 
-/// See the module. Its one sprite is called `box`.
+/// See the module. Most is about the sprite `box`.
 pub struct World {
     /// The installation.
     pub home: Home,
@@ -29,6 +29,13 @@ pub struct World {
 impl World {
     /// A world with a sprite; none where no namespaces can be made.
     pub fn new() -> Option<Self> {
+        let world = Self::empty("--idle 600")?;
+        world.home.good(&["create", "box"]);
+        Some(world)
+    }
+
+    /// A world without a sprite, whose server is started with these arguments.
+    pub fn empty(arguments: &str) -> Option<Self> {
         let may = Command::new("unshare").args(["-n", "ip", "link", "set", "lo", "up"]).output();
         if !may.is_ok_and(|output| output.status.success()) {
             println!("passed over: no network namespaces can be made here");
@@ -41,7 +48,7 @@ impl World {
         let script = format!(
             "#!/bin/sh\nSPRITES_TUI_HOME='{}' exec unshare -n sh -c '\
              ip link set lo up && {addresses} \
-             {{ python3 -B \"$0\" & }} && exec \"$1\" serve --no-checkpoints --idle 600' '{}' '{}'\n",
+             {{ python3 -B \"$0\" & }} && exec \"$1\" serve --no-checkpoints {arguments}' '{}' '{}'\n",
             home.paths().run().parent().expect("it is below the home").display(),
             source("world/world.py").display(),
             executable().display()
@@ -50,7 +57,6 @@ impl World {
         fs::set_permissions(&exe, fs::Permissions::from_mode(0o755)).expect("it can be made executable");
         let world = Self { home, exe };
         world.serve();
-        world.home.good(&["create", "box"]);
         Some(world)
     }
 
