@@ -36,15 +36,15 @@ impl World {
 
     /// A world without a sprite, whose server is started with these arguments.
     pub fn empty(arguments: &str) -> Option<Self> {
-        let may = Command::new("unshare").args(["-n", "ip", "link", "set", "lo", "up"]).output();
+        let addresses = ADDRESSES.map(|address| format!("ip addr add {address} dev lo && ")).concat();
+        let may = Command::new("unshare").args(["-n", "sh", "-c", &format!("{addresses} true")]).output();
         if !may.is_ok_and(|output| output.status.success()) {
-            println!("passed over: no network namespaces can be made here");
+            println!("passed over: no network namespaces with IPv6 can be made here");
             return None;
         }
         let home = Home::new();
         fs::write(home.paths().config_file(), CONFIG).expect("the configuration can be written");
         let exe = home.paths().run().join("server");
-        let addresses = ADDRESSES.map(|address| format!("ip addr add {address} dev lo && ")).concat();
         let script = format!(
             "#!/bin/sh\nSPRITES_TUI_HOME='{}' exec unshare -n sh -c '\
              ip link set lo up && {addresses} \
