@@ -3,6 +3,7 @@
 pub mod harness;
 pub mod person;
 pub mod picture;
+pub mod process;
 pub mod pty;
 pub mod said;
 pub mod scripted;

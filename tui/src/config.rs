@@ -51,6 +51,8 @@ pub struct Server {
     pub warm: Option<u64>,
     /// Most sprites that run at once.
     pub most_running: Option<usize>,
+    /// Most memory that sprites hold while they sleep, MiB.
+    pub warm_mb: Option<u64>,
     /// Whether checkpoints are made unasked.
     pub checkpoints: Option<bool>,
     /// Where to listen beside loopback: `https://ADDRESS:PORT`, or `http://…`.
@@ -219,6 +221,7 @@ impl Reading<'_> {
             "idle" => self.config.server.idle = self.value(value),
             "warm" => self.config.server.warm = self.value(value),
             "most_running" => self.config.server.most_running = self.value(value),
+            "warm_mb" => self.config.server.warm_mb = self.value(value),
             "checkpoints" => self.config.server.checkpoints = self.value(value),
             "listen" => self.config.server.listen = self.value(value),
             "certificate" => self.config.server.certificate = self.value(value),
@@ -227,7 +230,7 @@ impl Reading<'_> {
             other => self.wrong(
                 setting.span(),
                 format!(
-                    "[server] has no setting {other:?}; it has port, idle, warm, most_running, checkpoints, listen, certificate, key and domain"
+                    "[server] has no setting {other:?}; it has port, idle, warm, warm_mb, most_running, checkpoints, listen, certificate, key and domain"
                 ),
             ),
         }

@@ -12,6 +12,7 @@ const SUITES: &[(&str, &str)] = &[
     ("snapshots-tests", "machine_bench"),
     ("snapshots-tests", "api_bench"),
     ("snapshots-tests", "app_bench"),
+    ("snapshots-tests", "life_bench"),
     ("vmm-net", "net_bench"),
 ];
 

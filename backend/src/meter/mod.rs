@@ -18,7 +18,6 @@ mod rates;
 #[cfg(test)]
 mod simulation;
 
-use crate::agent;
 use crate::sprites::{Sprite, SpriteError, Sprites, blocking};
 use crate::store::usage::Tick;
 pub(crate) use rates::storage_usd;
@@ -118,7 +117,7 @@ impl Meter {
         let readings = futures::future::join_all(all.iter().map(|sprite| async move {
             let counters = match sprite.running_machine() {
                 Some(machine) => {
-                    timeout(ANSWER, agent::ask::<Counters>(&machine, "usage")).await.ok().flatten()
+                    timeout(ANSWER, sprite.agent.ask::<Counters>(&machine, "usage")).await.ok().flatten()
                 }
                 None => None,
             };

@@ -92,6 +92,8 @@ pub struct ServerConfig {
     pub network: NetworkSettings,
     /// Most sprites that run at once; none: as many as there are.
     pub most_running: Option<usize>,
+    /// Most memory that sprites hold while they sleep, bytes; none: as much as they have.
+    pub warm_memory: Option<u64>,
     /// Whether checkpoints are made unasked: with every hour of use, before sleep, before a stop.
     pub checkpoints: bool,
 }
@@ -108,6 +110,7 @@ impl ServerConfig {
             outside: None,
             checkpoints: true,
             most_running: None,
+            warm_memory: None,
             network: NetworkSettings::default(),
         }
     }
@@ -203,6 +206,7 @@ pub async fn run(config: ServerConfig) -> Result<(), ServerError> {
         warm: config.warm,
         checkpoints: config.checkpoints,
         most_running: config.most_running,
+        warm_memory: config.warm_memory,
         network: config.network,
         web: web_address(config.outside.as_ref(), door.as_ref(), address.port()),
     };

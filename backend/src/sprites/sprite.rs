@@ -4,6 +4,7 @@ use super::life::{self, Command};
 use super::network::Network;
 use super::usage::{Guard, Usage};
 use super::{ORGANIZATION, SpriteError, Sprites, blocking};
+use crate::agent;
 use crate::store::Record;
 use local_vmm::{MachineHandle, kvm};
 use sprites_api::Time;
@@ -72,6 +73,8 @@ pub(crate) struct Sprite {
     pub(crate) serving: Places,
     /// Checkpoints that code inside may make now.
     pub(crate) inside_budget: Allowance,
+    /// Where its agent is asked what it uses.
+    pub(crate) agent: agent::Line,
     /// What it tries to reach.
     pub(crate) network: Arc<Network>,
     /// Counts changes of its list of checkpoints, and machines, which begin without knowing it.
@@ -163,6 +166,7 @@ impl Sprite {
             waiting: Places::default(),
             serving: Places::default(),
             inside_budget: Allowance::default(),
+            agent: agent::Line::default(),
             network: Arc::default(),
             list: AtomicUsize::new(1),
             changing: tokio::sync::Mutex::default(),
