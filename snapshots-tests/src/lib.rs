@@ -8,3 +8,4 @@ pub mod pty;
 pub mod said;
 pub mod scripted;
 pub mod tools;
+pub mod world;

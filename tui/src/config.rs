@@ -76,6 +76,8 @@ pub struct Network {
     pub reachable: Vec<String>,
     /// Name servers, with their ports.
     pub resolvers: Vec<SocketAddr>,
+    /// They have IPv6, or have not; unset, as the host.
+    pub ipv6: Option<bool>,
 }
 
 /// A remote endpoint.
@@ -240,10 +242,11 @@ impl Reading<'_> {
             "allow_private" => self.config.network.allow_private = self.value(value),
             "reachable" => self.config.network.reachable = self.value(value).unwrap_or_default(),
             "resolvers" => self.config.network.resolvers = self.value(value).unwrap_or_default(),
+            "ipv6" => self.config.network.ipv6 = self.value(value),
             other => self.wrong(
                 setting.span(),
                 format!(
-                    "[network] has no setting {other:?}; it has off, allow_private, reachable and resolvers"
+                    "[network] has no setting {other:?}; it has off, allow_private, reachable, resolvers and ipv6"
                 ),
             ),
         }

@@ -13,6 +13,7 @@ const SUITES: &[(&str, &str)] = &[
     ("snapshots-tests", "api_bench"),
     ("snapshots-tests", "app_bench"),
     ("snapshots-tests", "life_bench"),
+    ("vmm-net", "net_bench"),
 ];
 
 /// One measured number.
@@ -70,7 +71,7 @@ pub fn head() {
 
 /// Runs all suites whose name contains `filter`. A figure outside its limit is told, not an error: machines differ.
 pub fn bench(filter: Option<&str>) -> Result<()> {
-    host::prepare(For::Test)?;
+    host::prepare(For::Bench)?;
     let images = test_images()?;
     head();
     for (package, example) in SUITES {

@@ -10,6 +10,7 @@
 //! | `http_exec` | a command over plain HTTP |
 //! | `proxy` | a TCP connection over a WebSocket |
 //! | `cost` | bills, budgets, what happened |
+//! | `network` | what a sprite reaches, and what it may reach |
 //! | `files` | files of a sprite |
 //! | `socket` | opening a WebSocket, noticing that it is dead |
 //! | `transport` | requests, deadlines, retries |
@@ -24,6 +25,7 @@ mod exec;
 mod files;
 mod http_exec;
 mod lines;
+mod network;
 mod proxy;
 mod socket;
 #[cfg(test)]

@@ -70,6 +70,7 @@ impl Serve {
             allow_private: file.network.allow_private.unwrap_or(false),
             reachable: file.network.reachable,
             resolvers: file.network.resolvers,
+            ipv6: file.network.ipv6,
         };
         network.check()?;
         let config = ServerConfig {
