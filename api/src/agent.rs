@@ -30,6 +30,9 @@ pub const CMDLINE_URL: &str = "sprite.url";
 /// Kernel command line key that carries the machine id to the agent.
 pub const CMDLINE_MACHINE: &str = "sprite.machine";
 
+/// Kernel command line word that tells the agent that its network has IPv6.
+pub const CMDLINE_IPV6: &str = "sprite.ipv6";
+
 /// What a machine's network card is called inside.
 pub const CARD: &str = "eth0";
 /// Address of a machine on the cable to its gateway; every sprite has the same, since no cable meets another.
@@ -38,6 +41,12 @@ pub const ADDRESS: [u8; 4] = [10, 0, 2, 15];
 pub const GATEWAY: [u8; 4] = [10, 0, 2, 2];
 /// Which addresses are on the cable.
 pub const NETMASK: [u8; 4] = [255, 255, 255, 0];
+/// The same for IPv6, where the network has it: an address of a local prefix (RFC 4193).
+pub const ADDRESS_V6: [u16; 8] = [0xfd53, 0x7072, 0x6974, 0, 0, 0, 0, 0x15];
+/// Its gateway there.
+pub const GATEWAY_V6: [u16; 8] = [0xfd53, 0x7072, 0x6974, 0, 0, 0, 0, 2];
+/// Bits that addresses on the cable have in common.
+pub const PREFIX_V6: u8 = 64;
 
 /// Protocol of a connection to the web app inside.
 pub const WEB: &str = "sprite-web";
@@ -119,6 +128,9 @@ pub struct Wake {
     /// Who the machine is, when it may have been another before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<Identity>,
+    /// Whether its network has IPv6, when it may have had another network before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv6: Option<bool>,
 }
 
 /// Who a machine is.

@@ -28,7 +28,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Mutex;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout};
-pub use vmm_net::{Counters, Event, Message, Plan, Report, Request, Settings};
+pub use vmm_net::{Counters, Event, Message, Plan, Report, Request, Settings, host_has_ipv6};
 
 /// Where the machine's card is plugged in.
 const CABLE: &str = "net.sock";
@@ -245,9 +245,7 @@ impl GatewayHandle {
         let handle = Self::at(run_dir);
         fs::create_dir_all(run_dir).map_err(io_error("make", run_dir))?;
         let (file, cable) = (run_dir.join(SPEC), handle.cable());
-        for old in [&cable, &run_dir.join(LINE)] {
-            let _ = fs::remove_file(old);
-        }
+        handle.clear();
         let spec = Spec { run_dir: run_dir.to_owned(), settings };
         let text = serde_json::to_vec(&spec).map_err(|error| io_error("write", &file)(error.into()))?;
         fs::write(&file, text).map_err(io_error("write", &file))?;
@@ -275,6 +273,14 @@ impl GatewayHandle {
         }
         // When it ends, the runtime reaps it.
         Ok(handle)
+    }
+
+    /// Removes what one that is gone has left, so that nobody takes it to be there.
+    pub fn clear(&self) {
+        for old in [CABLE, LINE] {
+            // Often there is none.
+            let _ = fs::remove_file(self.run_dir.join(old));
+        }
     }
 
     /// Where the machine's card is plugged in.

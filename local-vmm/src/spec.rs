@@ -3,7 +3,7 @@
 use crate::Kind;
 use crate::machine::files;
 use serde::{Deserialize, Serialize};
-use sprites_api::agent::{CMDLINE_MACHINE, CMDLINE_NAME, CMDLINE_URL, Identity};
+use sprites_api::agent::{CMDLINE_IPV6, CMDLINE_MACHINE, CMDLINE_NAME, CMDLINE_URL, Identity};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -61,6 +61,9 @@ pub struct NetSpec {
     pub socket: PathBuf,
     /// Address of the card.
     pub mac: [u8; 6],
+    /// Whether it has IPv6.
+    #[serde(default)]
+    pub ipv6: bool,
 }
 
 /// Why a specification is refused.
@@ -102,12 +105,18 @@ impl MachineSpec {
         Identity { name: Some(self.name.clone()), url: Some(self.url.clone()), machine_id: Some(machine_id) }
     }
 
+    /// Whether its network has IPv6.
+    pub(crate) fn has_ipv6(&self) -> bool {
+        self.net.as_ref().is_some_and(|net| net.ipv6)
+    }
+
     /// What the kernel's command line says to the agent.
     pub(crate) fn command_line(&self) -> String {
         let identity = self.identity();
         [(CMDLINE_NAME, identity.name), (CMDLINE_URL, identity.url), (CMDLINE_MACHINE, identity.machine_id)]
             .into_iter()
             .filter_map(|(key, value)| value.map(|value| format!("{key}={value}")))
+            .chain(self.has_ipv6().then(|| CMDLINE_IPV6.to_owned()))
             .collect::<Vec<_>>()
             .join(" ")
     }
@@ -229,7 +238,9 @@ mod tests {
     #[test]
     fn bounds() {
         example().check().unwrap();
-        let net = |socket: &str, first| Some(NetSpec { socket: socket.into(), mac: [first, 0, 0, 0, 0, 1] });
+        let net = |socket: &str, first| {
+            Some(NetSpec { socket: socket.into(), mac: [first, 0, 0, 0, 0, 1], ipv6: false })
+        };
         MachineSpec { net: net("/n", 2), ..example() }.check().unwrap();
         for net in [net("n", 2), net("/a,b", 2), net(&format!("/{}", "n".repeat(107)), 2), net("/n", 3)] {
             let spec = MachineSpec { net, ..example() };
@@ -261,8 +272,9 @@ mod tests {
         assert_eq!(MachineSpec::load(&path).unwrap(), spec);
         // What earlier versions wrote has no word of a network.
         assert!(!fs::read_to_string(&path).unwrap().contains("net"));
-        let net = Some(NetSpec { socket: "/n".into(), mac: [2, 0, 0, 0, 0, 1] });
+        let net = Some(NetSpec { socket: "/n".into(), mac: [2, 0, 0, 0, 0, 1], ipv6: true });
         let spec = MachineSpec { net, ..spec };
+        assert!(spec.command_line().ends_with(" sprite.ipv6"));
         assert_eq!(MachineSpec::load(&spec.save().unwrap()).unwrap(), spec);
         for bad in ["", "{}", "[1]", "{\"id\":1}"] {
             fs::write(&path, bad).unwrap();

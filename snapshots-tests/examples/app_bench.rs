@@ -7,6 +7,7 @@ use ratatui::layout::Rect;
 use ratatui::{TerminalOptions, Viewport};
 use serde_json::json;
 use snapshots_tests::harness::Home;
+use snapshots_tests::process::cpu;
 use snapshots_tests::pty::Pty;
 use sprites_api::sprite::{CreateSprite, Sprite, Status};
 use sprites_tui::keys::Keys;
@@ -83,15 +84,6 @@ fn key_to_frame() {
     }
     figure("key to frame, 10,000 sprites, half of them", at(times.clone(), 0.5), "ms", Some("<= 16"));
     figure("key to frame, 10,000 sprites, 99 of 100", at(times, 0.99), "ms", Some("<= 16"));
-}
-
-/// CPU time of a process so far, seconds (`man 5 proc`: fields 14 and 15 of `stat`, in ticks of 10 ms).
-fn cpu(pid: i32) -> f64 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process runs");
-    let fields: Vec<&str> =
-        stat.rsplit_once(')').map(|(_, rest)| rest.split_whitespace().collect()).unwrap_or_default();
-    let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
-    (ticks(11) + ticks(12)) / 100.0
 }
 
 /// What app and server use while twenty sprites are listed and nothing happens.

@@ -3,7 +3,9 @@
 pub mod harness;
 pub mod person;
 pub mod picture;
+pub mod process;
 pub mod pty;
 pub mod said;
 pub mod scripted;
 pub mod tools;
+pub mod world;

@@ -4,6 +4,7 @@
 use futures::StreamExt;
 use local_vmm::Kind;
 use snapshots_tests::harness::Home;
+use snapshots_tests::world::World;
 use sprites_api::checkpoint::{CreateCheckpoint, ProgressLine};
 use sprites_api::extension::Fork;
 use sprites_api::sprite::{CreateSprite, Status};
@@ -162,6 +163,64 @@ async fn memory_is_kept_restored_and_forked() {
     assert!(tree.nodes.iter().all(|node| node.id != id));
     counts_on(&client, "now").await;
     for name in ["box", "twin", "now"] {
+        client.delete(name).await.unwrap();
+    }
+}
+
+/// What a sprite hears of a web server outside: a word of greeting, or why there is none.
+async fn fetch(client: &Client, name: &str, host: &str) -> String {
+    sh(client, name, &format!("curl -sS --max-time 100 http://{host}/ 2>&1")).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_comes_back_with_the_memory() {
+    if Kind::of_this_host() != Kind::Kvm {
+        println!("KVM is not real here; cargo xtask lab runs this test");
+        return;
+    }
+    let Some(world) = World::empty("--idle 2 --warm 2") else { return };
+    let client = world.home.client();
+    let new = |name: &str| CreateSprite { name: name.into(), ..CreateSprite::default() };
+    let hello = async |name: &str, host: &str| {
+        assert_eq!(fetch(&client, name, host).await, "hello from outside", "{name}: {host}");
+    };
+    let refused = async |name: &str, host: &str| {
+        let said = fetch(&client, name, host).await;
+        assert!(said.contains("curl: (6)"), "{name}: {host}: {said}");
+    };
+    client.create(&new("box")).await.unwrap();
+    hello("box", "allowed.example").await;
+    hello("box", "six.example").await;
+    let boot = sh(&client, "box", BOOT).await;
+    let rules = r#"{"rules":[{"domain":"allowed.example","action":"allow"},{"domain":"six.example","action":"allow"}]}"#;
+    client.set_network_policy("box", &serde_json::from_str(rules).unwrap()).await.unwrap();
+    refused("box", "other.example").await;
+
+    // It gives its memory back, and is on the network again, by another gateway with the same rules.
+    until("sleep on disk", async || world.home.machine_pids().is_empty()).await;
+    hello("box", "allowed.example").await;
+    hello("box", "six.example").await;
+    refused("box", "other.example").await;
+    assert_eq!(sh(&client, "box", BOOT).await, boot);
+
+    // A fork that runs on beside it has its own way out.
+    client.fork("box", &Fork { name: "twin".into(), checkpoint: None, memory: true }).await.unwrap();
+    hello("twin", "allowed.example").await;
+    refused("twin", "other.example").await;
+    assert_eq!(sh(&client, "twin", BOOT).await, boot);
+    hello("box", "allowed.example").await;
+    client.delete("twin").await.unwrap();
+
+    // A template's machine never had a network; those that go on from it have one.
+    until("the template", async || {
+        let folders = std::fs::read_dir(world.home.paths().sprites()).unwrap();
+        folders.flatten().any(|entry| entry.path().join("template.json").is_file())
+    })
+    .await;
+    client.create(&new("quick")).await.unwrap();
+    hello("quick", "other.example").await;
+    hello("quick", "six.example").await;
+    for name in ["box", "quick"] {
         client.delete(name).await.unwrap();
     }
 }

@@ -51,6 +51,8 @@ pub struct Server {
     pub warm: Option<u64>,
     /// Most sprites that run at once.
     pub most_running: Option<usize>,
+    /// Most memory that sprites hold while they sleep, MiB.
+    pub warm_mb: Option<u64>,
     /// Whether checkpoints are made unasked.
     pub checkpoints: Option<bool>,
     /// Where to listen beside loopback: `https://ADDRESS:PORT`, or `http://…`.
@@ -74,6 +76,8 @@ pub struct Network {
     pub reachable: Vec<String>,
     /// Name servers, with their ports.
     pub resolvers: Vec<SocketAddr>,
+    /// They have IPv6, or have not; unset, as the host.
+    pub ipv6: Option<bool>,
 }
 
 /// A remote endpoint.
@@ -217,6 +221,7 @@ impl Reading<'_> {
             "idle" => self.config.server.idle = self.value(value),
             "warm" => self.config.server.warm = self.value(value),
             "most_running" => self.config.server.most_running = self.value(value),
+            "warm_mb" => self.config.server.warm_mb = self.value(value),
             "checkpoints" => self.config.server.checkpoints = self.value(value),
             "listen" => self.config.server.listen = self.value(value),
             "certificate" => self.config.server.certificate = self.value(value),
@@ -225,7 +230,7 @@ impl Reading<'_> {
             other => self.wrong(
                 setting.span(),
                 format!(
-                    "[server] has no setting {other:?}; it has port, idle, warm, most_running, checkpoints, listen, certificate, key and domain"
+                    "[server] has no setting {other:?}; it has port, idle, warm, warm_mb, most_running, checkpoints, listen, certificate, key and domain"
                 ),
             ),
         }
@@ -237,10 +242,11 @@ impl Reading<'_> {
             "allow_private" => self.config.network.allow_private = self.value(value),
             "reachable" => self.config.network.reachable = self.value(value).unwrap_or_default(),
             "resolvers" => self.config.network.resolvers = self.value(value).unwrap_or_default(),
+            "ipv6" => self.config.network.ipv6 = self.value(value),
             other => self.wrong(
                 setting.span(),
                 format!(
-                    "[network] has no setting {other:?}; it has off, allow_private, reachable and resolvers"
+                    "[network] has no setting {other:?}; it has off, allow_private, reachable, resolvers and ipv6"
                 ),
             ),
         }

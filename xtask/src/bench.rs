@@ -12,6 +12,8 @@ const SUITES: &[(&str, &str)] = &[
     ("snapshots-tests", "machine_bench"),
     ("snapshots-tests", "api_bench"),
     ("snapshots-tests", "app_bench"),
+    ("snapshots-tests", "life_bench"),
+    ("vmm-net", "net_bench"),
 ];
 
 /// One measured number.
@@ -69,7 +71,7 @@ pub fn head() {
 
 /// Runs all suites whose name contains `filter`. A figure outside its limit is told, not an error: machines differ.
 pub fn bench(filter: Option<&str>) -> Result<()> {
-    host::prepare(For::Test)?;
+    host::prepare(For::Bench)?;
     let images = test_images()?;
     head();
     for (package, example) in SUITES {

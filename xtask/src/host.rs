@@ -48,6 +48,10 @@ const TEST: &[Need] = &[
     Need { proof: "npm", package: "npm", why: "fetches the JavaScript SDK" },
 ];
 
+/// For measuring, beside both.
+const BENCH: &[Need] =
+    &[Need { proof: "passt", package: "passt", why: "is what the network is measured against" }];
+
 /// For fuzzing.
 const FUZZ: &[Need] = &[
     Need { proof: "cc", package: "gcc", why: "links the fuzzing programs" },
@@ -61,6 +65,8 @@ pub enum For {
     Run,
     /// Running sprites and testing everything.
     Test,
+    /// The same, and measuring.
+    Bench,
     /// Fuzzing, which runs no sprite.
     Fuzz,
 }
@@ -71,12 +77,13 @@ const ROUNDS: usize = 3;
 /// Installs what is missing when that is possible, and says exactly what it runs; else says what to install.
 pub fn prepare(purpose: For) -> Result<(), Box<dyn Error>> {
     let missing = || -> Vec<&Need> {
-        let (first, more) = match purpose {
-            For::Run => (RUN, &[] as &[Need]),
-            For::Test => (RUN, TEST),
-            For::Fuzz => (FUZZ, &[] as &[Need]),
+        let needs: &[&[Need]] = match purpose {
+            For::Run => &[RUN],
+            For::Test => &[RUN, TEST],
+            For::Bench => &[RUN, TEST, BENCH],
+            For::Fuzz => &[FUZZ],
         };
-        first.iter().chain(more).filter(|need| !is_there(need)).collect()
+        needs.iter().copied().flatten().filter(|need| !is_there(need)).collect()
     };
     for _ in 0..ROUNDS {
         match missing() {

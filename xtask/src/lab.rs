@@ -68,9 +68,16 @@ pub fn lab(part: Part, filters: &[String]) -> Result<()> {
         strip(&program(app, "sprites-tui")?.executable, &stage.join("bin/sprites-tui"))?;
     }
     // Tests know it by the place where it was built.
-    let place = machine.executable.display();
-    let folder = machine.executable.parent().unwrap_or(Path::new("/")).display();
-    script.push_str(&format!("mkdir -p '{folder}'\nln -s /lab/bin/local-vmm '{place}'\n"));
+    script.push_str(&known_as("/lab/bin/local-vmm", &machine.executable));
+    let world = root().join("snapshots-tests/sdk/world");
+    fs::create_dir(stage.join("world"))?;
+    for entry in fs::read_dir(&world)? {
+        let file = entry?.path();
+        if let Some(name) = file.file_name().filter(|_| file.is_file()) {
+            fs::copy(&file, stage.join("world").join(name))?;
+        }
+    }
+    script.push_str(&known_as("/lab/world", &world));
     // The third disk says what is to be done, a line for each test.
     script.push_str(&format!(
         "tr -d '\\0' </dev/vdc | while read -r file name; do\n  \
@@ -105,6 +112,12 @@ pub fn lab(part: Part, filters: &[String]) -> Result<()> {
         println!("not passed in boot {attempt} of {ATTEMPTS}: {}", todo.join(", "));
     }
     Err(format!("in the lab these failed each of {ATTEMPTS} times: {}", todo.join(", ")).into())
+}
+
+/// Words of a script by which something in the lab is found where it is outside, too.
+fn known_as(inside: &str, outside: &Path) -> String {
+    let folder = outside.parent().unwrap_or(Path::new("/")).display();
+    format!("mkdir -p '{folder}'\nln -s {inside} '{}'\n", outside.display())
 }
 
 /// Builds the program that boots the lab.

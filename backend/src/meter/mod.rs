@@ -4,7 +4,6 @@
 //! |---|---|
 //! | `mod` | the ticks, and who listens |
 //! | `account` | what one sprite used: from readings to entries |
-//! | `rates` | what that costs |
 //! | `budget` | bills of a month, and what happens when it costs too much |
 //! | `clock` | time to measure by |
 //!
@@ -14,14 +13,11 @@
 pub(crate) mod account;
 pub(crate) mod budget;
 pub(crate) mod clock;
-mod rates;
 #[cfg(test)]
 mod simulation;
 
-use crate::agent;
 use crate::sprites::{Sprite, SpriteError, Sprites, blocking};
 use crate::store::usage::Tick;
-pub(crate) use rates::storage_usd;
 
 use account::{Account, Reading, Size};
 use clock::Moment;
@@ -119,7 +115,7 @@ impl Meter {
         self.lock().retain(|id, _| ids.contains(&id.as_str()));
         let readings = futures::future::join_all(all.iter().map(|sprite| async move {
             let counters = match sprite.running_machine() {
-                Some(machine) => timeout(ANSWER, agent::ask::<Counters>(&machine, "usage", MAX_ANSWER))
+                Some(machine) => timeout(ANSWER, sprite.agent.ask::<Counters>(&machine, "usage", MAX_ANSWER))
                     .await
                     .ok()
                     .flatten(),

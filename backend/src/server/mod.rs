@@ -94,6 +94,8 @@ pub struct ServerConfig {
     pub network: NetworkSettings,
     /// Most sprites that run at once; none: as many as there are.
     pub most_running: Option<usize>,
+    /// Most memory that sprites hold while they sleep, bytes; none: as much as they have.
+    pub warm_memory: Option<u64>,
     /// Whether checkpoints are made unasked: with every hour of use, before sleep, before a stop.
     pub checkpoints: bool,
 }
@@ -110,6 +112,7 @@ impl ServerConfig {
             outside: None,
             checkpoints: true,
             most_running: None,
+            warm_memory: None,
             network: NetworkSettings::default(),
         }
     }
@@ -205,6 +208,7 @@ pub async fn run(config: ServerConfig) -> Result<(), ServerError> {
         warm: config.warm,
         checkpoints: config.checkpoints,
         most_running: config.most_running,
+        warm_memory: config.warm_memory,
         network: config.network,
         web: web_address(config.outside.as_ref(), door.as_ref(), address.port()),
     };
@@ -238,7 +242,10 @@ pub async fn run(config: ServerConfig) -> Result<(), ServerError> {
     let token = Arc::new(token);
     let guarded = router(app.clone())
         .layer(middleware::from_fn_with_state(Arc::clone(&token), access::check))
-        .layer(middleware::from_fn_with_state(web::Web { app, token, domain: domain.into() }, web::dispatch));
+        .layer(middleware::from_fn_with_state(
+            web::Web { ways: web::Ways::new(Arc::clone(&app.sprites)), app, token, domain: domain.into() },
+            web::dispatch,
+        ));
     let watch = |kind| signal(kind).map_err(|source| io_error("watch", "signals", source));
     let mut terminate = watch(SignalKind::terminate())?;
     let mut interrupt = watch(SignalKind::interrupt())?;

@@ -10,6 +10,7 @@
 //! | `sight` | what goes on in a sprite, for those who only look |
 //! | `usage` | who uses a sprite, for what |
 //! | `network` | what a sprite may reach and tried to reach |
+//! | `warm` | what those that sleep hold of memory |
 //! | `pressure` | whether the host is short of memory |
 //! | `disk` | a sprite's folder and disk |
 //! | `error` | what can go wrong |
@@ -24,6 +25,7 @@ mod sprite;
 mod template;
 mod upkeep;
 mod usage;
+mod warm;
 
 pub use disk::{StoredDisk, stored_disks};
 pub(crate) use error::SpriteError;
@@ -31,6 +33,7 @@ pub use network::NetworkSettings;
 use sprite::Places;
 pub(crate) use sprite::{NewCheckpoint, Sprite, State};
 pub(crate) use usage::Guard;
+use warm::Warm;
 
 use crate::paths::Paths;
 use crate::store::{Record, Store};
@@ -73,6 +76,8 @@ pub(crate) struct Settings {
     pub network: NetworkSettings,
     /// Most that run at once; none: as many as there are.
     pub most_running: Option<usize>,
+    /// Most memory that sprites hold while they sleep, bytes; none: as much as they have.
+    pub warm_memory: Option<u64>,
     /// Whether checkpoints are made unasked.
     pub checkpoints: bool,
     /// Where sprites' URLs lead.
@@ -117,6 +122,8 @@ pub(crate) struct Sprites {
     over_budget: AtomicBool,
     /// Those that run.
     running: Places,
+    /// What those that sleep hold.
+    asleep: Warm,
 }
 
 /// A place in the table.
@@ -152,6 +159,7 @@ impl Sprites {
             changes,
             over_budget: AtomicBool::new(false),
             running: Places::default(),
+            asleep: Warm::default(),
         });
         // All at once: one that is silent must not hold up the others.
         let found = records.into_iter().map(async |record| {

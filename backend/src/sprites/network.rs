@@ -3,7 +3,7 @@
 use crate::meter::account::Carried;
 use futures::{SinkExt, StreamExt};
 use local_vmm::gateway::{
-    Counters, Event, GatewayError, GatewayHandle, Message, Plan, Report, Request, Settings,
+    Counters, Event, GatewayError, GatewayHandle, Message, Plan, Report, Request, Settings, host_has_ipv6,
 };
 use local_vmm::{MachineHandle, NetSpec};
 use sprites_api::extension::{NetworkEvent, NetworkLog};
@@ -42,6 +42,8 @@ pub struct NetworkSettings {
     pub reachable: Vec<String>,
     /// Name servers; those of the host when empty.
     pub resolvers: Vec<SocketAddr>,
+    /// Whether they have IPv6; unset, if the host has a way out for it.
+    pub ipv6: Option<bool>,
 }
 
 impl NetworkSettings {
@@ -60,8 +62,7 @@ impl NetworkSettings {
             allow_private: self.allow_private,
             reachable: self.reachable.iter().map(range).collect::<Result<_, _>>()?,
             resolvers: self.resolvers.clone(),
-            // The agent gives its card an address of the fourth version only.
-            ipv6: Some(false),
+            ipv6: Some(self.ipv6.unwrap_or_else(host_has_ipv6)),
             ..Settings::default()
         })
     }
@@ -96,8 +97,9 @@ impl Network {
         policy: NetworkPolicy,
     ) -> Result<NetSpec, GatewayError> {
         let settings = settings.gateway(policy).map_err(GatewayError::Start)?;
+        let ipv6 = settings.ipv6.unwrap_or_default();
         let gateway = GatewayHandle::spawn(exe, run_dir, settings).await?;
-        Ok(NetSpec { socket: gateway.cable(), mac: Plan::default().guest_mac })
+        Ok(NetSpec { socket: gateway.cable(), mac: Plan::default().guest_mac, ipv6 })
     }
 
     /// Listens to the gateway of a machine, if it has one, for as long as the machine runs.
@@ -245,4 +247,33 @@ fn shown(event: &Event) -> Option<NetworkEvent> {
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sprites_api::agent;
+
+    #[test]
+    fn both_ends_of_the_cable_know_the_same_addresses() {
+        let plan = Plan::default();
+        assert_eq!((plan.guest, plan.gateway), (agent::ADDRESS.into(), agent::GATEWAY.into()));
+        assert_eq!(u32::from_be_bytes(agent::NETMASK).count_ones(), u32::from(plan.prefix));
+        assert_eq!((plan.guest_v6, plan.gateway_v6), (agent::ADDRESS_V6.into(), agent::GATEWAY_V6.into()));
+        assert_eq!(plan.prefix_v6, agent::PREFIX_V6);
+    }
+
+    #[test]
+    fn ranges_are_looked_at() {
+        let settings = |range: &str| NetworkSettings { reachable: vec![range.into()], ..Default::default() };
+        assert_eq!(settings("192.168.7.0/24").check(), Ok(()));
+        assert!(settings("192.168.7.0").check().is_err());
+        assert_eq!(
+            NetworkSettings { ipv6: Some(true), ..Default::default() }
+                .gateway(NetworkPolicy::default())
+                .unwrap()
+                .ipv6,
+            Some(true)
+        );
+    }
 }

@@ -1,7 +1,6 @@
 //! What goes on in a sprite: asked of its agent while it runs, remembered while it sleeps. Neither is a use of it.
 
 use super::Sprite;
-use crate::agent;
 use crate::client::checked;
 use sprites_api::Time;
 use sprites_api::inside::{Inside, Interior};
@@ -37,7 +36,7 @@ impl Sprite {
         let answered = match (self.running_machine(), seen.asked) {
             (Some(_), Some((at, answered))) if at.elapsed() < FRESH => answered,
             (Some(machine), _) => {
-                let asking = agent::ask::<Interior>(&machine, "inside", MAX_ANSWER);
+                let asking = self.agent.ask::<Interior>(&machine, "inside", MAX_ANSWER);
                 let told = timeout(ANSWER, asking).await.ok().flatten();
                 let answered = told.is_some();
                 seen.asked = Some((Instant::now(), answered));

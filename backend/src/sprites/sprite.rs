@@ -5,6 +5,7 @@ use super::network::Network;
 use super::sight::Sight;
 use super::usage::{Guard, Usage};
 use super::{ORGANIZATION, SpriteError, Sprites, blocking};
+use crate::agent;
 use crate::store::Record;
 use local_vmm::{MachineHandle, kvm};
 use sprites_api::Time;
@@ -77,6 +78,8 @@ pub(crate) struct Sprite {
     pub(crate) serving: Places,
     /// Checkpoints that code inside may make now.
     pub(crate) inside_budget: Allowance,
+    /// Where its agent is asked what it uses.
+    pub(crate) agent: agent::Line,
     /// What it tries to reach.
     pub(crate) network: Arc<Network>,
     /// Counts changes of its list of checkpoints, and machines, which begin without knowing it.
@@ -170,6 +173,7 @@ impl Sprite {
             sight: Sight::default(),
             serving: Places::default(),
             inside_budget: Allowance::default(),
+            agent: agent::Line::default(),
             network: Arc::default(),
             list: AtomicUsize::new(1),
             changing: tokio::sync::Mutex::default(),
@@ -339,6 +343,12 @@ impl Sprite {
     pub(crate) async fn connect(&self, what: impl Into<String>) -> Result<(UnixStream, Guard), SpriteError> {
         let what = what.into();
         self.ask(|reply| Command::Connect(what, reply)).await
+    }
+
+    /// Wakes it if needed. It stays awake at least as long as the guard lives; `what` as in [`connect`](Self::connect).
+    pub(crate) async fn awake(&self, what: impl Into<String>) -> Result<Guard, SpriteError> {
+        let what = what.into();
+        self.ask(|reply| Command::Awake(what, reply)).await
     }
 
     /// Has those who run inside told what they may do; one that sleeps is told when it wakes.

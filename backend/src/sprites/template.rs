@@ -44,7 +44,7 @@ impl Template {
     fn read(dir: PathBuf) -> Option<Self> {
         let text = fs::read(dir.join(READY)).ok()?;
         let template = Self { dir, ..serde_json::from_slice(&text).ok()? };
-        kvm::is_kept(&template.memory()).then_some(template)
+        kvm::is_current(&template.memory()).then_some(template)
     }
 
     /// Fills a sprite's folder.
@@ -113,6 +113,7 @@ async fn make(sprites: &Sprites) -> Result<(), SpriteError> {
         volume: dir.join("volume"),
         memory: dir.join("memory"),
         run_dir,
+        // Its card's cable is not plugged in; each sprite that goes on from it has its own.
         net: None,
         id,
     };

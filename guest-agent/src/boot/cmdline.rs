@@ -1,11 +1,12 @@
 //! What the host tells the agent on the kernel's command line.
 
-use sprites_api::agent::{CMDLINE_MACHINE, CMDLINE_NAME, CMDLINE_URL, Identity};
+use sprites_api::agent::{CMDLINE_IPV6, CMDLINE_MACHINE, CMDLINE_NAME, CMDLINE_URL, Identity};
 use std::fs;
 
-/// Who the machine is, by its kernel's command line.
-pub(super) fn read() -> Identity {
-    parse(&fs::read_to_string("/proc/cmdline").unwrap_or_default())
+/// Who the machine is, by its kernel's command line, and whether its network has IPv6.
+pub(super) fn read() -> (Identity, bool) {
+    let text = fs::read_to_string("/proc/cmdline").unwrap_or_default();
+    (parse(&text), text.split_ascii_whitespace().any(|word| word == CMDLINE_IPV6))
 }
 
 /// Reads a command line; of a repeated key the last counts. A value that breaks the rules is left out, as if it had not been given.

@@ -14,6 +14,8 @@ mod mounts;
 mod network;
 mod power;
 
+pub(crate) use network::set_ipv6;
+
 use crate::host::clock::uptime_ms;
 use crate::session::screen;
 use crate::{Config, Listener, identity, interior, serve};
@@ -95,7 +97,7 @@ pub fn run() -> ! {
 fn life() -> Result<(), BootError> {
     mounts::early()?;
     say("first mounts");
-    let identity = cmdline::read();
+    let (identity, ipv6) = cmdline::read();
     let loaded = modules::load_all(Path::new("/modules"))?;
     modules::keep(Path::new("/modules"));
     say(&format!("{loaded} modules"));
@@ -122,7 +124,7 @@ fn life() -> Result<(), BootError> {
     if let Err(error) = network::loopback_up() {
         say(&format!("the loopback device did not come up: {error}"));
     }
-    match network::card_up() {
+    match network::card_up(ipv6) {
         Ok(true) => say("network"),
         Ok(false) => {}
         Err(error) => say(&format!("there is no network: {error}")),

@@ -1,10 +1,11 @@
 //! The loopback device, and the card that leads outside. One of the modules with `unsafe`: the interface ioctls (`man 7 netdevice`, `man 7 rtnetlink`).
 
+use nix::net::if_::if_nametoindex;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
-use sprites_api::agent::{ADDRESS, CARD, GATEWAY, NETMASK};
+use sprites_api::agent::{ADDRESS, ADDRESS_V6, CARD, GATEWAY, GATEWAY_V6, NETMASK, PREFIX_V6};
 use std::fs;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
@@ -13,15 +14,15 @@ const MARK: &str = "# Made when the sprite starts; remove this line to keep what
 
 /// Brings the loopback device up.
 pub(super) fn loopback_up() -> io::Result<()> {
-    up(&control()?, "lo")
+    up(&control(AddressFamily::Inet)?, "lo")
 }
 
-/// Gives the card its address and a way out, if there is a card; false if there is none.
-pub(super) fn card_up() -> io::Result<bool> {
-    if !Path::new("/sys/class/net").join(CARD).exists() {
+/// Gives the card its addresses and a way out, if there is a card; false if there is none.
+pub(super) fn card_up(ipv6: bool) -> io::Result<bool> {
+    if !has_card() {
         return Ok(false);
     }
-    let socket = control()?;
+    let socket = control(AddressFamily::Inet)?;
     for (what, address) in [(libc::SIOCSIFADDR, ADDRESS), (libc::SIOCSIFNETMASK, NETMASK)] {
         let mut request = named(CARD);
         request.ifr_ifru.ifru_addr = place(address);
@@ -39,7 +40,75 @@ pub(super) fn card_up() -> io::Result<bool> {
         _ => {}
     }
     name_server(Path::new("/etc/resolv.conf"))?;
+    set_ipv6(ipv6)?;
     Ok(true)
+}
+
+/// Gives the card an address of IPv6 and a way out, or takes all of that family from it: where it leads nowhere, programs should not try it. Without
+/// a card there is nothing to do.
+pub(crate) fn set_ipv6(on: bool) -> io::Result<()> {
+    if !has_card() {
+        return Ok(());
+    }
+    // Nobody else is on the cable: no router that announces itself, and no address that somebody might have already.
+    for (setting, value) in
+        [("accept_ra", "0"), ("accept_dad", "0"), ("disable_ipv6", if on { "0" } else { "1" })]
+    {
+        match fs::write(format!("/proc/sys/net/ipv6/conf/{CARD}/{setting}"), value) {
+            // A kernel without this family.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !on => return Ok(()),
+            written => written?,
+        }
+    }
+    if !on {
+        return Ok(());
+    }
+    let socket = control(AddressFamily::Inet6)?;
+    let number = if_nametoindex(CARD)? as libc::c_int;
+    let place = |address: [u16; 8]| libc::in6_addr { s6_addr: Ipv6Addr::from(address).octets() };
+    let address = libc::in6_ifreq {
+        ifr6_addr: place(ADDRESS_V6),
+        ifr6_prefixlen: PREFIX_V6.into(),
+        ifr6_ifindex: number,
+    };
+    let route = Route6 {
+        to: place([0; 8]),
+        from: place([0; 8]),
+        gateway: place(GATEWAY_V6),
+        kind: 0,
+        to_bits: 0,
+        from_bits: 0,
+        metric: 1,
+        info: 0,
+        flags: (libc::RTF_UP | libc::RTF_GATEWAY).into(),
+        card: number,
+    };
+    for outcome in [call(&socket, libc::SIOCSIFADDR, &address), call(&socket, libc::SIOCADDRT, &route)] {
+        match outcome {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// A route, in the form that the kernel takes it for IPv6 (`struct in6_rtmsg` of `linux/ipv6_route.h`).
+#[repr(C)]
+struct Route6 {
+    to: libc::in6_addr,
+    from: libc::in6_addr,
+    gateway: libc::in6_addr,
+    kind: u32,
+    to_bits: u16,
+    from_bits: u16,
+    metric: u32,
+    info: libc::c_ulong,
+    flags: u32,
+    card: libc::c_int,
+}
+
+fn has_card() -> bool {
+    Path::new("/sys/class/net").join(CARD).exists()
 }
 
 /// Has programs ask the gateway for names, unless somebody has said otherwise.
@@ -56,8 +125,8 @@ fn name_server(path: &Path) -> io::Result<()> {
     }
 }
 
-fn control() -> io::Result<OwnedFd> {
-    Ok(socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?)
+fn control(family: AddressFamily) -> io::Result<OwnedFd> {
+    Ok(socket(family, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?)
 }
 
 fn up(socket: &OwnedFd, name: &str) -> io::Result<()> {

@@ -7,6 +7,7 @@ mod seed;
 pub(crate) mod usage;
 mod web;
 
+use crate::boot;
 use crate::outward;
 use crate::reply::Refusal;
 use crate::{Agent, VERSION, identity};
@@ -105,7 +106,7 @@ async fn do_quiesce(State(agent): Shared, body: Bytes) -> Result<Json<Quiesced>,
 }
 
 async fn wake(State(agent): Shared, body: Bytes) -> Result<StatusCode, Refusal> {
-    let Wake { now, seed, identity } = parse(&body)?;
+    let Wake { now, seed, identity, ipv6 } = parse(&body)?;
     let seed = seed::parse(&seed).ok_or_else(|| {
         Refusal::bad(format!("`seed` must have {} hexadecimal digits", 2 * sprites_api::agent::SEED))
     })?;
@@ -124,6 +125,12 @@ async fn wake(State(agent): Shared, body: Bytes) -> Result<StatusCode, Refusal> 
         let taken = identity.clone();
         blocking(move || identity::take(&taken)).await??;
         agent.become_known_as(identity);
+    }
+    if let Some(ipv6) = ipv6
+        && let Err(error) = blocking(move || boot::set_ipv6(ipv6)).await?
+    {
+        // The other family is there all the same.
+        eprintln!("sprite-agent: IPv6 stays as it was: {error}");
     }
     sown?;
     set?;

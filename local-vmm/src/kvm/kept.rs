@@ -7,6 +7,7 @@
 //! first.
 
 use super::KvmError;
+use super::state::State;
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -22,6 +23,11 @@ pub(crate) const SHARED: &str = "shared";
 /// Whether a machine is kept in a folder.
 pub fn is_kept(dir: &Path) -> bool {
     dir.join(STATE).is_file()
+}
+
+/// Whether one is, and this version can read it.
+pub fn is_current(dir: &Path) -> bool {
+    State::is_current(&dir.join(STATE))
 }
 
 /// Bytes on the host of a machine that is kept in a folder; 0 when there is none.

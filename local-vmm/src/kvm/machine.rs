@@ -13,6 +13,7 @@ use super::{KvmError, acpi, boot, cpu, generation, memory};
 use crate::devices::block::{Block, Server};
 use crate::devices::net::Net;
 use crate::devices::vsock::Vsock;
+use crate::gateway::Plan;
 use crate::jail::{self, Role};
 use crate::monitor::End;
 use crate::{MachineSpec, Memory};
@@ -278,17 +279,18 @@ fn devices(
     // More queues than CPUs would stay empty.
     let disk =
         Server::start(disk.with_queues(spec.cpus)).map_err(KvmError::host("start a thread for the disk"))?;
-    let mut devices: Vec<Box<dyn Device>> = vec![
+    // Whether there is a network or not: a machine that goes on has the devices that it had before, and may have another network.
+    let card = match (&spec.net, host.network()?) {
+        (Some(net), Some(cable)) => Net::new(cable, net.mac),
+        _ => Net::unplugged(Plan::default().guest_mac),
+    };
+    Ok(vec![
         Box::new(Disk(disk)),
         Box::new(Sockets::new(Arc::clone(sockets))),
         Box::new(Random),
         Box::new(Balloon),
-    ];
-    if let (Some(net), Some(cable)) = (&spec.net, host.network()?) {
-        let card = Net::new(cable, net.mac).map_err(KvmError::host("connect the machine's network"))?;
-        devices.push(Box::new(Card(card)));
-    }
-    Ok(devices)
+        Box::new(Card(card.map_err(KvmError::host("connect the machine's network"))?)),
+    ])
 }
 
 /// A kept machine's state, if it fits host and specification.

@@ -50,7 +50,7 @@ pub(crate) use boot::KERNEL_WORDS;
 pub use host::KvmHost;
 pub(crate) use host::resident;
 pub(crate) use kept::{SHARED, tidy};
-pub use kept::{forget, is_kept, kept_bytes, share};
+pub use kept::{forget, is_current, is_kept, kept_bytes, share};
 pub use machine::{Begin, KvmMachine};
 pub use probe::{KvmState, probe};
 

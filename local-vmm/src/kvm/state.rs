@@ -19,7 +19,9 @@ use std::path::Path;
 use virtio_queue::{Queue, QueueState};
 
 /// First line of a file. A program reads the version it writes and no other: what it cannot read costs a boot, not data.
-const HEAD: &[u8] = b"sprites-tui machine state 2\n";
+const HEAD: &[u8] = b"sprites-tui machine state 3\n";
+/// What the first line of every version begins with.
+const KIND: &[u8] = b"sprites-tui machine state ";
 /// Most bytes of a file.
 const MAX: u64 = 16 << 20;
 /// Machine-specific registers that must be set after the others: the deadline of the timer means nothing before the counter is right.
@@ -162,10 +164,17 @@ impl State {
         Self::decode(&bytes).map_err(refused)
     }
 
+    /// Whether a file is of the version that this program reads, as its first line says.
+    pub(super) fn is_current(path: &Path) -> bool {
+        let mut head = [0; HEAD.len()];
+        File::open(path).and_then(|mut file| file.read_exact(&mut head)).is_ok() && head == *HEAD
+    }
+
     /// The state in the bytes of a file.
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, &'static str> {
         if !bytes.starts_with(HEAD) {
-            return Err("it is no machine's state, or another version's");
+            let other = bytes.starts_with(KIND);
+            return Err(if other { "another version wrote it" } else { "it is no machine's state" });
         }
         let Some((kept, sum)) = bytes.split_last_chunk::<8>().filter(|_| bytes.len() as u64 <= MAX) else {
             return Err("it is cut off");
@@ -351,7 +360,12 @@ mod tests {
         plain().write(&path).unwrap();
         let read = State::read(&path).unwrap();
         assert_eq!((read.clock, read.cpus[0].regs.rip, tsc(&read.cpus[0])), (5, 7, 9));
+        assert!(State::is_current(&path));
         let bytes = fs::read(&path).unwrap();
+        let older = [KIND, b"2\n", &bytes[HEAD.len()..]].concat();
+        fs::write(&path, &older).unwrap();
+        assert!(!State::is_current(&path));
+        assert!(State::decode(&older).is_err_and(|why| why.contains("another version")));
         for cut in [0, 5, HEAD.len(), HEAD.len() + 8, bytes.len() / 2, bytes.len() - 1] {
             assert!(State::decode(&bytes[..cut]).is_err(), "{cut}");
         }

@@ -1,5 +1,6 @@
 //! Calls to the agent inside, each with a deadline: the agent belongs to the guest, and a guest may be silent.
 
+use crate::MachineSpec;
 use crate::devices::vsock::Vsock;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
@@ -8,7 +9,7 @@ use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sprites_api::agent::{Health, Identity, Quiesce, Quiesced, SEED, Wake};
+use sprites_api::agent::{Health, Quiesce, Quiesced, SEED, Wake};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -74,12 +75,18 @@ impl Agent {
         self.json("quiesce", Method::POST, encode(&Quiesce { word }), deadline)
     }
 
-    /// Tells a machine that stood still the time, gives it fresh randomness, and tells it who it is when it may have been another.
-    pub(super) fn wake(&self, identity: Option<Identity>, deadline: Duration) -> Result<(), AgentError> {
+    /// Tells a machine that stood still the time, gives it fresh randomness, and tells it who it is and what its network has when it may have been
+    /// another.
+    pub(super) fn wake(&self, now_is: Option<&MachineSpec>, deadline: Duration) -> Result<(), AgentError> {
         let mut seed = [0; SEED];
         crate::random::fill(&mut seed);
         let seed = seed.iter().map(|byte| format!("{byte:02x}")).collect();
-        let body = encode(&Wake { now: sprites_api::Time::now(), seed, identity });
+        let body = encode(&Wake {
+            now: sprites_api::Time::now(),
+            seed,
+            identity: now_is.map(MachineSpec::identity),
+            ipv6: now_is.map(MachineSpec::has_ipv6),
+        });
         self.call("wake", Method::POST, body, deadline).map(drop)
     }
 

@@ -147,6 +147,8 @@ fn live(spec: &MachineSpec, machine: &jail::Machine, started: Instant) -> Result
         Some(Err(error @ MonitorError::Kvm(KvmError::State(..)))) => {
             tracing::warn!("{error}");
             went_on = false;
+            // Its disk moves away from it; nobody is to go on from it later.
+            kvm::forget(&spec.memory).map_err(told(spec.memory.clone()))?;
             start(Begin::Boot(&archive))?
         }
         Some(Err(error)) => return Err(error.into()),

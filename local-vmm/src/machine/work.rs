@@ -5,7 +5,6 @@ use super::control::{CheckpointDone, MachineStatus, State, Suspended};
 use super::still::Still;
 use crate::devices::block::Bell;
 use crate::{Kind, MachineSpec, Monitor, MonitorError};
-use sprites_api::agent::Identity;
 use std::fs;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -102,7 +101,7 @@ impl Work {
             match self.agent.health(ANSWER.min(BOOT.saturating_sub(self.started.elapsed()))) {
                 Ok(_) => {
                     if self.went_on {
-                        self.tell(Some(self.spec.identity()));
+                        self.tell(Some(&self.spec));
                     }
                     *locked(&self.boot_ms) = u64::try_from(self.started.elapsed().as_millis()).ok();
                     let mut state = locked(&self.state);
@@ -186,9 +185,9 @@ impl Work {
         }
     }
 
-    /// Tells the guest that it stood still, and who it is when it may have been another. That it cannot be told is no reason not to wake.
-    fn tell(&self, identity: Option<Identity>) {
-        if let Err(error) = self.agent.wake(identity, ANSWER) {
+    /// Tells the guest that it stood still, and what it is now when it may have been another. That it cannot be told is no reason not to wake.
+    fn tell(&self, now_is: Option<&MachineSpec>) {
+        if let Err(error) = self.agent.wake(now_is, ANSWER) {
             tracing::warn!("the guest does not know that it stood still: {error}");
         }
     }

@@ -208,7 +208,7 @@ async fn frames_pass_in_both_directions() {
     std::fs::create_dir_all(spec.inside()).unwrap();
     let socket = spec.inside().join("net.sock");
     let listener = tokio::net::UnixListener::bind(&socket).unwrap();
-    spec.net = Some(NetSpec { socket, mac: [2, 0, 0, 0, 0, 7] });
+    spec.net = Some(NetSpec { socket, mac: [2, 0, 0, 0, 0, 7], ipv6: false });
     let handle = MachineHandle::spawn(exe(), &spec).await.unwrap();
     let (mut peer, _) = listener.accept().await.unwrap();
     handle.wait_ready(crate::rig::BOOT).await.unwrap();

@@ -27,6 +27,9 @@ pub(super) struct Serve {
     /// Seconds after which a warm sprite turns cold; 600 when absent
     #[arg(long)]
     warm: Option<u64>,
+    /// MiB of memory that sprites hold while they sleep, at most; as much as they have when absent
+    #[arg(long)]
+    warm_mb: Option<u64>,
     /// Most sprites that run at once; as many as there are when absent
     #[arg(long)]
     most_running: Option<usize>,
@@ -67,6 +70,7 @@ impl Serve {
             allow_private: file.network.allow_private.unwrap_or(false),
             reachable: file.network.reachable,
             resolvers: file.network.resolvers,
+            ipv6: file.network.ipv6,
         };
         network.check()?;
         let config = ServerConfig {
@@ -74,6 +78,7 @@ impl Serve {
             port: self.port.or(file.server.port).unwrap_or(usual.port),
             idle: seconds(self.idle.or(file.server.idle), usual.idle),
             warm: seconds(self.warm.or(file.server.warm), usual.warm),
+            warm_memory: self.warm_mb.or(file.server.warm_mb).map(|most| most.saturating_mul(1 << 20)),
             most_running: self.most_running.or(file.server.most_running).map(|most| most.max(1)),
             network,
             checkpoints: !self.no_checkpoints && file.server.checkpoints.unwrap_or(usual.checkpoints),

@@ -4,16 +4,19 @@
 //!
 //! | file | what it is |
 //! |---|---|
-//! | `mod` | commands, starting, sleeping, ending |
+//! | `mod` | commands, starting, ending |
+//! | `rest` | falling asleep, and giving memory back |
 //! | `policies` | what those inside may do |
 //! | `checkpoints` | making, restoring and dropping checkpoints |
 
 mod checkpoints;
 mod policies;
+mod rest;
 
 use super::sprite::{Made, NewCheckpoint, Place, Sprite, State};
 use super::usage::Guard;
-use super::{SpriteError, Sprites, blocking, pressure, upkeep};
+use super::warm::Asleep;
+use super::{SpriteError, Sprites, blocking, upkeep};
 use crate::store::Record;
 use local_vmm::{ExitReason, Kind as Runs, MachineHandle, MachineSpec, kvm};
 use sprites_api::Time;
@@ -21,7 +24,7 @@ use sprites_api::extension::Event;
 use sprites_api::policy::Policies;
 use sprites_api::sprite::{Config, Status};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, LazyLock, Weak};
 use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
@@ -34,10 +37,6 @@ const BOOT: Duration = Duration::from_secs(180);
 const STOP: Duration = Duration::from_secs(20);
 /// Between two looks at whether the sprite is still used.
 const LOOK: Duration = Duration::from_secs(1);
-/// Between two looks at whether a sprite that is used all the time is due for a checkpoint.
-const LOOK_BUSY: Duration = Duration::from_secs(60);
-/// A sprite keeps its memory in memory at least so long, even when the host is short of it.
-const SETTLED: Duration = Duration::from_secs(5);
 /// Memory of a sprite that does not ask for any amount, MiB.
 const MEMORY: u32 = 1024;
 /// Most that use a sprite at once; its agent takes a few more connections.
@@ -47,11 +46,16 @@ const MAX_MEMORY: u32 = 16 << 10;
 /// Most virtual CPUs.
 const MAX_CPUS: u32 = 8;
 
+/// CPUs of this host; to find out takes several files.
+static HOST_CPUS: LazyLock<u32> =
+    LazyLock::new(|| u32::try_from(std::thread::available_parallelism().map_or(1, usize::from)).unwrap_or(1));
+
 /// Answers go here.
 type Reply<T> = oneshot::Sender<Result<T, SpriteError>>;
 
 /// What the task is asked to do.
 pub(super) enum Command {
+    Awake(String, Reply<Guard>),
     Connect(String, Reply<(UnixStream, Guard)>),
     ApplyPolicies(Reply<()>),
     Checkpoint(NewCheckpoint, Reply<Made>),
@@ -77,6 +81,7 @@ pub(super) fn begin(
         number: 0,
         ready: false,
         place: None,
+        asleep: None,
         told: None,
         since: Instant::now(),
         looked: Instant::now(),
@@ -102,6 +107,8 @@ struct Life {
     ready: bool,
     /// Its place among those that run.
     place: Option<Place>,
+    /// What it holds among those that sleep, once that is known.
+    asleep: Option<Asleep>,
     /// What its machine was told last of what it may do.
     told: Option<Policies>,
     /// Since when it is as it is.
@@ -138,6 +145,10 @@ impl Life {
         self.sprite.usage.changed.store(true, Ordering::Relaxed);
         // Whoever asked may have gone away meanwhile.
         match command {
+            Command::Awake(what, reply) => {
+                let awake = self.awake(sprites, &what).await;
+                drop(reply.send(awake.map(|(_, guard)| guard)));
+            }
             Command::Connect(what, reply) => drop(reply.send(self.connect(sprites, &what).await)),
             Command::ApplyPolicies(reply) => drop(reply.send(self.policies_changed().await)),
             Command::Checkpoint(new, reply) => drop(reply.send(self.checkpoint(sprites, new).await)),
@@ -172,12 +183,21 @@ impl Life {
         sprites: &Arc<Sprites>,
         what: &str,
     ) -> Result<(UnixStream, Guard), SpriteError> {
+        let (machine, guard) = self.awake(sprites, what).await?;
+        Ok((machine.connect().await?, guard))
+    }
+
+    /// The machine, awake at least as long as the guard lives.
+    async fn awake(
+        &mut self,
+        sprites: &Arc<Sprites>,
+        what: &str,
+    ) -> Result<(MachineHandle, Guard), SpriteError> {
         if self.sprite.usage.count() >= CROWD {
             return Err(SpriteError::Crowded(CROWD));
         }
         let guard = Guard::new(&self.sprite.usage, what);
-        let machine = self.wake(sprites, what).await?;
-        Ok((machine.connect().await?, guard))
+        Ok((self.wake(sprites, what).await?, guard))
     }
 
     /// The machine, awake; `by` tells what for.
@@ -353,6 +373,9 @@ impl Life {
         if status != Status::Running {
             self.place = None;
         }
+        if status != Status::Warm {
+            self.asleep = None;
+        }
         let new = State { status, reason, failure };
         let old = self.sprite.state.send_replace(new.clone());
         if old == new {
@@ -384,73 +407,6 @@ impl Life {
         }
         sprites.tell(&self.sprite);
     }
-
-    /// Lets an unused sprite go to sleep, and one that sleeps for long, or in the way of others, give its memory back.
-    async fn rest(&mut self, sprites: &Arc<Sprites>) {
-        let Some(machine) = self.machine.clone() else { return };
-        self.take_over(&machine).await;
-        let slept = self.since.elapsed();
-        match self.sprite.state().status {
-            Status::Running if !self.sprite.tasks().is_empty() && !sprites.is_over_budget() => {
-                self.sprite.usage.touch();
-            }
-            Status::Running
-                if sprites.is_over_budget()
-                    || self.sprite.usage.idle().is_some_and(|idle| idle >= sprites.settings.idle) =>
-            {
-                self.keep(sprites, upkeep::FRESH).await;
-                // What it was doing is to be known while it sleeps.
-                self.sprite.look().await;
-                match machine.pause().await {
-                    Ok(()) => {
-                        let why = match self.sprite.usage.idle() {
-                            Some(idle) if !sprites.is_over_budget() => {
-                                format!("unused for {} s", idle.as_secs())
-                            }
-                            _ => "this month's budget is used up".to_owned(),
-                        };
-                        self.enter(sprites, Status::Warm, None, why).await;
-                    }
-                    Err(error) => {
-                        tracing::warn!("{} cannot be put to sleep: {error}", self.sprite.record().name);
-                        self.sprite.usage.touch();
-                    }
-                }
-            }
-            Status::Running if slept >= upkeep::BUSY && self.looked.elapsed() >= LOOK_BUSY => {
-                self.looked = Instant::now();
-                self.keep(sprites, upkeep::BUSY).await;
-            }
-            Status::Warm if slept >= sprites.settings.warm || slept >= SETTLED && pressure::is_high() => {
-                let why = match slept >= sprites.settings.warm {
-                    true => format!("asleep for {} s", slept.as_secs()),
-                    false => "the host is short of memory".to_owned(),
-                };
-                self.put_away(sprites, &machine, &why).await;
-            }
-            _ => {}
-        }
-    }
-
-    /// Keeps a sleeping machine on disk where that can be done, and takes it down where it cannot.
-    async fn put_away(&mut self, sprites: &Arc<Sprites>, machine: &MachineHandle, why: &str) {
-        if Runs::of_this_host() == Runs::Kvm {
-            // From here on its end is no news.
-            self.machine = None;
-            match machine.suspend().await {
-                Ok(_) => {
-                    self.sprite.publish(None);
-                    let why = format!("its memory lies on disk: {why}");
-                    return self.enter(sprites, Status::Warm, None, why).await;
-                }
-                Err(error) => {
-                    tracing::warn!("{} cannot be kept on disk: {error}", self.sprite.record().name);
-                    self.machine = Some(machine.clone());
-                }
-            }
-        }
-        self.stop(sprites, STOP, why).await;
-    }
 }
 
 /// What of a wish can be had here; it is kept and told, so that whoever wished sees what came of it.
@@ -461,7 +417,7 @@ pub(super) fn possible(wish: Config) -> Config {
 
 /// CPUs and MiB of memory of a sprite's machine.
 pub(super) fn size(config: &Config) -> (u32, u32) {
-    let host = u32::try_from(std::thread::available_parallelism().map_or(1, usize::from)).unwrap_or(1);
+    let host = *HOST_CPUS;
     (
         config.cpus.unwrap_or(host).clamp(1, host.clamp(1, MAX_CPUS)),
         config.ram_mb.unwrap_or(MEMORY).clamp(256, MAX_MEMORY),

@@ -4,7 +4,8 @@ use super::Life;
 use crate::agent;
 use crate::sprites::network::Network;
 use crate::sprites::{SpriteError, Sprites};
-use local_vmm::{Kind as Runs, MachineHandle, MachineSpec};
+use local_vmm::gateway::GatewayHandle;
+use local_vmm::{MachineHandle, MachineSpec};
 use sprites_api::sprite::Status;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -60,15 +61,17 @@ impl Life {
 
     /// Gives a machine that is about to start a network. Without one it is of use all the same.
     pub(super) async fn plug_in(&self, sprites: &Sprites, spec: &mut MachineSpec) {
-        // Memory that is kept on disk, and templates, are of machines without a card.
-        if sprites.settings.network.off || spec.kind != Runs::Emulated {
-            return;
+        if sprites.settings.network.off {
+            return GatewayHandle::at(&spec.run_dir).clear();
         }
         let policy = self.sprite.record().policy.network.unwrap_or_default();
         let exe = &sprites.settings.exe;
         match Network::start(exe, &spec.run_dir, &sprites.settings.network, policy).await {
             Ok(net) => spec.net = Some(net),
-            Err(error) => tracing::warn!("{} has no network: {error}", spec.name),
+            Err(error) => {
+                tracing::warn!("{} has no network: {error}", spec.name);
+                GatewayHandle::at(&spec.run_dir).clear();
+            }
         }
     }
 

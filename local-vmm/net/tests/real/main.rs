@@ -3,6 +3,7 @@
 mod dns;
 #[path = "../support/guest.rs"]
 mod guest;
+mod ipv6;
 #[path = "../support/net.rs"]
 mod net;
 mod policy;

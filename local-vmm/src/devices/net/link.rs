@@ -23,6 +23,11 @@ pub(super) struct Link {
 }
 
 impl Link {
+    /// One without a peer.
+    pub(super) fn dead() -> Self {
+        Self { dead: true, ..Self::default() }
+    }
+
     /// Whether there is room for another frame to the peer. There always is when it is gone.
     pub(super) fn has_room(&mut self, stream: &mut impl Write) -> bool {
         if self.out.len() + LENGTH + MAX_FRAME > HELD {
@@ -143,6 +148,6 @@ impl Link {
                 "the {NAME} has lost its network, and all frames with it: {why}; start the sprite again"
             );
         }
-        *self = Self { dead: true, ..Self::default() };
+        *self = Self::dead();
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! Neither side can make the other keep more than a little. While the peer does not read, [`HELD`] bytes of frames are kept and the rest stays in
 //! the guest's queue. While the guest has no buffers, one frame of the peer's is kept and the rest stays in the socket. A peer that goes away
-//! leaves a card whose frames are lost.
+//! leaves a card whose frames are lost, and so is one whose cable is not plugged in.
 
 #[cfg(any(test, feature = "fuzzing"))]
 mod fuzzing;
@@ -66,6 +66,12 @@ impl Net {
     pub fn new(socket: UnixStream, mac: [u8; 6]) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         Ok(Self { mac, socket, link: Mutex::default() })
+    }
+
+    /// A card whose cable leads nowhere.
+    pub fn unplugged(mac: [u8; 6]) -> io::Result<Self> {
+        let (socket, _) = UnixStream::pair()?;
+        Ok(Self { link: Mutex::new(Link::dead()), ..Self::new(socket, mac)? })
     }
 
     /// The configuration space (`struct virtio_net_config`): address, status, pairs of queues, largest packet.

@@ -70,6 +70,18 @@ fn frame(len: usize, seed: u8) -> Vec<u8> {
 }
 
 #[test]
+fn a_cable_that_leads_nowhere() {
+    let mut rig = Rig { net: Net::unplugged(MAC).unwrap(), ..rig() };
+    for _ in 0..100 {
+        rig.send(&frame(MAX_FRAME, 1));
+        assert_eq!(rig.transmit.used(), [(0, 0)]);
+    }
+    rig.offer(2048);
+    assert_eq!((rig.receive.used(), rig.net.link().held()), (Vec::new(), 0));
+    assert_eq!(rig.net.config()[..6], MAC);
+}
+
+#[test]
 fn a_driver_that_keeps_the_rules() {
     let mut rig = rig();
     for len in [ETHERNET, 60, MAX_FRAME] {
