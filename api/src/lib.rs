@@ -1,6 +1,6 @@
 //! Wire types of the Sprites API: what travels between a client, a server and the agent inside a sprite.
 //!
-//! Plain data and serde; nothing here does I/O. The vendor's published API is the source for everything outside
+//! Plain data and serde, and what a policy means; nothing here does I/O. The vendor's published API is the source for everything outside
 //! [`extension`], [`cost`] and [`inside`]; `docs/api.md` names the rules a type alone cannot tell (status codes, order of frames).
 //!
 //! | module | subject |

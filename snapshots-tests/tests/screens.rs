@@ -4,6 +4,8 @@
 
 #[path = "screens/inside.rs"]
 mod inside;
+#[path = "screens/network.rs"]
+mod network;
 
 use crossterm::event::{Event as Press, KeyCode, KeyEvent};
 use ratatui::Terminal;

@@ -84,6 +84,16 @@ pub enum Action {
     Reverse,
     ZoomIn,
     ZoomOut,
+    Graphs,
+    NextPane,
+    Only,
+    AddRule,
+    ToggleRule,
+    DeleteRule,
+    IncludeDefaults,
+    TryName,
+    SaveRules,
+    ForgetRules,
     BuildImage,
     Contexts,
     Refresh,
@@ -101,8 +111,19 @@ impl Action {
     pub fn place(self) -> Place {
         match self {
             Self::Open | Self::New | Self::Filter | Self::Sort | Self::Reverse => Place::List,
-            Self::NextPart | Self::PreviousPart | Self::ZoomIn | Self::ZoomOut => Place::Sprite,
+            Self::NextPart | Self::PreviousPart | Self::ZoomIn | Self::ZoomOut | Self::Graphs => {
+                Place::Sprite
+            }
             Self::Restore | Self::Undo | Self::DeleteCheckpoint => Place::Part(Part::Checkpoints),
+            Self::NextPane
+            | Self::Only
+            | Self::AddRule
+            | Self::ToggleRule
+            | Self::DeleteRule
+            | Self::IncludeDefaults
+            | Self::TryName
+            | Self::SaveRules
+            | Self::ForgetRules => Place::Part(Part::Network),
             Self::StartService
             | Self::StopService
             | Self::RestartService
@@ -155,6 +176,16 @@ impl Action {
             Self::Reverse => "sort the other way round",
             Self::ZoomIn => "graphs over a shorter time",
             Self::ZoomOut => "graphs over a longer time",
+            Self::Graphs => "the other graphs, where there is no room for all",
+            Self::NextPane => "between the log and the rules",
+            Self::Only => "only what was denied; again: what is open; again: all",
+            Self::AddRule => "a rule: of the log's selected line, or one you type",
+            Self::ToggleRule => "the selected rule denies instead of allowing, or back",
+            Self::DeleteRule => "the selected rule goes",
+            Self::IncludeDefaults => "usual registries and code hosts, or not",
+            Self::TryName => "which rule decides about a name",
+            Self::SaveRules => "let the changed rules hold; shows the difference",
+            Self::ForgetRules => "forget what was changed in the rules",
             Self::BuildImage => "build a new base image",
             Self::Contexts => "another context: this machine or a remote endpoint",
             Self::Refresh => "ask the server again",
@@ -192,6 +223,16 @@ impl Action {
             Self::Sort => "sort",
             Self::ZoomOut => "zoom out",
             Self::ZoomIn => "zoom in",
+            Self::Graphs => "graphs",
+            Self::NextPane => "log, rules",
+            Self::Only => "only denied",
+            Self::AddRule => "add rule",
+            Self::ToggleRule => "allow, deny",
+            Self::DeleteRule => "delete",
+            Self::IncludeDefaults => "defaults",
+            Self::TryName => "try a name",
+            Self::SaveRules => "save",
+            Self::ForgetRules => "forget",
             Self::BuildImage => "build image",
             Self::Costs => "costs",
             Self::Budget => "budget",
@@ -236,6 +277,16 @@ impl Action {
             Self::Reverse => &["shift-s"],
             Self::ZoomIn => &["+"],
             Self::ZoomOut => &["-"],
+            Self::Graphs => &["v"],
+            Self::NextPane => &["p"],
+            Self::Only => &["o"],
+            Self::AddRule => &["a"],
+            Self::ToggleRule => &["space"],
+            Self::DeleteRule => &["d"],
+            Self::IncludeDefaults => &["i"],
+            Self::TryName => &["w"],
+            Self::SaveRules => &["s"],
+            Self::ForgetRules => &["u"],
             Self::BuildImage => &["b"],
             Self::Contexts => &["shift-c"],
             Self::Refresh => &["f5"],

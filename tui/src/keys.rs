@@ -124,6 +124,10 @@ fn normal(key: KeyCombination) -> KeyCombination {
     let code = match code {
         // Terminals have a name of their own for shift-tab.
         KeyCode::Tab if modifiers.contains(KeyModifiers::SHIFT) => KeyCode::BackTab,
+        KeyCode::BackTab => {
+            modifiers |= KeyModifiers::SHIFT;
+            KeyCode::BackTab
+        }
         KeyCode::Char(c) if c.is_uppercase() => {
             modifiers |= KeyModifiers::SHIFT;
             KeyCode::Char(c.to_lowercase().next().unwrap_or(c))
@@ -199,7 +203,7 @@ mod tests {
             (press(KeyCode::BackTab, KeyModifiers::SHIFT), Part::Network, Some(Action::PreviousPart)),
             (press(KeyCode::Tab, KeyModifiers::SHIFT), Part::Network, Some(Action::PreviousPart)),
             (press(KeyCode::Char('u'), KeyModifiers::NONE), Part::Checkpoints, Some(Action::Undo)),
-            (press(KeyCode::Char('u'), KeyModifiers::NONE), Part::Network, None),
+            (press(KeyCode::Char('u'), KeyModifiers::NONE), Part::Network, Some(Action::ForgetRules)),
         ] {
             assert_eq!(keys.action(key, Place::Part(at)), action, "{key:?}");
         }

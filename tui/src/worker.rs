@@ -274,6 +274,11 @@ impl Worker {
                 let outcome = client.network_policy(&name).await;
                 self.tell(Event::NetworkPolicy(name, outcome.map_err(|error| error.to_string()))).await;
             }
+            Effect::SetNetworkPolicy { job, name, policy } => {
+                let outcome = client.set_network_policy(&name, &policy).await;
+                let said = outcome.map(|()| format!("The rules of {name} hold."));
+                self.done(job, said.map_err(|error| error.to_string()), Some(name)).await;
+            }
             Effect::SetBudget { job, budget } => {
                 let outcome = client.set_budget(&budget).await.map(|()| match budget.month_usd {
                     Some(usd) => format!("A month may cost {}.", crate::number::dollars(usd)),

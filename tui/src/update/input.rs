@@ -1,7 +1,7 @@
 //! Keys, mouse, paste, resize.
 
 use super::part::{self, open_sprite};
-use super::{Effect, console, dialog, inside};
+use super::{Effect, console, dialog, inside, network};
 use crate::action::{Action, Part, Place};
 use crate::keys::is_leave;
 use crate::model::{Ask, Dialog, Load, Model, Screen, ZOOMS};
@@ -78,10 +78,13 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
     };
     let ask = |model: &mut Model, ask: Ask, text: &str| ask_of(model, Dialog::new(ask, text));
     match (action, name) {
-        (Action::Quit, _) => {
-            model.quit = true;
-            Vec::new()
-        }
+        (Action::Quit, _) => match model.drafted() {
+            names if names.is_empty() => {
+                model.quit = true;
+                Vec::new()
+            }
+            names => ask(model, Ask::Quit(names), ""),
+        },
         (Action::Up, _) => step(model, -1),
         (Action::Down, _) => step(model, 1),
         (Action::PageUp, _) => turn(model, -page(model)),
@@ -150,6 +153,22 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         }
         (Action::ZoomIn, _) => zoom(model, model.zoom.saturating_sub(1)),
         (Action::ZoomOut, _) => zoom(model, (model.zoom + 1).min(ZOOMS.len() - 1)),
+        (Action::Graphs, _) => {
+            model.other_graphs = !model.other_graphs;
+            Vec::new()
+        }
+        (
+            Action::NextPane
+            | Action::Only
+            | Action::AddRule
+            | Action::ToggleRule
+            | Action::DeleteRule
+            | Action::IncludeDefaults
+            | Action::TryName
+            | Action::SaveRules
+            | Action::ForgetRules,
+            Some(_),
+        ) => network::act(model, action),
         (Action::BuildImage, _) if model.here.local && model.build.is_none() => {
             model.build = Some(BuildLine { step: "Preparing".into(), ..BuildLine::default() });
             vec![Effect::BuildImage]
@@ -333,6 +352,14 @@ fn moused(model: &mut Model, mouse: MouseEvent) -> Vec<Effect> {
                 Vec::new()
             }
             Some(geometry::Hit::Part(part)) => part::open(model, part),
+            Some(geometry::Hit::LogLine(place)) => {
+                network::pick_line(model, place);
+                Vec::new()
+            }
+            Some(geometry::Hit::Rule(place)) => {
+                network::pick_rule(model, place);
+                Vec::new()
+            }
             Some(geometry::Hit::Log) => Vec::new(),
             None => Vec::new(),
         },

@@ -106,6 +106,11 @@ pub enum Effect {
     LoadEvents(String),
     LoadNetwork(String),
     LoadNetworkPolicy(String),
+    SetNetworkPolicy {
+        job: u64,
+        name: String,
+        policy: NetworkPolicy,
+    },
     LoadInside(String),
     FollowLog {
         id: u64,
@@ -416,7 +421,11 @@ fn take(model: &mut Model, event: Event) -> Vec<Effect> {
 fn ask_again(model: &mut Model, now: Instant) -> Vec<Effect> {
     let due = |asked: Option<Instant>, pause| asked.is_none_or(|at| now.duration_since(at) >= pause);
     let mut effects = Vec::new();
-    if !model.connected || !model.here.local {
+    if !model.connected {
+        return effects;
+    }
+    effects.extend(part::ask_again(model, now));
+    if !model.here.local {
         return effects;
     }
     if due(model.asked.costs, COSTS) {
@@ -427,7 +436,6 @@ fn ask_again(model: &mut Model, now: Instant) -> Vec<Effect> {
         model.asked.sprite = Some(now);
         effects.extend(model.selected.clone().map(Effect::LoadSprite));
     }
-    effects.extend(part::ask_again(model, now));
     effects
 }
 

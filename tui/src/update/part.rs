@@ -24,6 +24,7 @@ pub(super) fn open_sprite(model: &mut Model) -> Vec<Effect> {
 /// Turns to a part of the screen.
 pub(super) fn open(model: &mut Model, part: Part) -> Vec<Effect> {
     model.part = part;
+    model.other_graphs = false;
     model.asked.part = None;
     let Some(name) = model.selected.clone() else { return Vec::new() };
     match part {
@@ -36,6 +37,10 @@ pub(super) fn open(model: &mut Model, part: Part) -> Vec<Effect> {
 
 /// What the open part is to be asked for now, if anything.
 pub(super) fn ask_again(model: &mut Model, now: Instant) -> Vec<Effect> {
+    // Elsewhere only what shows its log is a server that may be asked that often.
+    if !model.here.local && !matches!((model.part, &model.network.log), (Part::Network, Load::Ready(_))) {
+        return Vec::new();
+    }
     let due = model.asked.part.is_none_or(|at| now.duration_since(at) >= LOOK);
     if model.screen != Screen::Sprite || !due {
         return Vec::new();
@@ -64,7 +69,7 @@ pub(super) fn step(model: &mut Model, by: isize) {
                 model.checkpoint = nodes.get(to).map(|node| node.id.clone());
             }
         }
-        Part::Network => {}
+        Part::Network => network::step(model, by),
         Part::Inside => inside::step(model, by),
     }
 }

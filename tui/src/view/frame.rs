@@ -2,6 +2,7 @@
 
 use crate::action::{Action, Part};
 use crate::keys::LEAVE_NAME;
+use crate::model::network::Pane;
 use crate::model::{Ask, Attachment, Dialog, Forward, Load, Model, Screen, Weight};
 use crate::number;
 use ratatui::Frame;
@@ -189,7 +190,53 @@ fn hints(model: &Model, width: u16) -> Line<'static> {
             &[A::Stop, A::Fork, A::Filter, A::Destroy, A::Checkpoint],
         ),
         Screen::Sprite if model.part == Part::Network => {
-            (&[A::Back, A::NextPart, A::Console, A::Stop, A::Help, A::Quit], &[A::Stop, A::Quit, A::Console])
+            match (model.network.pane, model.draft(&model.network.name).is_some()) {
+                (Pane::Log, _) => (
+                    &[
+                        A::Back,
+                        A::NextPart,
+                        A::NextPane,
+                        A::Only,
+                        A::AddRule,
+                        A::TryName,
+                        A::Graphs,
+                        A::Console,
+                        A::Help,
+                        A::Quit,
+                    ],
+                    &[A::Console, A::Graphs, A::TryName, A::Quit, A::NextPart],
+                ),
+                (Pane::Rules, false) => (
+                    &[
+                        A::Back,
+                        A::NextPart,
+                        A::NextPane,
+                        A::AddRule,
+                        A::ToggleRule,
+                        A::DeleteRule,
+                        A::IncludeDefaults,
+                        A::TryName,
+                        A::Help,
+                        A::Quit,
+                    ],
+                    &[A::Quit, A::TryName, A::NextPart, A::IncludeDefaults, A::DeleteRule, A::ToggleRule],
+                ),
+                (Pane::Rules, true) => (
+                    &[
+                        A::Back,
+                        A::NextPane,
+                        A::AddRule,
+                        A::ToggleRule,
+                        A::DeleteRule,
+                        A::IncludeDefaults,
+                        A::TryName,
+                        A::SaveRules,
+                        A::ForgetRules,
+                        A::Help,
+                    ],
+                    &[A::IncludeDefaults, A::TryName, A::NextPane, A::DeleteRule, A::AddRule, A::ToggleRule],
+                ),
+            }
         }
         Screen::Sprite if model.part == Part::Inside => (
             &[
@@ -275,6 +322,9 @@ pub(super) fn toasts(model: &Model, frame: &mut Frame<'_>, body: Rect) {
     }
 }
 
+/// Lines of a dialog for what would come of what is typed.
+const NOTED: u16 = 3;
+
 /// A dialog in the middle.
 pub(super) fn dialog(model: &Model, frame: &mut Frame<'_>, area: Rect, dialog: &Dialog) {
     let colors = model.colors();
@@ -283,9 +333,11 @@ pub(super) fn dialog(model: &Model, frame: &mut Frame<'_>, area: Rect, dialog: &
     let rows = |line: &str| line.width().div_ceil(usize::from(width) - 4).max(1) as u16;
     let lines = text.lines().map(rows).sum::<u16>() + 1;
     let typing = dialog.is_typed();
+    // What would come of it is told where it has its place from the beginning.
+    let noted = if dialog.has_note() { NOTED } else { 0 };
     // What is wrong is told whole.
     let last_lines = dialog.error.as_ref().map_or(1, |why| rows(why).min(3));
-    let height = (lines + last_lines + if typing { 4 } else { 3 }).min(area.height);
+    let height = (lines + last_lines + noted + if typing { 4 } else { 3 }).min(area.height);
     let place = Rect::new((area.width - width) / 2, (area.height - height) / 2, width, height);
     frame.render_widget(Clear, place);
     let title = format!(" {} ", dialog.title());
@@ -310,6 +362,15 @@ pub(super) fn dialog(model: &Model, frame: &mut Frame<'_>, area: Rect, dialog: &
             field.x + (dialog.input.visual_cursor().saturating_sub(scroll)) as u16,
             row,
         ));
+    }
+    if let Some(note) = &dialog.note {
+        let (words, style) = match note {
+            Ok(told) => (told, colors.good()),
+            Err(why) => (why, colors.bad()),
+        };
+        let place = Rect::new(inside.x, inside.y + lines + 1, inside.width, NOTED).intersection(inside);
+        let words = number::cut(&clean(words), usize::from(place.width) * usize::from(NOTED));
+        frame.render_widget(Paragraph::new(words).style(style).wrap(Wrap { trim: true }), place);
     }
     let last_lines = last_lines.min(inside.height);
     let last = Rect::new(inside.x, inside.bottom().saturating_sub(last_lines), inside.width, last_lines);

@@ -1,8 +1,10 @@
 //! What is where. Drawing and the mouse both ask here, so that a click always meets what is shown.
 
 use crate::action::Part;
+use crate::model::network::Pane;
 use crate::model::{Entry, Item, Model, Screen};
 use ratatui::layout::{Constraint, Layout, Position, Rect};
+use std::rc::Rc;
 use strum::IntoEnumIterator;
 
 /// Least size that can be used, columns and rows.
@@ -11,6 +13,8 @@ pub const LEAST: (u16, u16) = (60, 16);
 const PREVIEW: u16 = 9;
 /// From this many rows on there is room for graphs beside what goes on in a sprite.
 const ROOMY: u16 = 36;
+/// From this many rows on there is room for graphs beside what a sprite reaches.
+const PLAIN: u16 = 20;
 /// From this many columns on a log stands beside what it is of, else below.
 const WIDE: u16 = 130;
 /// From this many rows on there is a preview.
@@ -77,11 +81,49 @@ pub fn sprite(body: Rect, part: Part) -> Sprite {
     let tall = match part {
         // There is much to read, and its figures are on every other part.
         Part::Inside if body.height < ROOMY => 0,
+        Part::Network if body.height < PLAIN => 0,
+        Part::Network => (body.height / 4).clamp(6, 14),
         _ => (body.height / 3).clamp(6, 14),
     };
     let rows = [Constraint::Length(3), Constraint::Length(1), Constraint::Length(tall), Constraint::Min(3)];
     let [facts, titles, graphs, part] = Layout::vertical(rows).areas(body);
     Sprite { facts, titles, graphs, part }
+}
+
+/// What the network part consists of.
+#[derive(Clone, Copy, Debug)]
+pub struct Network {
+    /// Figures.
+    pub summary: Rect,
+    /// What was tried.
+    pub log: Option<Rect>,
+    /// What may be reached.
+    pub rules: Option<Rect>,
+}
+
+/// From this many columns on log and rules stand side by side.
+const BOTH: u16 = 120;
+/// Rows below the lines of a pane for the whole of the selected one.
+const TOLD: u16 = 2;
+
+/// Cuts the network part. Where there is no room for both panes there is the one that is worked in.
+pub fn network(area: Rect, pane: Pane) -> Network {
+    let [summary, rest] = Layout::vertical([Constraint::Length(1), Constraint::Min(3)]).areas(area);
+    if rest.width >= BOTH {
+        let [log, rules] =
+            Layout::horizontal([Constraint::Percentage(50), Constraint::Percentage(50)]).areas(rest);
+        return Network { summary, log: Some(log), rules: Some(rules) };
+    }
+    let shown = |of| (pane == of).then_some(rest);
+    Network { summary, log: shown(Pane::Log), rules: shown(Pane::Rules) }
+}
+
+/// The lines of a pane, and where the selected one is told whole.
+pub fn pane(area: Rect) -> (Rect, Rect) {
+    let inside = inner(area);
+    let told = if inside.height > TOLD + 1 { TOLD } else { 0 };
+    let [lines, told] = Layout::vertical([Constraint::Min(1), Constraint::Length(told)]).areas(inside);
+    (lines, told)
 }
 
 /// Where the title of each part is.
@@ -94,6 +136,16 @@ pub fn titles(area: Rect) -> impl Iterator<Item = (Part, Rect)> {
         left += width + 1;
         (part, place)
     })
+}
+
+/// Whether there is room for all graphs, as wide as that.
+pub fn all_graphs(area: Rect) -> bool {
+    area.width >= 150
+}
+
+/// So many columns side by side.
+pub fn columns(area: Rect, count: usize) -> Rc<[Rect]> {
+    Layout::horizontal(vec![Constraint::Ratio(1, count as u32); count]).split(area)
 }
 
 /// What goes on in a sprite, in so many lines, and the log of a service, if it has any.
@@ -139,6 +191,10 @@ pub enum Hit {
     Part(Part),
     /// A checkpoint's line.
     Checkpoint(String),
+    /// A line of the network's log, by its place among those that are shown.
+    LogLine(usize),
+    /// A rule, by its place.
+    Rule(usize),
     /// The line of something that goes on in a sprite.
     Inside(Item),
     /// A service's log.
@@ -184,7 +240,22 @@ pub fn hit(model: &Model, column: u16, row: u16) -> Option<Hit> {
                     let index = line(areas.part, nodes.len(), chosen)?;
                     nodes.get(index).map(|node| Hit::Checkpoint(node.id.clone()))
                 }
-                Part::Network => None,
+                Part::Network => {
+                    let held = &model.network;
+                    let areas = network(areas.part, held.pane);
+                    let place = |area: Rect, count: usize, chosen: usize| {
+                        let (lines, _) = pane(area);
+                        let first = window(count, usize::from(lines.height), chosen);
+                        let place = lines.contains(at).then(|| first + usize::from(row - lines.y))?;
+                        (place < count).then_some(place)
+                    };
+                    if let Some(area) = areas.log.filter(|area| area.contains(at)) {
+                        let lines = held.lines();
+                        return place(area, lines.len(), held.place(&lines)).map(Hit::LogLine);
+                    }
+                    let area = areas.rules.filter(|area| area.contains(at))?;
+                    place(area, held.rules.len(), held.rule).map(Hit::Rule)
+                }
                 Part::Inside => {
                     let entries = model.inside.entries(&model.forwards);
                     let (list, log) = inside_of(model, areas.part, &entries);

@@ -15,12 +15,16 @@ pub(super) fn draw(model: &Model, frame: &mut Frame<'_>, body: Rect) {
     let Some(row) = model.current() else { return };
     facts(model, frame, areas.facts, row);
     titles(model, frame, areas.titles);
+    let group = match (model.part, model.other_graphs) {
+        (Part::Network, false) | (Part::Checkpoints | Part::Inside, true) => graphs::Group::Traffic,
+        _ => graphs::Group::Computing,
+    };
     if areas.graphs.height > 0 {
-        graphs::draw(model, frame, areas.graphs, row, &model.history.samples, ZOOMS[model.zoom]);
+        graphs::draw(model, frame, areas.graphs, row, &model.history.samples, ZOOMS[model.zoom], group);
     }
     match model.part {
         Part::Checkpoints => checkpoints::draw(model, frame, areas.part),
-        Part::Network => network::draw(model, frame, areas.part),
+        Part::Network => network::draw(model, frame, areas.part, row),
         Part::Inside => inside::draw(model, frame, areas.part),
     }
 }
