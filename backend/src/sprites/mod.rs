@@ -33,7 +33,6 @@ pub use network::NetworkSettings;
 use sprite::Places;
 pub(crate) use sprite::{NewCheckpoint, Sprite, State};
 pub(crate) use usage::Guard;
-use warm::Warm;
 
 use crate::paths::Paths;
 use crate::store::{Record, Store};
@@ -51,6 +50,7 @@ use std::time::Duration;
 use tokio::sync::broadcast;
 use uuid::Uuid;
 use vmm_image::ImageStore;
+use warm::Warm;
 
 /// Name of the organisation that the local server speaks for.
 pub(crate) const ORGANIZATION: &str = "local";

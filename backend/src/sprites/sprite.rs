@@ -78,7 +78,7 @@ pub(crate) struct Sprite {
     pub(crate) serving: Places,
     /// Checkpoints that code inside may make now.
     pub(crate) inside_budget: Allowance,
-    /// Where its agent is asked what it uses.
+    /// Where its agent is asked what it uses and does.
     pub(crate) agent: agent::Line,
     /// What it tries to reach.
     pub(crate) network: Arc<Network>,
