@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `GET /v1/agent/health` | | 200 [`Health`] |
 //! | `GET /v1/agent/usage` | | 200 [`Counters`] |
+//! | `GET /v1/agent/inside` | | 200 [`crate::inside::Interior`] |
 //! | `POST /v1/agent/quiesce` | [`Quiesce`] | 200 [`Quiesced`]: the file system was at rest, and the disk's bell rung meanwhile |
 //! | `POST /v1/agent/wake` | [`Wake`] | 204: the machine knows that it was away |
 //! | `GET /v1/agent/web`, upgrade to [`WEB`] | | 101, then the bytes of one connection to the web app inside; 502, 504 when there is none |

@@ -1,7 +1,7 @@
 //! Wire types of the Sprites API: what travels between a client, a server and the agent inside a sprite.
 //!
-//! Plain data and serde; nothing here does I/O. The vendor's published API is the source for everything outside
-//! [`extension`] and [`cost`]; `docs/api.md` names the rules a type alone cannot tell (status codes, order of frames).
+//! Plain data and serde, and what a policy means; nothing here does I/O. The vendor's published API is the source for everything outside
+//! [`extension`], [`cost`] and [`inside`]; `docs/api.md` names the rules a type alone cannot tell (status codes, order of frames).
 //!
 //! | module | subject |
 //! |---|---|
@@ -14,6 +14,7 @@
 //! | [`checkpoint`] | checkpoints and the progress lines of create and restore |
 //! | [`extension`] | what the local server adds: usage, tree, fork, images, version |
 //! | [`cost`] | what the local server adds: bills and the budget |
+//! | [`inside`] | what the local server adds: looking at what runs in a sprite |
 //! | [`agent`] | host-only calls of the agent: quiesce, clock, usage counters, shutdown |
 //! | [`error`] | the error body |
 //! | [`name`], [`duration`], [`time`] | the three scalar forms used everywhere |
@@ -26,6 +27,7 @@ pub mod error;
 pub mod exec;
 pub mod extension;
 pub mod files;
+pub mod inside;
 pub mod name;
 pub mod policy;
 pub mod services;

@@ -131,6 +131,10 @@ pub enum EventKind {
     Stopped,
     /// Last line of every answer.
     Complete,
+    /// Extension: nothing happened for a while.
+    Keepalive,
+    /// Extension: the sprite runs no longer; last line of a log that is followed without keeping it awake.
+    Asleep,
     /// Something this version does not know.
     #[serde(other)]
     Unknown,

@@ -12,8 +12,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// Largest answer, bytes.
-const MAX_ANSWER: usize = 16 << 10;
 /// How long it may take to take what it is told.
 const TELL: Duration = Duration::from_secs(20);
 
@@ -22,8 +20,14 @@ const TELL: Duration = Duration::from_secs(20);
 pub(crate) struct Line(Mutex<Option<SendRequest<Full<Bytes>>>>);
 
 impl Line {
-    /// Asks for `/v1/agent/{what}`. The caller sets the deadline; a question that was given up takes its connection with it.
-    pub(crate) async fn ask<T: DeserializeOwned>(&self, machine: &MachineHandle, what: &str) -> Option<T> {
+    /// Asks for `/v1/agent/{what}`, for an answer of at most so many bytes. The caller sets the deadline; a question that was given up takes its
+    /// connection with it.
+    pub(crate) async fn ask<T: DeserializeOwned>(
+        &self,
+        machine: &MachineHandle,
+        what: &str,
+        most: usize,
+    ) -> Option<T> {
         let held = self.lock().take().filter(SendRequest::is_ready);
         let mut sender = match held {
             Some(sender) => sender,
@@ -36,7 +40,7 @@ impl Line {
             }
         };
         let answer = sender.send_request(request(Method::GET, what, Bytes::new()).ok()?).await.ok()?;
-        let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await.ok()?;
+        let body = Limited::new(answer.into_body(), most).collect().await.ok()?;
         *self.lock() = Some(sender);
         serde_json::from_slice(&body.to_bytes()).ok()
     }

@@ -6,6 +6,8 @@
 //! | [`context`] | the places sprites are, and their tokens | always |
 //! | [`endpoint`] | where an endpoint is, and how a local one is started | always |
 //! | [`paths`] | where things live | always |
+//! | [`rates`] | what use costs | always |
+//! | [`estimate`] | what sprites cost of which no use is told | always |
 //! | `server` | the local server: HTTP and WebSocket | `server` |
 //! | `sprites` | one task per sprite: lifecycle, checkpoints, forks | `server` |
 //! | `agent` | short calls to the agent inside a machine | `server` |
@@ -20,9 +22,11 @@ pub mod context;
 #[cfg(feature = "server")]
 pub mod doctor;
 pub mod endpoint;
+pub mod estimate;
 #[cfg(feature = "server")]
 mod meter;
 pub mod paths;
+pub mod rates;
 #[cfg(feature = "server")]
 pub mod server;
 #[cfg(feature = "server")]

@@ -4,20 +4,13 @@ use crate::arguments::{PlaceArguments, Proxy as Wish};
 use crate::failure::{Failure, Outcome};
 use crate::output;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use sprites_backend::client::{Client, Error};
+use sprites_backend::client::{Client, Forward};
 use std::collections::HashMap;
-use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
-use tokio::task::{AbortHandle, JoinSet};
 
-/// Connections of one forwarded port at once.
-const CONNECTIONS: usize = 256;
 /// Ports that are forwarded by themselves: what runs in a sprite decides which, so not too many.
 const AUTOMATIC: usize = 32;
 /// And none that belongs to the system.
@@ -70,16 +63,20 @@ pub(crate) async fn proxy(place: &PlaceArguments, wish: Wish) -> Outcome {
         connection.join_while(tokio::io::stdin(), tokio::io::stdout(), output_is_read).await;
         return Ok(ExitCode::SUCCESS);
     }
-    let mut listening = JoinSet::new();
+    let mut open = Vec::new();
     for text in &wish.ports {
         let (local, remote) = match text.split_once(':') {
             Some((local, remote)) => (number(local)?, number(remote)?),
             None => (number(text)?, number(text)?),
         };
-        let listener = bind(local).await.map_err(Failure::io("listen on", format!("port {local}")))?;
-        let local = listener.local_addr().map_or(local, |address| address.port());
+        let remarks = Remarks::at_once();
+        let forward =
+            Forward::open(client.clone(), name.clone(), remote, local, move |why| remarks.tell(why))
+                .await
+                .map_err(Failure::io("listen on", format!("port {local}")))?;
+        let local = forward.port();
         output::remark(&format!("127.0.0.1:{local} leads to port {remote} of {name}; ctrl-c ends it"));
-        listening.spawn(serve(listener, client.clone(), name.clone(), remote, Remarks::at_once()));
+        open.push(forward);
     }
     tokio::signal::ctrl_c().await.map_err(Failure::io("wait for", "ctrl-c"))?;
     Ok(ExitCode::SUCCESS)
@@ -87,46 +84,6 @@ pub(crate) async fn proxy(place: &PlaceArguments, wish: Wish) -> Outcome {
 
 fn number(text: &str) -> Result<u16, Failure> {
     text.parse().map_err(|_| Failure::Usage(format!("{text:?} is no port")))
-}
-
-async fn bind(port: u16) -> io::Result<TcpListener> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await
-}
-
-/// Takes connections for ever.
-async fn serve(listener: TcpListener, client: Client, name: String, remote: u16, remarks: Remarks) {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS));
-    loop {
-        // It is never closed.
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
-        let Ok((stream, peer)) = listener.accept().await else {
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-            continue;
-        };
-        // Small messages are not to wait for more.
-        let _ = stream.set_nodelay(true);
-        let (client, name, remarks) = (client.clone(), name.clone(), remarks.clone());
-        tokio::spawn(async move {
-            let _slot = slot;
-            match client.connect(&name, "localhost", remote).await {
-                Ok(connection) => {
-                    let here = stream.local_addr().ok();
-                    let (from, to) = stream.into_split();
-                    connection.join_while(from, to, || here.is_none_or(|here| is_held(peer, here))).await;
-                }
-                // Whoever connected sees only that the connection closes.
-                Err(error) => remarks.tell(format!("port {remote} of {name}: {}", told(&error))),
-            }
-        });
-    }
-}
-
-/// Why a port is not reached, in few words.
-fn told(error: &Error) -> String {
-    match error {
-        Error::NotConnected { why, .. } => why.clone(),
-        other => other.to_string(),
-    }
 }
 
 /// Whether somebody reads what goes to the standard output. A pipe without a reader says so; anything else that says nothing is read.
@@ -139,43 +96,12 @@ fn output_is_read() -> bool {
         || !looked[0].revents().is_some_and(|told| told.intersects(gone))
 }
 
-/// Whether a program of this machine still has the other end of a loopback connection, `peer`, of which no more input comes.
-///
-/// A program that has only ended its input waits for the answer; one that has closed the connection does not, and the sprite's side must
-/// learn of that at once, as some servers take the next connection only then. On the connection itself both look the same; but the kernel's
-/// table tells the inode of a socket that somebody has, and 0 for one that nobody has (`Documentation/networking/proc_net_tcp.rst` of Linux).
-/// Where there is no such table the answer is waited for.
-fn is_held(peer: SocketAddr, here: SocketAddr) -> bool {
-    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(fs::read_to_string);
-    match &tables {
-        [Err(_), _] => true,
-        tables => tables.iter().flatten().any(|table| has_owner(table, peer, here)),
-    }
-}
-
-fn has_owner(table: &str, peer: SocketAddr, here: SocketAddr) -> bool {
-    let (Some(peer), Some(here)) = (written(peer), written(here)) else { return true };
-    table.lines().any(|line| {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        // A program may use a socket for IPv6 and have it written before an address of IPv4.
-        let is = |at: usize, address: &str| words.get(at).is_some_and(|word| word.ends_with(address));
-        is(1, &peer) && is(2, &here) && words.get(9).is_some_and(|inode| *inode != "0")
-    })
-}
-
-/// An address as those tables have it: the four bytes as one number of this machine, and the port.
-fn written(address: SocketAddr) -> Option<String> {
-    let SocketAddr::V4(address) = address else { return None };
-    let number = u32::from_ne_bytes(address.ip().octets());
-    Some(format!("{number:08X}:{:04X}", address.port()))
-}
-
 /// Ports that are forwarded while a command runs. Dropped, it ends them.
 #[derive(Debug)]
 pub(crate) struct Forwards {
     client: Client,
     name: String,
-    open: HashMap<u16, AbortHandle>,
+    open: HashMap<u16, Forward>,
     remarks: Remarks,
     /// Whether somebody may be told of what goes well: not over a screen that a program draws.
     tells: bool,
@@ -196,8 +122,9 @@ impl Forwards {
             return;
         }
         // One that is in use here stays whose it is.
-        let listener = match bind(port).await {
-            Ok(listener) => listener,
+        let (client, name, remarks) = (self.client.clone(), self.name.clone(), self.remarks.clone());
+        match Forward::open(client, name, port, port, move |why| remarks.tell(why)).await {
+            Ok(forward) => self.open.insert(port, forward),
             Err(error) => {
                 let why = match error.kind() {
                     io::ErrorKind::AddrInUse => {
@@ -212,9 +139,6 @@ impl Forwards {
                 ));
             }
         };
-        let task =
-            tokio::spawn(serve(listener, self.client.clone(), self.name.clone(), port, self.remarks.clone()));
-        self.open.insert(port, task.abort_handle());
         if self.tells {
             output::progress(&format!("port {port} of {} is now 127.0.0.1:{port}", self.name));
         }
@@ -222,8 +146,8 @@ impl Forwards {
 
     /// It closed.
     pub(crate) fn close(&mut self, port: u16) {
-        if let Some(task) = self.open.remove(&port) {
-            task.abort();
+        if let Some(forward) = self.open.remove(&port) {
+            forward.close();
         }
     }
 
@@ -233,31 +157,9 @@ impl Forwards {
     }
 }
 
-impl Drop for Forwards {
-    fn drop(&mut self) {
-        for task in self.open.values() {
-            task.abort();
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::{Shutdown, TcpListener, TcpStream};
-
-    #[test]
-    fn whoever_has_closed_is_told_from_whoever_waits() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let here = listener.local_addr().unwrap();
-        let near = TcpStream::connect(here).unwrap();
-        let (_far, peer) = listener.accept().unwrap();
-        assert!(is_held(peer, here));
-        near.shutdown(Shutdown::Write).unwrap();
-        assert!(is_held(peer, here));
-        drop(near);
-        assert!(!is_held(peer, here));
-    }
 
     #[test]
     fn remarks_are_kept_until_the_screen_is_free() {

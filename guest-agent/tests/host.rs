@@ -6,9 +6,10 @@ use common::{Agent, cmd, request, sh, until};
 use hyper::{Method, StatusCode};
 use sprites_api::agent::{Counters, Health};
 
-const CALLS: [(Method, &str); 5] = [
+const CALLS: [(Method, &str); 6] = [
     (Method::GET, "/v1/agent/health"),
     (Method::GET, "/v1/agent/usage"),
+    (Method::GET, "/v1/agent/inside"),
     (Method::POST, "/v1/agent/quiesce"),
     (Method::POST, "/v1/agent/wake"),
     (Method::POST, "/v1/agent/shutdown"),

@@ -95,6 +95,42 @@ fn contexts() {
     assert!(String::from_utf8_lossy(&refused.stderr).contains("context list"));
 }
 
+/// What a sprite may reach is changed on the screen, without waking it.
+#[test]
+fn rules_are_changed() {
+    let home = Home::new();
+    make(&home, "box");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let client = home.client();
+    let mut app = Pty::spawn(home.terminal_command(&[]), 24, 80);
+    app.wait_for("○ cold", LONG);
+    app.send("\r");
+    app.wait_for("only its own", LONG);
+    app.send("\t");
+    app.wait_for("It has not tried to reach anything", LONG);
+    app.send("p");
+    app.wait_for("every public address may be reached", LONG);
+    app.send("a");
+    app.wait_for("A rule for box", LONG);
+    app.send("*.example.com");
+    app.wait_for("allows every host below example.com", LONG);
+    app.send("\r");
+    app.wait_for("not saved", LONG);
+    app.send("s");
+    app.wait_for("+ allow *.example.com", LONG);
+    app.send("S");
+    app.wait_for("The rules of box hold", LONG);
+    app.wait(LONG, "no draft", |screen| !screen.contents().contains("not saved"));
+    let held = runtime.block_on(client.network_policy("box")).unwrap();
+    assert_eq!(held.rules.iter().map(ToString::to_string).collect::<Vec<_>>(), ["allow *.example.com"]);
+    // What somebody else changes is seen.
+    home.good(&["api", "/v1/sprites/box/policy/network", "--", "-X", "POST", "-d", "{\"rules\":[]}"]);
+    app.wait_for("every public address may be reached", LONG);
+    assert_eq!(runtime.block_on(client.get("box")).unwrap().status, Status::Cold);
+    app.send("q");
+    assert_eq!(app.end(LONG), 0);
+}
+
 /// A minute before a warm sprite, with everything opened that there is to look at, leaves it warm.
 #[test]
 fn looking_wakes_nobody() {
@@ -121,6 +157,12 @@ fn looking_wakes_nobody() {
             ("\r", "only its own", " log "),
             ("+", "only its own", " log "),
             ("-", "only its own", " log "),
+            ("\t", "what it tried to reach", "only its own"),
+            ("p", "every public address may be reached", "what it tried to reach"),
+            ("v", "┌ cpu ", "┌ network "),
+            ("p", "what it tried to reach", "every public address"),
+            ("\t", "┌ inside ", "what it tried to reach"),
+            ("\t", "only its own", "┌ inside "),
             ("e", "what happened to box", "only its own"),
             ("\x1b", "only its own", "what happened"),
             ("$", "this month by", "only its own"),

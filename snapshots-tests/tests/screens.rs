@@ -2,6 +2,11 @@
 //!
 //! After a deliberate change: `INSTA_UPDATE=always cargo test -p snapshots-tests --test screens`, then look at the difference.
 
+#[path = "screens/inside.rs"]
+mod inside;
+#[path = "screens/network.rs"]
+mod network;
+
 use crossterm::event::{Event as Press, KeyCode, KeyEvent};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;

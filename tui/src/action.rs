@@ -1,6 +1,6 @@
 //! What a person can do. One table feeds dispatch, key bindings and help.
 
-use strum::{Display, EnumIter, EnumString, IntoStaticStr};
+use strum::{Display, EnumIter, EnumString, IntoEnumIterator, IntoStaticStr};
 
 /// Where an action is possible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -9,10 +9,41 @@ pub enum Place {
     Everywhere,
     /// In the list of sprites.
     List,
-    /// On the screen of one sprite.
+    /// On the screen of one sprite, whatever part of it is looked at.
     Sprite,
     /// In the list and on the screen of one sprite.
     Either,
+    /// On the screen of one sprite, where this part of it is looked at.
+    Part(Part),
+}
+
+/// A part of a sprite's screen, with a title of its own, in their order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, EnumIter, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
+pub enum Part {
+    /// What there is to go back to.
+    #[default]
+    Checkpoints,
+    /// What it reaches, and what it may reach.
+    Network,
+    /// Services, ports, tasks, sessions.
+    Inside,
+}
+
+impl Part {
+    /// Its title.
+    pub fn title(self) -> &'static str {
+        self.into()
+    }
+
+    /// The one after this, or before it.
+    #[must_use]
+    pub fn next(self, forward: bool) -> Self {
+        let parts: Vec<Self> = Self::iter().collect();
+        let place = parts.iter().position(|part| *part == self).unwrap_or(0);
+        let step = if forward { 1 } else { parts.len() - 1 };
+        parts[(place + step) % parts.len()]
+    }
 }
 
 /// One thing to do. Its name in the configuration file is in kebab case.
@@ -30,6 +61,8 @@ pub enum Action {
     Bottom,
     Open,
     Back,
+    NextPart,
+    PreviousPart,
     New,
     Console,
     NewConsole,
@@ -39,6 +72,11 @@ pub enum Action {
     Undo,
     Fork,
     DeleteCheckpoint,
+    StartService,
+    StopService,
+    RestartService,
+    ForwardPort,
+    Browse,
     Stop,
     Destroy,
     Filter,
@@ -46,6 +84,16 @@ pub enum Action {
     Reverse,
     ZoomIn,
     ZoomOut,
+    Graphs,
+    NextPane,
+    Only,
+    AddRule,
+    ToggleRule,
+    DeleteRule,
+    IncludeDefaults,
+    TryName,
+    SaveRules,
+    ForgetRules,
     BuildImage,
     Contexts,
     Refresh,
@@ -63,9 +111,24 @@ impl Action {
     pub fn place(self) -> Place {
         match self {
             Self::Open | Self::New | Self::Filter | Self::Sort | Self::Reverse => Place::List,
-            Self::Restore | Self::Undo | Self::DeleteCheckpoint | Self::ZoomIn | Self::ZoomOut => {
+            Self::NextPart | Self::PreviousPart | Self::ZoomIn | Self::ZoomOut | Self::Graphs => {
                 Place::Sprite
             }
+            Self::Restore | Self::Undo | Self::DeleteCheckpoint => Place::Part(Part::Checkpoints),
+            Self::NextPane
+            | Self::Only
+            | Self::AddRule
+            | Self::ToggleRule
+            | Self::DeleteRule
+            | Self::IncludeDefaults
+            | Self::TryName
+            | Self::SaveRules
+            | Self::ForgetRules => Place::Part(Part::Network),
+            Self::StartService
+            | Self::StopService
+            | Self::RestartService
+            | Self::ForwardPort
+            | Self::Browse => Place::Part(Part::Inside),
             Self::Console
             | Self::NewConsole
             | Self::Detach
@@ -90,6 +153,8 @@ impl Action {
             Self::Bottom => "to the last line",
             Self::Open => "open the selected sprite",
             Self::Back => "back to where you came from",
+            Self::NextPart => "the next part of the screen",
+            Self::PreviousPart => "the part of the screen before",
             Self::New => "make a sprite",
             Self::Console => "the sprite's last console, or a new one",
             Self::NewConsole => "another console of the sprite",
@@ -99,6 +164,11 @@ impl Action {
             Self::Undo => "undo the last restore",
             Self::Fork => "a new sprite from the selected checkpoint, or from now",
             Self::DeleteCheckpoint => "delete the selected checkpoint",
+            Self::StartService => "start the selected service",
+            Self::StopService => "stop the selected service; it stays so",
+            Self::RestartService => "stop the selected service and start it again",
+            Self::ForwardPort => "a port here leads to the selected one; again: no longer",
+            Self::Browse => "the selected port, or the sprite's URL, in the browser",
             Self::Stop => "stop the sprite; the next use starts it again",
             Self::Destroy => "destroy the sprite; asks for its name",
             Self::Filter => "only sprites whose name or label holds a text",
@@ -106,6 +176,16 @@ impl Action {
             Self::Reverse => "sort the other way round",
             Self::ZoomIn => "graphs over a shorter time",
             Self::ZoomOut => "graphs over a longer time",
+            Self::Graphs => "the other graphs, where there is no room for all",
+            Self::NextPane => "between the log and the rules",
+            Self::Only => "only what was denied; again: what is open; again: all",
+            Self::AddRule => "a rule: of the log's selected line, or one you type",
+            Self::ToggleRule => "the selected rule denies instead of allowing, or back",
+            Self::DeleteRule => "the selected rule goes",
+            Self::IncludeDefaults => "usual registries and code hosts, or not",
+            Self::TryName => "which rule decides about a name",
+            Self::SaveRules => "let the changed rules hold; shows the difference",
+            Self::ForgetRules => "forget what was changed in the rules",
             Self::BuildImage => "build a new base image",
             Self::Contexts => "another context: this machine or a remote endpoint",
             Self::Refresh => "ask the server again",
@@ -124,6 +204,7 @@ impl Action {
         match self {
             Self::Open => "open",
             Self::Back => "back",
+            Self::NextPart => "next part",
             Self::New => "new",
             Self::Console => "console",
             Self::Checkpoint => "checkpoint",
@@ -131,12 +212,27 @@ impl Action {
             Self::Undo => "undo",
             Self::Fork => "fork",
             Self::DeleteCheckpoint => "delete",
+            Self::StartService => "start",
+            Self::StopService => "stop",
+            Self::RestartService => "restart",
+            Self::ForwardPort => "forward",
+            Self::Browse => "browser",
             Self::Stop => "stop",
             Self::Destroy => "destroy",
             Self::Filter => "filter",
             Self::Sort => "sort",
             Self::ZoomOut => "zoom out",
             Self::ZoomIn => "zoom in",
+            Self::Graphs => "graphs",
+            Self::NextPane => "log, rules",
+            Self::Only => "only denied",
+            Self::AddRule => "add rule",
+            Self::ToggleRule => "allow, deny",
+            Self::DeleteRule => "delete",
+            Self::IncludeDefaults => "defaults",
+            Self::TryName => "try a name",
+            Self::SaveRules => "save",
+            Self::ForgetRules => "forget",
             Self::BuildImage => "build image",
             Self::Costs => "costs",
             Self::Budget => "budget",
@@ -158,6 +254,8 @@ impl Action {
             Self::Bottom => &["end", "shift-g"],
             Self::Open => &["enter", "right"],
             Self::Back => &["esc", "left"],
+            Self::NextPart => &["tab"],
+            Self::PreviousPart => &["shift-tab"],
             Self::New => &["n"],
             Self::Console => &["t"],
             Self::NewConsole => &["shift-t"],
@@ -167,6 +265,11 @@ impl Action {
             Self::Undo => &["u"],
             Self::Fork => &["f"],
             Self::DeleteCheckpoint => &["d"],
+            Self::StartService => &["u"],
+            Self::StopService => &["d"],
+            Self::RestartService => &["r"],
+            Self::ForwardPort => &["p"],
+            Self::Browse => &["o"],
             Self::Stop => &["z"],
             Self::Destroy => &["x"],
             Self::Filter => &["/"],
@@ -174,6 +277,16 @@ impl Action {
             Self::Reverse => &["shift-s"],
             Self::ZoomIn => &["+"],
             Self::ZoomOut => &["-"],
+            Self::Graphs => &["v"],
+            Self::NextPane => &["p"],
+            Self::Only => &["o"],
+            Self::AddRule => &["a"],
+            Self::ToggleRule => &["space"],
+            Self::DeleteRule => &["d"],
+            Self::IncludeDefaults => &["i"],
+            Self::TryName => &["w"],
+            Self::SaveRules => &["s"],
+            Self::ForgetRules => &["u"],
             Self::BuildImage => &["b"],
             Self::Contexts => &["shift-c"],
             Self::Refresh => &["f5"],

@@ -1,6 +1,6 @@
 //! Which keys do what.
 
-use crate::action::{Action, Place};
+use crate::action::{Action, Part, Place};
 use crokey::KeyCombination;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use std::collections::{HashMap, HashSet};
@@ -91,13 +91,15 @@ impl Keys {
 
 /// Whether two actions are possible at one place.
 fn together(one: Action, two: Action) -> bool {
-    [Place::List, Place::Sprite].iter().any(|at| fits(one.place(), *at) && fits(two.place(), *at))
+    let mut places = Part::iter().map(Place::Part).chain([Place::List]);
+    places.any(|at| fits(one.place(), at) && fits(two.place(), at))
 }
 
 fn fits(place: Place, at: Place) -> bool {
     match place {
         Place::Everywhere => true,
-        Place::Either => matches!(at, Place::List | Place::Sprite),
+        Place::Either => matches!(at, Place::List | Place::Part(_)),
+        Place::Sprite => matches!(at, Place::Part(_)),
         place => place == at,
     }
 }
@@ -120,6 +122,12 @@ fn normal(key: KeyCombination) -> KeyCombination {
     };
     let (code, mut modifiers) = (event.code, event.modifiers);
     let code = match code {
+        // Terminals have a name of their own for shift-tab.
+        KeyCode::Tab if modifiers.contains(KeyModifiers::SHIFT) => KeyCode::BackTab,
+        KeyCode::BackTab => {
+            modifiers |= KeyModifiers::SHIFT;
+            KeyCode::BackTab
+        }
         KeyCode::Char(c) if c.is_uppercase() => {
             modifiers |= KeyModifiers::SHIFT;
             KeyCode::Char(c.to_lowercase().next().unwrap_or(c))
@@ -141,6 +149,7 @@ fn name(key: KeyCombination) -> String {
         "down" => "↓".into(),
         "left" => "←".into(),
         "right" => "→".into(),
+        "backtab" => "shift-tab".into(),
         _ => match text.strip_prefix("shift-") {
             Some(letter) if letter.chars().count() == 1 => letter.to_uppercase(),
             _ => text,
@@ -180,15 +189,24 @@ mod tests {
             Some(Action::Help)
         );
         assert_eq!(
-            keys.action(press(KeyCode::Char('-'), KeyModifiers::NONE), Place::Sprite),
+            keys.action(press(KeyCode::Char('-'), KeyModifiers::NONE), Place::Part(Part::Network)),
             Some(Action::ZoomOut)
         );
         assert_eq!(
-            keys.action(press(KeyCode::Char('+'), KeyModifiers::SHIFT), Place::Sprite),
+            keys.action(press(KeyCode::Char('+'), KeyModifiers::SHIFT), Place::Part(Part::Checkpoints)),
             Some(Action::ZoomIn)
         );
         assert_eq!(keys.action(press(KeyCode::Char('r'), KeyModifiers::NONE), Place::List), None);
         assert_eq!(keys.name(Action::Bottom).as_deref(), Some("end"));
         assert_eq!(keys.names(Action::Bottom), "end, G");
+        for (key, at, action) in [
+            (press(KeyCode::BackTab, KeyModifiers::SHIFT), Part::Network, Some(Action::PreviousPart)),
+            (press(KeyCode::Tab, KeyModifiers::SHIFT), Part::Network, Some(Action::PreviousPart)),
+            (press(KeyCode::Char('u'), KeyModifiers::NONE), Part::Checkpoints, Some(Action::Undo)),
+            (press(KeyCode::Char('u'), KeyModifiers::NONE), Part::Network, Some(Action::ForgetRules)),
+        ] {
+            assert_eq!(keys.action(key, Place::Part(at)), action, "{key:?}");
+        }
+        assert_eq!(keys.names(Action::PreviousPart), "shift-tab");
     }
 }

@@ -17,10 +17,12 @@
 //! | [`worker`] | effects, done against a server |
 //! | [`config`] | the configuration file |
 //! | [`guard`] | the process that puts the terminal back when the app is killed |
+//! | [`browser`] | the browser of the machine that a person sits at |
 //! | [`number`] | numbers for people |
 //! | [`run`] | the loop: terminal, time, frames |
 
 pub mod action;
+pub mod browser;
 pub mod config;
 pub mod guard;
 pub mod keys;

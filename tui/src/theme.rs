@@ -37,6 +37,10 @@ pub struct Theme {
     pub memory: Option<Color>,
     /// The cost graph.
     pub cost: Option<Color>,
+    /// The network graph; that of the CPU graph when absent.
+    pub network: Option<Color>,
+    /// The disk graph; that of the memory graph when absent.
+    pub disk: Option<Color>,
 }
 
 const BUILT_IN: [&str; 6] = [
@@ -89,6 +93,8 @@ impl Theme {
             cpu: None,
             memory: None,
             cost: None,
+            network: None,
+            disk: None,
         }
     }
 
@@ -108,6 +114,8 @@ impl Theme {
             &mut self.cpu,
             &mut self.memory,
             &mut self.cost,
+            &mut self.network,
+            &mut self.disk,
         ] {
             *color = color.and_then(&change);
         }

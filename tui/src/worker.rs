@@ -1,18 +1,21 @@
 //! Effects, done against a server; what comes of them goes back as events.
 
+mod inside;
+
 use crate::update::{Effect, Event};
 use futures::StreamExt;
 use sprites_api::checkpoint::{CreateCheckpoint, ProgressLine};
 use sprites_api::exec::SessionInfo;
 use sprites_api::extension::Fork;
 use sprites_api::sprite::CreateSprite;
-use sprites_backend::client::{Client, Error, ExecEvent, ExecRequest, ExecSender, Lines};
+use sprites_backend::client::{Client, Error, ExecEvent, ExecRequest, ExecSender, Forward, Lines};
 use sprites_backend::context::Context;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::Sender;
+use tokio_util::task::AbortOnDropHandle;
 
 /// Between two tries to follow a server that went away. For one that is elsewhere it doubles with each try, up to [`DOUBLED`] times.
 const AGAIN: Duration = Duration::from_secs(2);
@@ -38,6 +41,10 @@ pub struct Worker {
     client: Client,
     events: Sender<Event>,
     consoles: Arc<Mutex<HashMap<u64, ExecSender>>>,
+    /// Ports that lead into sprites, by sprite and its port.
+    forwards: Arc<Mutex<HashMap<(String, u16), Forward>>>,
+    /// The log that is followed.
+    following: Arc<Mutex<Option<AbortOnDropHandle<()>>>>,
     /// Somebody wants the server to be tried now.
     now: Arc<Notify>,
 }
@@ -52,7 +59,15 @@ struct Lost {
 impl Worker {
     /// A worker for a context that tells what happens to `events`. When nobody listens there any more, all it does ends.
     pub fn new(context: Context, client: Client, events: Sender<Event>) -> Self {
-        Self { context, client, events, consoles: Arc::default(), now: Arc::default() }
+        Self {
+            context,
+            client,
+            events,
+            consoles: Arc::default(),
+            forwards: Arc::default(),
+            following: Arc::default(),
+            now: Arc::default(),
+        }
     }
 
     /// Begins to follow the server.
@@ -194,6 +209,9 @@ impl Worker {
                     sender.detach();
                 }
             }
+            Effect::FollowLog { id, name, service } => self.follow_log(id, &name, &service),
+            Effect::UnfollowLog => *self.following() = None,
+            Effect::CloseForward(name, port) => drop(self.forwards().remove(&(name, port))),
             effect => {
                 let worker = self.clone();
                 self.spawn(async move { worker.work(effect).await });
@@ -248,6 +266,19 @@ impl Worker {
                 let outcome = client.events(&name).await.map(|events| events.events);
                 self.tell(Event::Events(name, outcome.map_err(|error| error.to_string()))).await;
             }
+            Effect::LoadNetwork(name) => {
+                let outcome = client.network_log(&name).await.map(Box::new);
+                self.tell(Event::Network(name, outcome.map_err(|error| error.to_string()))).await;
+            }
+            Effect::LoadNetworkPolicy(name) => {
+                let outcome = client.network_policy(&name).await;
+                self.tell(Event::NetworkPolicy(name, outcome.map_err(|error| error.to_string()))).await;
+            }
+            Effect::SetNetworkPolicy { job, name, policy } => {
+                let outcome = client.set_network_policy(&name, &policy).await;
+                let said = outcome.map(|()| format!("The rules of {name} hold."));
+                self.done(job, said.map_err(|error| error.to_string()), Some(name)).await;
+            }
             Effect::SetBudget { job, budget } => {
                 let outcome = client.set_budget(&budget).await.map(|()| match budget.month_usd {
                     Some(usd) => format!("A month may cost {}.", crate::number::dollars(usd)),
@@ -297,6 +328,10 @@ impl Worker {
                     self.tell(Event::Sessions(name, sessions)).await;
                 }
             }
+            Effect::LoadInside(name) => self.inside(name).await,
+            Effect::Service { job, name, service, action } => self.service(job, name, &service, action).await,
+            Effect::OpenForward(name, port) => self.open_forward(name, port).await,
+            Effect::Browse(address) => self.browse(address).await,
             Effect::DeleteCheckpoint { job, name, id } => {
                 let outcome = client
                     .delete_checkpoint(&name, &id)
@@ -315,6 +350,9 @@ impl Worker {
             Effect::ConsoleInput(..)
             | Effect::ConsoleResize(..)
             | Effect::ConsoleDetach(_)
+            | Effect::FollowLog { .. }
+            | Effect::UnfollowLog
+            | Effect::CloseForward(..)
             | Effect::Enter(_) => {}
         }
     }
@@ -398,6 +436,14 @@ impl Worker {
     async fn tell(&self, event: Event) {
         // When the app has ended nobody listens, and nothing is lost.
         let _ = self.events.send(event).await;
+    }
+
+    fn forwards(&self) -> MutexGuard<'_, HashMap<(String, u16), Forward>> {
+        self.forwards.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn following(&self) -> MutexGuard<'_, Option<AbortOnDropHandle<()>>> {
+        self.following.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn locked(&self) -> MutexGuard<'_, HashMap<u64, ExecSender>> {

@@ -9,6 +9,8 @@
 //! | `exec` | a command over a WebSocket |
 //! | `http_exec` | a command over plain HTTP |
 //! | `proxy` | a TCP connection over a WebSocket |
+//! | `forward` | a port of this machine that leads to one of a sprite |
+//! | `inside` | what goes on in a sprite, and its services |
 //! | `cost` | bills, budgets, what happened |
 //! | `network` | what a sprite reaches, and what it may reach |
 //! | `files` | files of a sprite |
@@ -23,7 +25,9 @@ mod cost;
 mod error;
 mod exec;
 mod files;
+mod forward;
 mod http_exec;
+mod inside;
 mod lines;
 mod network;
 mod proxy;
@@ -35,8 +39,14 @@ mod transport;
 pub use error::{Answer, Error, Result, clean, is_obeyed};
 pub use exec::{ExecEvent, ExecReceiver, ExecRequest, ExecSender, ExecSession};
 pub use files::{HOME, WriteOptions};
+pub use forward::Forward;
 pub use http_exec::Done;
+pub use inside::ServiceAction;
+#[cfg(feature = "server")]
+pub(crate) use inside::checked;
 pub use lines::Lines;
+#[cfg(feature = "server")]
+pub(crate) use lines::{End, read as read_lines};
 pub use proxy::Proxy;
 pub use transport::is_name;
 

@@ -3,7 +3,7 @@
 //! Counters come from within, from somebody who may lie: they are held against the host's clock and the machine's size.
 
 use super::clock::Moment;
-use super::rates::{self, Running};
+use crate::rates::{self, Running};
 use serde::{Deserialize, Serialize};
 use sprites_api::agent::Counters;
 use sprites_api::extension::{UsageSample, UsageTotals};

@@ -4,7 +4,6 @@
 //! |---|---|
 //! | `mod` | the ticks, and who listens |
 //! | `account` | what one sprite used: from readings to entries |
-//! | `rates` | what that costs |
 //! | `budget` | bills of a month, and what happens when it costs too much |
 //! | `clock` | time to measure by |
 //!
@@ -14,13 +13,11 @@
 pub(crate) mod account;
 pub(crate) mod budget;
 pub(crate) mod clock;
-mod rates;
 #[cfg(test)]
 mod simulation;
 
 use crate::sprites::{Sprite, SpriteError, Sprites, blocking};
 use crate::store::usage::Tick;
-pub(crate) use rates::storage_usd;
 
 use account::{Account, Reading, Size};
 use clock::Moment;
@@ -38,6 +35,8 @@ use vmm_disk::Stored;
 const TICK: Duration = Duration::from_secs(1);
 /// How long an agent may take to tell its counters: less than a tick, because all others wait for the slowest.
 const ANSWER: Duration = Duration::from_millis(800);
+/// Largest answer of an agent, bytes.
+const MAX_ANSWER: usize = 16 << 10;
 /// Ticks between two looks at the bytes a running sprite has on the host's disk.
 const DISK_EVERY: u64 = 5;
 /// Ticks between two looks at a sprite that sleeps, unless something was done to its disk.
@@ -116,9 +115,10 @@ impl Meter {
         self.lock().retain(|id, _| ids.contains(&id.as_str()));
         let readings = futures::future::join_all(all.iter().map(|sprite| async move {
             let counters = match sprite.running_machine() {
-                Some(machine) => {
-                    timeout(ANSWER, sprite.agent.ask::<Counters>(&machine, "usage")).await.ok().flatten()
-                }
+                Some(machine) => timeout(ANSWER, sprite.agent.ask::<Counters>(&machine, "usage", MAX_ANSWER))
+                    .await
+                    .ok()
+                    .flatten(),
                 None => None,
             };
             (sprite, Reading { counters, carried: sprite.network.carried() })

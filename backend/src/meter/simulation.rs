@@ -2,7 +2,7 @@
 
 use super::account::{Account, Reading, Size};
 use super::clock::Moment;
-use super::rates;
+use crate::rates;
 use crate::store::Store;
 use crate::store::bills::By;
 use crate::store::usage::Tick;

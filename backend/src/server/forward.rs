@@ -147,7 +147,7 @@ fn what(path: &str, query: &str) -> String {
 }
 
 /// Puts a request to the agent at the other end of `stream`. The guard is kept until the last byte has gone through.
-async fn carry<G: Send + 'static>(
+pub(super) async fn carry<G: Send + 'static>(
     stream: UnixStream,
     guard: G,
     path: &str,

@@ -19,6 +19,7 @@
 //! | `join` | two connections made one |
 //! | `frames` | the answer of `POST exec`, paced for a client that needs it |
 //! | `local` | `/v1/local/…`, our extensions |
+//! | `look` | what goes on in a sprite, for those who only look |
 //! | `images` | building base images, one at a time for all callers |
 
 mod access;
@@ -32,6 +33,7 @@ mod inside;
 mod join;
 mod listen;
 mod local;
+mod look;
 mod nbd;
 mod outside;
 mod policy;
@@ -372,6 +374,8 @@ fn router(app: App) -> Router {
         .route("/v1/local/sprites/{name}/usage", get(local::history))
         .route("/v1/local/sprites/{name}/network", get(local::network))
         .route("/v1/local/sprites/{name}/events", get(local::events))
+        .route("/v1/local/sprites/{name}/inside", get(look::inside))
+        .route("/v1/local/sprites/{name}/services/{service}/logs", get(look::logs))
         .route("/v1/local/sprites/{name}/tree", get(local::tree))
         .route("/v1/local/sprites/{name}/fork", post(local::fork))
         .route("/v1/local/sprites/{name}/stop", post(local::stop))

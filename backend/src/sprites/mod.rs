@@ -7,6 +7,7 @@
 //! | `life` | the task of one sprite, which owns its machine |
 //! | `template` | machines that have booted once, for new sprites to go on from |
 //! | `upkeep` | checkpoints that nobody asked for |
+//! | `sight` | what goes on in a sprite, for those who only look |
 //! | `usage` | who uses a sprite, for what |
 //! | `network` | what a sprite may reach and tried to reach |
 //! | `warm` | what those that sleep hold of memory |
@@ -19,6 +20,7 @@ mod error;
 mod life;
 mod network;
 mod pressure;
+mod sight;
 mod sprite;
 mod template;
 mod upkeep;
@@ -29,9 +31,8 @@ pub use disk::{StoredDisk, stored_disks};
 pub(crate) use error::SpriteError;
 pub use network::NetworkSettings;
 use sprite::Places;
-pub(crate) use sprite::{NewCheckpoint, Sprite};
+pub(crate) use sprite::{NewCheckpoint, Sprite, State};
 pub(crate) use usage::Guard;
-use warm::Warm;
 
 use crate::paths::Paths;
 use crate::store::{Record, Store};
@@ -49,6 +50,7 @@ use std::time::Duration;
 use tokio::sync::broadcast;
 use uuid::Uuid;
 use vmm_image::ImageStore;
+use warm::Warm;
 
 /// Name of the organisation that the local server speaks for.
 pub(crate) const ORGANIZATION: &str = "local";

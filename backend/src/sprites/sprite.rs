@@ -2,6 +2,7 @@
 
 use super::life::{self, Command};
 use super::network::Network;
+use super::sight::Sight;
 use super::usage::{Guard, Usage};
 use super::{ORGANIZATION, SpriteError, Sprites, blocking};
 use crate::agent;
@@ -69,11 +70,15 @@ pub(crate) struct Sprite {
     tasks: Mutex<BTreeMap<String, Task>>,
     /// Who waits for questions from inside.
     pub(crate) waiting: Places,
+    /// Who follows logs of its services without using it.
+    pub(crate) following: Places,
+    /// What goes on in it, for those who only look.
+    pub(super) sight: Sight,
     /// Disks of checkpoints that are served to it.
     pub(crate) serving: Places,
     /// Checkpoints that code inside may make now.
     pub(crate) inside_budget: Allowance,
-    /// Where its agent is asked what it uses.
+    /// Where its agent is asked what it uses and does.
     pub(crate) agent: agent::Line,
     /// What it tries to reach.
     pub(crate) network: Arc<Network>,
@@ -164,6 +169,8 @@ impl Sprite {
             machine: Mutex::new(machine.clone()),
             tasks: Mutex::default(),
             waiting: Places::default(),
+            following: Places::default(),
+            sight: Sight::default(),
             serving: Places::default(),
             inside_budget: Allowance::default(),
             agent: agent::Line::default(),
@@ -183,6 +190,11 @@ impl Sprite {
     /// How it is.
     pub(crate) fn state(&self) -> State {
         self.state.borrow().clone()
+    }
+
+    /// How it is, and what becomes of that.
+    pub(crate) fn watch(&self) -> watch::Receiver<State> {
+        self.state.subscribe()
     }
 
     /// What is known about it.

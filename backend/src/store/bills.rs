@@ -27,7 +27,7 @@ pub(super) fn add(transaction: &Transaction<'_>, tick: &Tick) -> Result<()> {
     let last = hour(end);
     if begin < end && hour(begin) < last && used.stored_gb_hours > 0.0 {
         let whole = (end - begin) as f64;
-        let storage_usd = crate::meter::storage_usd(used.stored_gb_hours);
+        let storage_usd = crate::rates::storage_usd(used.stored_gb_hours);
         let running = UsageTotals { stored_gb_hours: 0.0, cost_usd: used.cost_usd - storage_usd, ..used };
         put(transaction, &tick.sprite, last, running)?;
         let mut from = begin;
@@ -186,7 +186,7 @@ mod tests {
         store.put(&record("1", "box-1")).unwrap();
         store.put(&record("2", "box-2")).unwrap();
         let running = UsageTotals { cost_usd: 0.5, running_seconds: 10.0, ..UsageTotals::default() };
-        let storage_usd = crate::meter::storage_usd(4.0);
+        let storage_usd = crate::rates::storage_usd(4.0);
         let kept = UsageTotals { stored_gb_hours: 4.0, cost_usd: storage_usd, ..UsageTotals::default() };
         store
             .record(&[

@@ -1,6 +1,7 @@
 //! The host-only calls: `/v1/agent/…`.
 
 pub(crate) mod clock;
+mod inside;
 pub(crate) mod quiesce;
 mod seed;
 pub(crate) mod usage;
@@ -33,6 +34,7 @@ pub(crate) fn router() -> Router<Arc<Agent>> {
     Router::new()
         .route("/v1/agent/health", get(health))
         .route("/v1/agent/usage", get(read_usage))
+        .route("/v1/agent/inside", get(inside::look))
         .route("/v1/agent/quiesce", post(do_quiesce))
         .route("/v1/agent/wake", post(wake))
         .route("/v1/agent/web", get(web::connect))

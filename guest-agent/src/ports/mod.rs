@@ -65,6 +65,13 @@ impl Ports {
         (seen.ports.values().cloned().collect(), receiver)
     }
 
+    /// The ports of this moment.
+    pub(crate) async fn now(&self) -> Vec<PortEvent> {
+        let mut seen = self.seen.lock().await;
+        self.look(&mut seen).await;
+        seen.ports.values().cloned().collect()
+    }
+
     async fn look(&self, seen: &mut Seen) {
         let before = std::mem::take(&mut seen.ports);
         let work = tokio::task::spawn_blocking(move || {

@@ -3,11 +3,10 @@
 use crate::event::Reason;
 use crate::pins::Pins;
 use crate::plan::Plan;
-use crate::policy::{Matcher, RuleRef, Verdict};
 use crate::reach::{self, Distance, Own};
 use crate::settings::Settings;
 use ipnet::IpNet;
-use sprites_api::policy::NetworkPolicy;
+use sprites_api::policy::{Matcher, NetworkPolicy, RuleRef, Verdict};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;

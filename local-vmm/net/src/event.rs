@@ -4,9 +4,9 @@
 //! amount of memory, and a reader a few lines.
 
 use crate::frame::Dropped;
-use crate::policy::RuleRef;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use sprites_api::policy::RuleRef;
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;

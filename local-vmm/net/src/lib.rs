@@ -50,7 +50,6 @@ mod frame;
 mod gateway;
 mod pins;
 mod plan;
-mod policy;
 mod reach;
 mod ready;
 mod reply;
@@ -65,9 +64,9 @@ pub use event::{Direction, Event, Kind, Outcome, Reason};
 pub use frame::Dropped;
 pub use gateway::Gateway;
 pub use plan::Plan;
-pub use policy::RuleRef;
 pub use reach::host_has_ipv6;
 pub use settings::{Limits, Settings};
+pub use sprites_api::policy::RuleRef;
 
 use tokio::net::UnixStream;
 

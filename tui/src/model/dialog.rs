@@ -1,6 +1,7 @@
 //! Dialogs: a text to type, or a deliberate second key.
 
 use crate::number;
+use sprites_backend::client::ServiceAction;
 use tui_input::Input;
 
 /// What a dialog is about.
@@ -14,6 +15,23 @@ pub enum Ask {
     Fork(String, Option<String>),
     /// The name again, to destroy this sprite.
     Destroy(String),
+    /// What a new rule of this sprite's network is about.
+    Rule(String),
+    /// A name, to see which rule of this sprite decides about it.
+    TryName(String),
+    /// A deliberate key, to let these rules of this sprite hold, which makes that difference.
+    SaveRules {
+        /// The sprite.
+        name: String,
+        /// All its rules.
+        rules: Vec<sprites_api::policy::Rule>,
+        /// What changes, a line each.
+        told: String,
+    },
+    /// A deliberate key, to forget what was changed in this sprite's rules.
+    ForgetRules(String),
+    /// A deliberate key, to leave though rules of these sprites were changed and are not saved.
+    Quit(Vec<String>),
     /// Text to filter by.
     Filter,
     /// The number of one of these contexts.
@@ -26,6 +44,10 @@ pub enum Ask {
     Undo(String, String, String),
     /// A deliberate key, to restore this sprite to this checkpoint.
     Restore(String, String),
+    /// A deliberate key, to wake this sprite by doing that with this service of it.
+    Service(String, String, ServiceAction),
+    /// Nothing: an address to copy, and why it is not opened.
+    Address(String, String),
     /// A deliberate key, to delete this checkpoint of this sprite, which frees so many bytes.
     Delete(String, String, u64),
 }
@@ -37,9 +59,11 @@ pub struct Dialog {
     pub ask: Ask,
     /// What was typed.
     pub input: Input,
-    /// What can be switched on and off: whether all that runs is part of it, or whether sprites sleep when the budget is used up. None where there is
-    /// nothing to switch.
+    /// What can be switched on and off: whether all that runs is part of it, whether sprites sleep when the budget is used up, whether a rule allows.
+    /// None where there is nothing to switch.
     pub switch: Option<bool>,
+    /// What would come of what is typed, or why nothing would.
+    pub note: Option<Result<String, String>>,
     /// Why the last try was refused.
     pub error: Option<String>,
 }
@@ -47,12 +71,17 @@ pub struct Dialog {
 impl Dialog {
     /// A dialog with a first text.
     pub fn new(ask: Ask, text: &str) -> Self {
-        Self { ask, input: Input::new(text.to_owned()), switch: None, error: None }
+        Self { ask, input: Input::new(text.to_owned()), switch: None, note: None, error: None }
     }
 
     /// Whether a text is typed.
     pub fn is_typed(&self) -> bool {
-        self.key().is_none() && !matches!(self.ask, Ask::Context(_))
+        self.key().is_none() && !matches!(self.ask, Ask::Context(_) | Ask::Address(..))
+    }
+
+    /// Whether it tells what would come of what is typed.
+    pub fn has_note(&self) -> bool {
+        matches!(self.ask, Ask::Rule(_) | Ask::TryName(_))
     }
 
     /// The key that confirms; none where enter does after typing.
@@ -61,7 +90,11 @@ impl Dialog {
             Ask::Restore(..) => Some('R'),
             Ask::Undo(..) => Some('U'),
             Ask::Stop(_) => Some('Z'),
+            Ask::Service(..) => Some('W'),
             Ask::Delete(..) => Some('D'),
+            Ask::SaveRules { .. } => Some('S'),
+            Ask::ForgetRules(_) => Some('U'),
+            Ask::Quit(_) => Some('Q'),
             _ => None,
         }
     }
@@ -74,11 +107,18 @@ impl Dialog {
             Ask::Fork(name, _) => format!("Fork of {name}"),
             Ask::Destroy(name) => format!("Destroy {name}"),
             Ask::Filter => "Filter".into(),
+            Ask::Rule(name) => format!("A rule for {name}"),
+            Ask::TryName(name) => format!("What the rules of {name} say"),
+            Ask::SaveRules { name, .. } => format!("Save the rules of {name}"),
+            Ask::ForgetRules(name) => format!("The rules of {name}"),
+            Ask::Quit(_) => "Leave".into(),
             Ask::Budget => "Budget".into(),
             Ask::Context(_) => "Contexts".into(),
             Ask::Restore(name, _) => format!("Restore {name}"),
             Ask::Undo(name, ..) => format!("Undo the last restore of {name}"),
             Ask::Stop(name) => format!("Stop {name}"),
+            Ask::Service(name, ..) => format!("Wake {name}"),
+            Ask::Address(..) => "Address".into(),
             Ask::Delete(_, id, _) => format!("Delete checkpoint {id}"),
         }
     }
@@ -93,6 +133,8 @@ impl Dialog {
                     Ask::Budget => {
                         "when it is used up, all sprites sleep until it is raised or the month is over"
                     }
+                    Ask::Rule(_) if on => "allow it",
+                    Ask::Rule(_) => "allow it; off, so it is denied",
                     _ => "with memory: programs run on from that moment",
                 };
                 format!("{words}\n[{mark}] {what} (tab)")
@@ -121,6 +163,16 @@ impl Dialog {
                 lines.collect::<Vec<_>>().join("\n")
             }
             Ask::Budget => "How many dollars a month may cost; empty: as many as it does.".into(),
+            Ask::Rule(_) => "A host such as pypi.org, *.example.com for all below a domain, * for all others.".into(),
+            Ask::TryName(_) => "The name of a host: which rule decides about it.".into(),
+            Ask::SaveRules { told, .. } => format!("{told}\nPress S to let that hold at once."),
+            Ask::ForgetRules(_) => {
+                "What was changed here is lost, and the rules are shown as they hold. Press U to forget the changes.".into()
+            }
+            Ask::Quit(names) => format!(
+                "Rules of {} were changed and are not saved: s on the network part of a sprite saves them. Press Q to leave all the same.",
+                names.join(", ")
+            ),
             Ask::Filter => "Show sprites whose name or label holds this text; empty shows all.".into(),
             Ask::Restore(name, id) if self.switch == Some(true) => format!(
                 "The disk of {name} becomes that of {id}, and the programs that ran then run on; those of now end. What is on the disk now is \
@@ -137,6 +189,11 @@ impl Dialog {
             Ask::Stop(name) => format!(
                 "Programs and consoles of {name} end; its disk and checkpoints stay. The next use starts it again. Press Z to stop it."
             ),
+            Ask::Service(name, service, action) => format!(
+                "{name} sleeps. To {} {service} it is woken, and sleeps again when it is unused for a while. Press W to wake it.",
+                action.as_str()
+            ),
+            Ask::Address(address, why) => format!("{address}\n\nTo be copied: {why}."),
             Ask::Delete(_, id, bytes) => format!(
                 "{id} can no longer be restored; {} are freed. Press D to delete it.",
                 number::bytes(*bytes)

@@ -2,16 +2,22 @@
 
 mod console;
 mod dialog;
+mod inside;
 mod list;
+pub mod network;
 
 pub use console::{Attachment, Tab};
 pub use dialog::{Ask, Dialog};
+pub use inside::{Entry, Forward, Heads, Inside, Item, Log, past};
 pub use list::{Column, Row};
+pub use network::Network;
 
+use crate::action::Part;
 use crate::keys::Keys;
 use crate::theme::Theme;
 use sprites_api::cost::Costs;
-use sprites_api::extension::{BuildLine, Event, Tree, UsageSample};
+use sprites_api::extension::{BuildLine, Event, Tree, TreeNode, UsageSample};
+use sprites_api::policy::Rule;
 use sprites_backend::client::clean;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -52,6 +58,15 @@ pub enum Load<T> {
     Ready(T),
     /// Not to be had, for this reason.
     Failed(String),
+}
+
+impl<T> From<Result<T, String>> for Load<T> {
+    fn from(outcome: Result<T, String>) -> Self {
+        match outcome {
+            Ok(loaded) => Self::Ready(loaded),
+            Err(why) => Self::Failed(why),
+        }
+    }
 }
 
 /// How much something matters.
@@ -128,6 +143,8 @@ pub struct Asked {
     pub costs: Option<Instant>,
     /// The sprite that is looked at.
     pub sprite: Option<Instant>,
+    /// What the open part of its screen shows.
+    pub part: Option<Instant>,
 }
 
 /// See the module.
@@ -173,14 +190,26 @@ pub struct Model {
     pub log: VecDeque<(jiff::Timestamp, Weight, String)>,
     /// Work under way.
     pub jobs: Vec<Job>,
+    /// The part of a sprite's screen that is looked at.
+    pub part: Part,
     /// Checkpoints of the sprite whose screen was opened last.
     pub tree: Option<(String, Load<Tree>)>,
     /// Selected checkpoint.
     pub checkpoint: Option<String>,
+    /// Rules that were changed and are not saved, by context and sprite.
+    drafts: BTreeMap<(String, String), Vec<Rule>>,
+    /// The network of the sprite for which it was looked at last.
+    pub network: Network,
+    /// What goes on in the sprite for which it was looked at last.
+    pub inside: Inside,
+    /// Ports of this machine that lead into sprites.
+    pub forwards: Vec<Forward>,
     /// Past use of the sprite whose screen was opened last.
     pub history: History,
     /// Index into [`ZOOMS`].
     pub zoom: usize,
+    /// Whether the graphs are those that the open part of the screen does not begin with, where there is no room for all.
+    pub other_graphs: bool,
     /// Consoles.
     pub consoles: Vec<Tab>,
     /// The bill of this month by sprite, for the header; none where the endpoint makes none.
@@ -233,10 +262,16 @@ impl Model {
             toasts: VecDeque::new(),
             log: VecDeque::new(),
             jobs: Vec::new(),
+            part: Part::default(),
+            drafts: BTreeMap::new(),
+            network: Network::default(),
+            inside: Inside::default(),
+            forwards: Vec::new(),
             tree: None,
             checkpoint: None,
             history: History::default(),
             zoom: 0,
+            other_graphs: false,
             consoles: Vec::new(),
             costs: None,
             bill: (Group::Sprite, Load::Waiting),
@@ -262,6 +297,8 @@ impl Model {
         self.contexts = before.contexts;
         self.log = before.log;
         self.zoom = before.zoom;
+        self.part = before.part;
+        self.drafts = before.drafts;
         (self.sort, self.reverse) = (before.sort, before.reverse);
         // Events of the one before must not be taken for this one's.
         self.next = before.next;
@@ -285,6 +322,37 @@ impl Model {
             (Load::Ready(sprites), Some(name)) => sprites.get(name),
             _ => None,
         }
+    }
+
+    /// Checkpoints of the sprite whose screen is open, once they are here; the live disk last.
+    pub fn nodes(&self) -> Option<&[TreeNode]> {
+        match &self.tree {
+            Some((_, Load::Ready(tree))) => Some(&tree.nodes),
+            _ => None,
+        }
+    }
+
+    /// Rules of a sprite that were changed and are not saved.
+    pub fn draft(&self, name: &str) -> Option<&Vec<Rule>> {
+        self.drafts.get(&(self.here.context.clone(), name.to_owned()))
+    }
+
+    /// Keeps changed rules of a sprite, or forgets them.
+    pub fn set_draft(&mut self, name: &str, rules: Option<Vec<Rule>>) {
+        let of = (self.here.context.clone(), name.to_owned());
+        match rules {
+            Some(rules) => drop(self.drafts.insert(of, rules)),
+            None => drop(self.drafts.remove(&of)),
+        }
+    }
+
+    /// Names of all sprites with changed rules that are not saved. Those of this context that are gone lose theirs.
+    pub fn drafted(&mut self) -> Vec<String> {
+        if let Load::Ready(sprites) = &self.sprites {
+            self.drafts
+                .retain(|(context, name), _| *context != self.here.context || sprites.contains_key(name));
+        }
+        self.drafts.keys().map(|(_, name)| name.clone()).collect()
     }
 
     /// Says something for a while, and keeps it in the log.

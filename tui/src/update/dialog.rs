@@ -1,9 +1,11 @@
 //! Keys in a dialog, and what follows when it is confirmed.
 
-use super::Effect;
+use super::{Effect, network};
 use crate::model::{Ask, Job, Load, Model, Screen};
 use crossterm::event::{Event as Terminal, KeyCode, KeyEvent, KeyModifiers};
 use sprites_api::cost::Budget;
+use sprites_api::policy::NetworkPolicy;
+use sprites_backend::client::ServiceAction;
 use tui_input::backend::crossterm::EventHandler;
 
 /// Longest text typed, characters.
@@ -27,8 +29,13 @@ pub(super) fn key(model: &mut Model, key: KeyEvent) -> Vec<Effect> {
         begin(model, text);
         return vec![Effect::Enter(index)];
     }
+    if let Ask::Address(..) = dialog.ask {
+        model.dialog = None;
+        return Vec::new();
+    }
     if let (KeyCode::Tab, Some(on)) = (key.code, &mut dialog.switch) {
         *on = !*on;
+        network::note(model);
         return Vec::new();
     }
     if let Some(wanted) = dialog.key() {
@@ -49,6 +56,8 @@ pub(super) fn key(model: &mut Model, key: KeyEvent) -> Vec<Effect> {
         dialog.input.handle_event(&Terminal::Key(key));
         dialog.error = None;
     }
+    network::note(model);
+    let Some(dialog) = &model.dialog else { return Vec::new() };
     if dialog.ask == Ask::Filter {
         model.filter = dialog.input.value().trim().to_owned();
         model.arrange();
@@ -84,11 +93,33 @@ fn confirm(model: &mut Model) -> Vec<Effect> {
         (Ask::Budget, Err(why)) => return refuse(model, why),
         (_, budget) => budget.unwrap_or_default(),
     };
+    if matches!(dialog.note, Some(Err(_))) {
+        // It is told already.
+        return Vec::new();
+    }
+    if let Ask::Rule(_) = &dialog.ask
+        && let Err(why) = network::typed(model, &typed, dialog.switch.unwrap_or(true))
+    {
+        return refuse(model, why);
+    }
     model.dialog = None;
     let memory = dialog.switch.unwrap_or(false);
     let comment = Some(typed.clone()).filter(|text| !text.is_empty());
     match dialog.ask {
-        Ask::Filter | Ask::Context(_) => Vec::new(),
+        Ask::Filter | Ask::Context(_) | Ask::Address(..) | Ask::Rule(_) | Ask::TryName(_) => Vec::new(),
+        Ask::Service(name, service, action) => vec![self::service(model, name, service, action)],
+        Ask::SaveRules { name, rules, .. } => {
+            let job = begin(model, format!("Changing the rules of {name}"));
+            vec![Effect::SetNetworkPolicy { job, name, policy: NetworkPolicy { rules } }]
+        }
+        Ask::ForgetRules(name) => {
+            network::forget(model, &name);
+            Vec::new()
+        }
+        Ask::Quit(_) => {
+            model.quit = true;
+            Vec::new()
+        }
         Ask::Budget => {
             let job = begin(model, "Changing the budget".to_owned());
             vec![Effect::SetBudget { job, budget }]
@@ -146,6 +177,17 @@ fn budget(typed: &str, sleep: bool) -> Result<Budget, String> {
     // Without one there is nothing to be used up.
     let budget = Budget { month_usd, sleep: sleep && month_usd.is_some() };
     budget.check().map(|()| budget)
+}
+
+/// Does something with a service.
+pub(super) fn service(model: &mut Model, name: String, service: String, action: ServiceAction) -> Effect {
+    let doing = match action {
+        ServiceAction::Start => "Starting",
+        ServiceAction::Stop => "Stopping",
+        ServiceAction::Restart => "Restarting",
+    };
+    let job = begin(model, format!("{doing} {service} of {name}"));
+    Effect::Service { job, name, service, action }
 }
 
 /// Notes work that is under way.

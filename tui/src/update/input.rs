@@ -1,7 +1,8 @@
 //! Keys, mouse, paste, resize.
 
-use super::{Effect, console, dialog, open_sprite};
-use crate::action::{Action, Place};
+use super::part::{self, open_sprite};
+use super::{Effect, console, dialog, inside, network};
+use crate::action::{Action, Part, Place};
 use crate::keys::is_leave;
 use crate::model::{Ask, Dialog, Load, Model, Screen, ZOOMS};
 use crate::view::geometry;
@@ -11,6 +12,7 @@ use crossterm::event::{
 use sprites_api::checkpoint::CURRENT;
 use sprites_api::extension::{BuildLine, TreeNode};
 use sprites_api::sprite::Status;
+use sprites_backend::client::ServiceAction;
 
 /// Lines the wheel moves.
 const WHEEL: isize = 3;
@@ -58,7 +60,7 @@ fn pressed(model: &mut Model, key: KeyEvent) -> Vec<Effect> {
     }
     let place = match model.screen {
         Screen::List => Place::List,
-        Screen::Sprite => Place::Sprite,
+        Screen::Sprite => Place::Part(model.part),
         _ => Place::Everywhere,
     };
     match model.keys.action(key, place) {
@@ -76,16 +78,19 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
     };
     let ask = |model: &mut Model, ask: Ask, text: &str| ask_of(model, Dialog::new(ask, text));
     match (action, name) {
-        (Action::Quit, _) => {
-            model.quit = true;
-            Vec::new()
-        }
+        (Action::Quit, _) => match model.drafted() {
+            names if names.is_empty() => {
+                model.quit = true;
+                Vec::new()
+            }
+            names => ask(model, Ask::Quit(names), ""),
+        },
         (Action::Up, _) => step(model, -1),
         (Action::Down, _) => step(model, 1),
-        (Action::PageUp, _) => step(model, -page(model)),
-        (Action::PageDown, _) => step(model, page(model)),
-        (Action::Top, _) => step(model, isize::MIN / 2),
-        (Action::Bottom, _) => step(model, isize::MAX / 2),
+        (Action::PageUp, _) => turn(model, -page(model)),
+        (Action::PageDown, _) => turn(model, page(model)),
+        (Action::Top, _) => turn(model, isize::MIN / 2),
+        (Action::Bottom, _) => turn(model, isize::MAX / 2),
         (Action::Back, _) => {
             model.screen = match model.screen {
                 Screen::Help | Screen::Log | Screen::Costs | Screen::Events => model.before,
@@ -122,6 +127,8 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
             vec![Effect::LoadEvents(name)]
         }
         (Action::Open, Some(_)) => open_sprite(model),
+        (Action::NextPart, _) => part::open(model, model.part.next(true)),
+        (Action::PreviousPart, _) => part::open(model, model.part.next(false)),
         (Action::New, _) if model.here.local && model.has_image == Some(false) => {
             model.say(
                 crate::model::Weight::Bad,
@@ -146,6 +153,22 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         }
         (Action::ZoomIn, _) => zoom(model, model.zoom.saturating_sub(1)),
         (Action::ZoomOut, _) => zoom(model, (model.zoom + 1).min(ZOOMS.len() - 1)),
+        (Action::Graphs, _) => {
+            model.other_graphs = !model.other_graphs;
+            Vec::new()
+        }
+        (
+            Action::NextPane
+            | Action::Only
+            | Action::AddRule
+            | Action::ToggleRule
+            | Action::DeleteRule
+            | Action::IncludeDefaults
+            | Action::TryName
+            | Action::SaveRules
+            | Action::ForgetRules,
+            Some(_),
+        ) => network::act(model, action),
         (Action::BuildImage, _) if model.here.local && model.build.is_none() => {
             model.build = Some(BuildLine { step: "Preparing".into(), ..BuildLine::default() });
             vec![Effect::BuildImage]
@@ -157,7 +180,10 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
             } else {
                 vec![Effect::Start]
             };
-            effects.extend(name.filter(|_| model.screen == Screen::Sprite).map(Effect::LoadTree));
+            if model.screen == Screen::Sprite {
+                effects.extend(name.map(Effect::LoadTree));
+                effects.extend(part::load(model));
+            }
             effects
         }
         (Action::Contexts, _) if model.contexts.len() < 2 => {
@@ -192,6 +218,11 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
             }
             ask(model, Ask::Stop(name), "")
         }
+        (Action::StartService, Some(name)) => inside::service(model, name, ServiceAction::Start),
+        (Action::StopService, Some(name)) => inside::service(model, name, ServiceAction::Stop),
+        (Action::RestartService, Some(name)) => inside::service(model, name, ServiceAction::Restart),
+        (Action::ForwardPort, Some(name)) => inside::forward(model, name),
+        (Action::Browse, Some(name)) => inside::browse(model, name),
         (Action::Fork, Some(name)) => {
             // The present state can be had with memory, a checkpoint when it was made so.
             let from = chosen(model).map(|node| (node.id.clone(), node.memory_bytes.is_some()));
@@ -231,27 +262,20 @@ fn pick_first(model: &mut Model) -> Vec<Effect> {
 
 /// The selected checkpoint, unless it is the live disk or not on the screen.
 fn chosen(model: &Model) -> Option<&TreeNode> {
-    if model.screen != Screen::Sprite {
+    if model.screen != Screen::Sprite || model.part != Part::Checkpoints {
         return None;
     }
     let id = model.checkpoint.as_ref().filter(|id| *id != CURRENT)?;
-    nodes(model)?.iter().find(|node| node.id == *id)
+    model.nodes()?.iter().find(|node| node.id == *id)
 }
 
 /// The newest checkpoint that a restore made of what it replaced, and when that was, for people.
 fn undo(model: &Model) -> Option<(String, String)> {
     let made = |node: &&TreeNode| node.id.starts_with("pre-restore-");
-    let node = nodes(model)?.iter().filter(made).max_by_key(|node| node.create_time.as_micros())?;
+    let node = model.nodes()?.iter().filter(made).max_by_key(|node| node.create_time.as_micros())?;
     let time = jiff::Timestamp::from_microsecond(node.create_time.as_micros()).unwrap_or_default();
     let shown = time.to_zoned(jiff::tz::TimeZone::system()).strftime("%H:%M:%S on %F").to_string();
     Some((node.id.clone(), shown))
-}
-
-fn nodes(model: &Model) -> Option<&[TreeNode]> {
-    match &model.tree {
-        Some((_, Load::Ready(tree))) => Some(&tree.nodes),
-        _ => None,
-    }
 }
 
 fn text_screen(model: &mut Model, screen: Screen) -> Vec<Effect> {
@@ -271,19 +295,20 @@ fn page(model: &Model) -> isize {
 fn step(model: &mut Model, by: isize) -> Vec<Effect> {
     match model.screen {
         Screen::List => model.select(by),
-        Screen::Sprite => {
-            if let Some(nodes) = nodes(model) {
-                let place =
-                    nodes.iter().position(|node| Some(&node.id) == model.checkpoint.as_ref()).unwrap_or(0);
-                let to = place.saturating_add_signed(by).min(nodes.len().saturating_sub(1));
-                model.checkpoint = nodes.get(to).map(|node| node.id.clone());
-            }
-        }
+        Screen::Sprite => part::step(model, by),
         Screen::Help | Screen::Log | Screen::Costs | Screen::Events => {
             model.scroll = model.scroll.saturating_add_signed(by).min(10_000)
         }
         Screen::Console(_) => {}
     }
+    Vec::new()
+}
+
+fn turn(model: &mut Model, lines: isize) -> Vec<Effect> {
+    if model.screen != Screen::Sprite {
+        return step(model, lines);
+    }
+    part::turn(model, lines);
     Vec::new()
 }
 
@@ -295,6 +320,13 @@ fn zoom(model: &mut Model, to: usize) -> Vec<Effect> {
     vec![Effect::LoadHistory(model.history.name.clone(), ZOOMS[to])]
 }
 
+fn wheel(model: &mut Model, mouse: MouseEvent, lines: isize) -> Vec<Effect> {
+    match geometry::hit(model, mouse.column, mouse.row) {
+        Some(geometry::Hit::Log) => turn(model, lines),
+        _ => step(model, lines),
+    }
+}
+
 fn moused(model: &mut Model, mouse: MouseEvent) -> Vec<Effect> {
     if model.dialog.is_some() {
         return Vec::new();
@@ -303,8 +335,8 @@ fn moused(model: &mut Model, mouse: MouseEvent) -> Vec<Effect> {
         return console::mouse(model, id, mouse);
     }
     match mouse.kind {
-        MouseEventKind::ScrollUp => step(model, -WHEEL),
-        MouseEventKind::ScrollDown => step(model, WHEEL),
+        MouseEventKind::ScrollUp => wheel(model, mouse, -WHEEL),
+        MouseEventKind::ScrollDown => wheel(model, mouse, WHEEL),
         MouseEventKind::Down(MouseButton::Left) => match geometry::hit(model, mouse.column, mouse.row) {
             Some(geometry::Hit::Sprite(name)) if model.selected.as_ref() == Some(&name) => open_sprite(model),
             Some(geometry::Hit::Sprite(name)) => {
@@ -315,6 +347,20 @@ fn moused(model: &mut Model, mouse: MouseEvent) -> Vec<Effect> {
                 model.checkpoint = Some(id);
                 Vec::new()
             }
+            Some(geometry::Hit::Inside(item)) => {
+                model.inside.chosen = Some(item);
+                Vec::new()
+            }
+            Some(geometry::Hit::Part(part)) => part::open(model, part),
+            Some(geometry::Hit::LogLine(place)) => {
+                network::pick_line(model, place);
+                Vec::new()
+            }
+            Some(geometry::Hit::Rule(place)) => {
+                network::pick_rule(model, place);
+                Vec::new()
+            }
+            Some(geometry::Hit::Log) => Vec::new(),
             None => Vec::new(),
         },
         _ => Vec::new(),

@@ -3,15 +3,23 @@
 mod console;
 mod dialog;
 mod input;
+mod inside;
+mod network;
+mod part;
 
-use crate::model::{Column, Group, History, Load, Model, Row, Screen, Weight, ZOOMS};
+use crate::model::{Column, Group, Load, Model, Row, Screen, Weight, ZOOMS};
 use bytes::Bytes;
 use crossterm::event::Event as Terminal;
 use sprites_api::cost::{Budget, Costs, Standing};
 use sprites_api::exec::Session;
-use sprites_api::extension::{BuildLine, Event as Past, Images, Tree, UsageHistory, UsageLine, Version};
+use sprites_api::extension::{
+    BuildLine, Event as Past, Images, NetworkLog, Tree, UsageHistory, UsageLine, Version,
+};
+use sprites_api::inside::Inside as Interior;
+use sprites_api::policy::NetworkPolicy;
+use sprites_api::services;
 use sprites_api::sprite::{Sprite, Status, WatchLine};
-use sprites_backend::client::{ExecEvent, is_name};
+use sprites_backend::client::{ExecEvent, ServiceAction, is_name};
 use std::time::{Duration, Instant};
 
 /// A console that nobody looked at for this long detaches: attached it would keep its sprite awake.
@@ -56,6 +64,22 @@ pub enum Event {
     Costs(Group, Result<Box<Costs>, String>),
     /// What happened to a sprite.
     Events(String, Result<Vec<Past>, String>),
+    /// What a sprite tried to reach.
+    Network(String, Result<Box<NetworkLog>, String>),
+    /// What it may reach.
+    NetworkPolicy(String, Result<NetworkPolicy, String>),
+    /// What goes on in a sprite.
+    Inside(String, Result<Box<Interior>, String>),
+    /// A service wrote something, or something happened to it.
+    ServiceLog(u64, Vec<services::Event>),
+    /// No more of that comes, for this reason.
+    ServiceLogEnded(u64, String),
+    /// A port of this machine leads to that port of a sprite, or cannot.
+    Forwarded(String, u16, Result<u16, String>),
+    /// A connection through such a port failed.
+    ForwardTrouble(String),
+    /// An address could not be opened in the browser, for this reason.
+    NotBrowsed(String, String),
     /// A job ended: what to say, and of which sprite to ask anew.
     Done(u64, Result<String, String>, Option<String>),
     /// Sessions that run in a sprite.
@@ -80,6 +104,29 @@ pub enum Effect {
     LoadImages,
     LoadCosts(Group),
     LoadEvents(String),
+    LoadNetwork(String),
+    LoadNetworkPolicy(String),
+    SetNetworkPolicy {
+        job: u64,
+        name: String,
+        policy: NetworkPolicy,
+    },
+    LoadInside(String),
+    FollowLog {
+        id: u64,
+        name: String,
+        service: String,
+    },
+    UnfollowLog,
+    Service {
+        job: u64,
+        name: String,
+        service: String,
+        action: ServiceAction,
+    },
+    OpenForward(String, u16),
+    CloseForward(String, u16),
+    Browse(String),
     SetBudget {
         job: u64,
         budget: Budget,
@@ -140,6 +187,12 @@ pub enum Effect {
 
 /// Takes one event.
 pub fn update(model: &mut Model, event: Event) -> Vec<Effect> {
+    let mut effects = take(model, event);
+    effects.extend(inside::settle(model));
+    effects
+}
+
+fn take(model: &mut Model, event: Event) -> Vec<Effect> {
     match event {
         Event::Terminal(event) => input::terminal(model, event),
         Event::Tick(now) => {
@@ -289,21 +342,43 @@ pub fn update(model: &mut Model, event: Event) -> Vec<Effect> {
                 model.costs = Some((**costs).clone());
             }
             if model.bill.0 == group {
-                model.bill.1 = match outcome {
-                    Ok(costs) => Load::Ready(*costs),
-                    Err(why) => Load::Failed(why),
-                };
+                model.bill.1 = outcome.map(|costs| *costs).into();
             }
             Vec::new()
         }
         Event::Events(name, outcome) => {
             if model.events.as_ref().is_some_and(|(held, _)| *held == name) {
-                let load = match outcome {
-                    Ok(events) => Load::Ready(events),
-                    Err(why) => Load::Failed(why),
-                };
-                model.events = Some((name, load));
+                model.events = Some((name, outcome.into()));
             }
+            Vec::new()
+        }
+        Event::Network(name, outcome) => {
+            network::log_came(model, &name, outcome.map(|log| *log));
+            Vec::new()
+        }
+        Event::NetworkPolicy(name, outcome) => {
+            network::policy_came(model, &name, outcome);
+            Vec::new()
+        }
+        Event::Inside(name, outcome) => {
+            inside::came(model, &name, outcome.map(|seen| *seen));
+            Vec::new()
+        }
+        Event::ServiceLog(id, events) => {
+            inside::told(model, id, events);
+            Vec::new()
+        }
+        Event::ServiceLogEnded(id, why) => {
+            inside::ended(model, id, why);
+            Vec::new()
+        }
+        Event::Forwarded(name, port, outcome) => inside::forwarded(model, name, port, outcome),
+        Event::ForwardTrouble(why) => {
+            inside::trouble(model, why);
+            Vec::new()
+        }
+        Event::NotBrowsed(address, why) => {
+            inside::not_browsed(model, address, why);
             Vec::new()
         }
         Event::Done(job, outcome, sprite) => {
@@ -317,6 +392,7 @@ pub fn update(model: &mut Model, event: Event) -> Vec<Effect> {
                 sprite.filter(|name| model.tree.as_ref().is_some_and(|(held, _)| held == name))
             {
                 effects.push(Effect::LoadTree(name));
+                effects.extend(part::load(model));
             }
             effects
         }
@@ -345,7 +421,11 @@ pub fn update(model: &mut Model, event: Event) -> Vec<Effect> {
 fn ask_again(model: &mut Model, now: Instant) -> Vec<Effect> {
     let due = |asked: Option<Instant>, pause| asked.is_none_or(|at| now.duration_since(at) >= pause);
     let mut effects = Vec::new();
-    if !model.connected || !model.here.local {
+    if !model.connected {
+        return effects;
+    }
+    effects.extend(part::ask_again(model, now));
+    if !model.here.local {
         return effects;
     }
     if due(model.asked.costs, COSTS) {
@@ -434,14 +514,4 @@ fn leave_lost(model: &mut Model) {
     {
         model.screen = Screen::List;
     }
-}
-
-/// Opens the screen of the selected sprite.
-fn open_sprite(model: &mut Model) -> Vec<Effect> {
-    let Some(name) = model.selected.clone() else { return Vec::new() };
-    model.screen = Screen::Sprite;
-    model.tree = Some((name.clone(), Load::Waiting));
-    model.checkpoint = None;
-    model.history = History { name: name.clone(), samples: Vec::new() };
-    vec![Effect::LoadTree(name.clone()), Effect::LoadHistory(name, ZOOMS[model.zoom])]
 }

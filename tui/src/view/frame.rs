@@ -1,8 +1,9 @@
 //! What surrounds every screen: header, footer, toasts, dialogs.
 
-use crate::action::Action;
+use crate::action::{Action, Part};
 use crate::keys::LEAVE_NAME;
-use crate::model::{Attachment, Dialog, Load, Model, Screen, Weight};
+use crate::model::network::Pane;
+use crate::model::{Ask, Attachment, Dialog, Forward, Load, Model, Screen, Weight};
 use crate::number;
 use ratatui::Frame;
 use ratatui::layout::{Alignment, Position, Rect};
@@ -15,6 +16,8 @@ use unicode_width::UnicodeWidthStr;
 
 /// Consoles that are reached by a digit.
 const TABS: usize = 9;
+/// Forwarded ports that are told one by one.
+const TOLD_FORWARDS: usize = 3;
 
 /// Where, how many, how much; consoles on the right. What matters less goes first where there is little room; the price never does.
 pub(super) fn header(model: &Model, frame: &mut Frame<'_>, area: Rect) {
@@ -66,6 +69,12 @@ fn summary(model: &Model, width: u16, less: usize) -> Line<'static> {
         };
         line.push(Span::styled(words, style));
     }
+    if !model.forwards.is_empty() {
+        line.push(Span::styled(
+            format!("{}{}", if less < 3 { "   " } else { " " }, forwards(model, less)),
+            colors.good(),
+        ));
+    }
     let Some(costs) = &model.costs else {
         let words = if less < 3 { "   so far " } else { "  " };
         line.push(Span::styled(words, colors.dim()));
@@ -84,6 +93,26 @@ fn summary(model: &Model, width: u16, less: usize) -> Line<'static> {
         line.push(Span::styled(format!(", about {usd} in the end"), colors.dim()));
     }
     Line::from(line)
+}
+
+/// Ports of this machine that lead into sprites, or how many there are.
+fn forwards(model: &Model, less: usize) -> String {
+    let count = model.forwards.len();
+    let shown = match less {
+        0 => TOLD_FORWARDS,
+        1 | 2 => 1,
+        _ => return format!("⇄{count}"),
+    };
+    let one = |forward: &Forward| {
+        let (name, port) = (number::cut(&forward.sprite, 20), forward.port);
+        match forward.local {
+            Some(local) if local != port => format!("{local}→{name}:{port}"),
+            _ => format!("{name}:{port}"),
+        }
+    };
+    let told = model.forwards.iter().take(shown).map(one).collect::<Vec<_>>().join(" ");
+    let more = if count > shown { format!(" +{}", count - shown) } else { String::new() };
+    format!("⇄ {told}{more}")
 }
 
 /// The consoles with their numbers, their names cut to a width; those in brackets are detached.
@@ -160,9 +189,74 @@ fn hints(model: &Model, width: u16) -> Line<'static> {
             ],
             &[A::Stop, A::Fork, A::Filter, A::Destroy, A::Checkpoint],
         ),
+        Screen::Sprite if model.part == Part::Network => {
+            match (model.network.pane, model.draft(&model.network.name).is_some()) {
+                (Pane::Log, _) => (
+                    &[
+                        A::Back,
+                        A::NextPart,
+                        A::NextPane,
+                        A::Only,
+                        A::AddRule,
+                        A::TryName,
+                        A::Graphs,
+                        A::Console,
+                        A::Help,
+                        A::Quit,
+                    ],
+                    &[A::Console, A::Graphs, A::TryName, A::Quit, A::NextPart],
+                ),
+                (Pane::Rules, false) => (
+                    &[
+                        A::Back,
+                        A::NextPart,
+                        A::NextPane,
+                        A::AddRule,
+                        A::ToggleRule,
+                        A::DeleteRule,
+                        A::IncludeDefaults,
+                        A::TryName,
+                        A::Help,
+                        A::Quit,
+                    ],
+                    &[A::Quit, A::TryName, A::NextPart, A::IncludeDefaults, A::DeleteRule, A::ToggleRule],
+                ),
+                (Pane::Rules, true) => (
+                    &[
+                        A::Back,
+                        A::NextPane,
+                        A::AddRule,
+                        A::ToggleRule,
+                        A::DeleteRule,
+                        A::IncludeDefaults,
+                        A::TryName,
+                        A::SaveRules,
+                        A::ForgetRules,
+                        A::Help,
+                    ],
+                    &[A::IncludeDefaults, A::TryName, A::NextPane, A::DeleteRule, A::AddRule, A::ToggleRule],
+                ),
+            }
+        }
+        Screen::Sprite if model.part == Part::Inside => (
+            &[
+                A::Back,
+                A::NextPart,
+                A::StartService,
+                A::StopService,
+                A::RestartService,
+                A::ForwardPort,
+                A::Browse,
+                A::Console,
+                A::Help,
+                A::Quit,
+            ],
+            &[A::Quit, A::Console, A::NextPart, A::RestartService],
+        ),
         Screen::Sprite => (
             &[
                 A::Back,
+                A::NextPart,
                 A::Console,
                 A::Checkpoint,
                 A::Restore,
@@ -174,7 +268,7 @@ fn hints(model: &Model, width: u16) -> Line<'static> {
                 A::Help,
                 A::Quit,
             ],
-            &[A::ZoomOut, A::Stop, A::Fork, A::Quit, A::DeleteCheckpoint, A::Console],
+            &[A::ZoomOut, A::Stop, A::Fork, A::Quit, A::DeleteCheckpoint, A::Console, A::NextPart],
         ),
         _ => (&[A::Back, A::Quit], &[]),
     };
@@ -228,6 +322,9 @@ pub(super) fn toasts(model: &Model, frame: &mut Frame<'_>, body: Rect) {
     }
 }
 
+/// Lines of a dialog for what would come of what is typed.
+const NOTED: u16 = 3;
+
 /// A dialog in the middle.
 pub(super) fn dialog(model: &Model, frame: &mut Frame<'_>, area: Rect, dialog: &Dialog) {
     let colors = model.colors();
@@ -236,9 +333,11 @@ pub(super) fn dialog(model: &Model, frame: &mut Frame<'_>, area: Rect, dialog: &
     let rows = |line: &str| line.width().div_ceil(usize::from(width) - 4).max(1) as u16;
     let lines = text.lines().map(rows).sum::<u16>() + 1;
     let typing = dialog.is_typed();
+    // What would come of it is told where it has its place from the beginning.
+    let noted = if dialog.has_note() { NOTED } else { 0 };
     // What is wrong is told whole.
     let last_lines = dialog.error.as_ref().map_or(1, |why| rows(why).min(3));
-    let height = (lines + last_lines + if typing { 4 } else { 3 }).min(area.height);
+    let height = (lines + last_lines + noted + if typing { 4 } else { 3 }).min(area.height);
     let place = Rect::new((area.width - width) / 2, (area.height - height) / 2, width, height);
     frame.render_widget(Clear, place);
     let title = format!(" {} ", dialog.title());
@@ -264,12 +363,24 @@ pub(super) fn dialog(model: &Model, frame: &mut Frame<'_>, area: Rect, dialog: &
             row,
         ));
     }
+    if let Some(note) = &dialog.note {
+        let (words, style) = match note {
+            Ok(told) => (told, colors.good()),
+            Err(why) => (why, colors.bad()),
+        };
+        let place = Rect::new(inside.x, inside.y + lines + 1, inside.width, NOTED).intersection(inside);
+        let words = number::cut(&clean(words), usize::from(place.width) * usize::from(NOTED));
+        frame.render_widget(Paragraph::new(words).style(style).wrap(Wrap { trim: true }), place);
+    }
     let last_lines = last_lines.min(inside.height);
     let last = Rect::new(inside.x, inside.bottom().saturating_sub(last_lines), inside.width, last_lines);
     let (words, style) = match (&dialog.error, dialog.key()) {
         (Some(why), _) => (number::cut(why, usize::from(last.width) * usize::from(last_lines)), colors.bad()),
         (None, Some(key)) => (format!("{key} yes    any other key no"), colors.warn()),
         (None, None) if typing => ("enter ok    esc cancel".to_owned(), colors.dim()),
+        (None, None) if matches!(dialog.ask, Ask::Address(..)) => {
+            ("any key goes on".to_owned(), colors.dim())
+        }
         (None, None) => ("a number goes there    esc stays".to_owned(), colors.dim()),
     };
     let words = Paragraph::new(words).style(style).alignment(Alignment::Right).wrap(Wrap { trim: true });

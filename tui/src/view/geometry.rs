@@ -1,12 +1,22 @@
 //! What is where. Drawing and the mouse both ask here, so that a click always meets what is shown.
 
-use crate::model::{Load, Model, Screen};
-use ratatui::layout::{Constraint, Layout, Rect};
+use crate::action::Part;
+use crate::model::network::Pane;
+use crate::model::{Entry, Item, Model, Screen};
+use ratatui::layout::{Constraint, Layout, Position, Rect};
+use std::rc::Rc;
+use strum::IntoEnumIterator;
 
 /// Least size that can be used, columns and rows.
 pub const LEAST: (u16, u16) = (60, 16);
 /// Rows of the preview below the list.
 const PREVIEW: u16 = 9;
+/// From this many rows on there is room for graphs beside what goes on in a sprite.
+const ROOMY: u16 = 36;
+/// From this many rows on there is room for graphs beside what a sprite reaches.
+const PLAIN: u16 = 20;
+/// From this many columns on a log stands beside what it is of, else below.
+const WIDE: u16 = 130;
 /// From this many rows on there is a preview.
 const PREVIEW_FROM: u16 = 24;
 
@@ -53,10 +63,117 @@ pub fn list(body: Rect) -> (Rect, Option<Rect>) {
     (list, Some(preview))
 }
 
-/// A sprite's facts, graphs and checkpoints.
-pub fn sprite(body: Rect) -> [Rect; 3] {
-    let graphs = (body.height / 3).clamp(6, 14);
-    Layout::vertical([Constraint::Length(3), Constraint::Length(graphs), Constraint::Min(4)]).areas(body)
+/// What the screen of a sprite consists of.
+#[derive(Clone, Copy, Debug)]
+pub struct Sprite {
+    /// Name, state, figures.
+    pub facts: Rect,
+    /// Titles of the parts.
+    pub titles: Rect,
+    /// What it uses.
+    pub graphs: Rect,
+    /// The part that is looked at.
+    pub part: Rect,
+}
+
+/// Cuts the screen of a sprite.
+pub fn sprite(body: Rect, part: Part) -> Sprite {
+    let tall = match part {
+        // There is much to read, and its figures are on every other part.
+        Part::Inside if body.height < ROOMY => 0,
+        Part::Network if body.height < PLAIN => 0,
+        Part::Network => (body.height / 4).clamp(6, 14),
+        _ => (body.height / 3).clamp(6, 14),
+    };
+    let rows = [Constraint::Length(3), Constraint::Length(1), Constraint::Length(tall), Constraint::Min(3)];
+    let [facts, titles, graphs, part] = Layout::vertical(rows).areas(body);
+    Sprite { facts, titles, graphs, part }
+}
+
+/// What the network part consists of.
+#[derive(Clone, Copy, Debug)]
+pub struct Network {
+    /// Figures.
+    pub summary: Rect,
+    /// What was tried.
+    pub log: Option<Rect>,
+    /// What may be reached.
+    pub rules: Option<Rect>,
+}
+
+/// From this many columns on log and rules stand side by side.
+const BOTH: u16 = 120;
+/// Rows below the lines of a pane for the whole of the selected one.
+const TOLD: u16 = 2;
+
+/// Cuts the network part. Where there is no room for both panes there is the one that is worked in.
+pub fn network(area: Rect, pane: Pane) -> Network {
+    let [summary, rest] = Layout::vertical([Constraint::Length(1), Constraint::Min(3)]).areas(area);
+    if rest.width >= BOTH {
+        let [log, rules] =
+            Layout::horizontal([Constraint::Percentage(50), Constraint::Percentage(50)]).areas(rest);
+        return Network { summary, log: Some(log), rules: Some(rules) };
+    }
+    let shown = |of| (pane == of).then_some(rest);
+    Network { summary, log: shown(Pane::Log), rules: shown(Pane::Rules) }
+}
+
+/// The lines of a pane, and where the selected one is told whole.
+pub fn pane(area: Rect) -> (Rect, Rect) {
+    let inside = inner(area);
+    let told = if inside.height > TOLD + 1 { TOLD } else { 0 };
+    let [lines, told] = Layout::vertical([Constraint::Min(1), Constraint::Length(told)]).areas(inside);
+    (lines, told)
+}
+
+/// Where the title of each part is.
+pub fn titles(area: Rect) -> impl Iterator<Item = (Part, Rect)> {
+    let mut left = area.x + 1;
+    Part::iter().map(move |part| {
+        // A cell on both sides, and one between two.
+        let width = part.title().len() as u16 + 2;
+        let place = Rect::new(left, area.y, width, 1).intersection(area);
+        left += width + 1;
+        (part, place)
+    })
+}
+
+/// Whether there is room for all graphs, as wide as that.
+pub fn all_graphs(area: Rect) -> bool {
+    area.width >= 150
+}
+
+/// So many columns side by side.
+pub fn columns(area: Rect, count: usize) -> Rc<[Rect]> {
+    Layout::horizontal(vec![Constraint::Ratio(1, count as u32); count]).split(area)
+}
+
+/// What goes on in a sprite, in so many lines, and the log of a service, if it has any.
+pub fn inside(area: Rect, lines: usize, has_log: bool) -> (Rect, Option<Rect>) {
+    if !has_log {
+        return (area, None);
+    }
+    if area.width >= WIDE {
+        let [list, log] = Layout::horizontal([Constraint::Percentage(50), Constraint::Min(40)]).areas(area);
+        return (list, Some(log));
+    }
+    let most = (area.height * 3 / 5).max(5);
+    let wanted = u16::try_from(lines + 2).unwrap_or(most).clamp(4, most);
+    let [list, log] = Layout::vertical([Constraint::Length(wanted), Constraint::Min(3)]).areas(area);
+    (list, Some(log))
+}
+
+/// The same for what is known now.
+pub fn inside_of(model: &Model, area: Rect, entries: &[Entry]) -> (Rect, Option<Rect>) {
+    let has_log = model.inside.known().is_some_and(|seen| !seen.interior.services.is_empty());
+    inside(area, entries.len(), has_log)
+}
+
+/// The line of the selection.
+pub fn chosen_entry(model: &Model, entries: &[Entry]) -> usize {
+    let is_chosen =
+        |entry: &Entry| matches!(entry, Entry::Item(item) if Some(item) == model.inside.chosen.as_ref());
+    entries.iter().position(is_chosen).unwrap_or(0)
 }
 
 /// The first of `count` lines that is shown in `height` rows, so that line `chosen` is visible.
@@ -70,8 +187,18 @@ pub fn window(count: usize, height: usize, chosen: usize) -> usize {
 pub enum Hit {
     /// A sprite's line.
     Sprite(String),
+    /// The title of a part of a sprite's screen.
+    Part(Part),
     /// A checkpoint's line.
     Checkpoint(String),
+    /// A line of the network's log, by its place among those that are shown.
+    LogLine(usize),
+    /// A rule, by its place.
+    Rule(usize),
+    /// The line of something that goes on in a sprite.
+    Inside(Item),
+    /// A service's log.
+    Log,
 }
 
 /// What is at a cell.
@@ -98,11 +225,53 @@ pub fn hit(model: &Model, column: u16, row: u16) -> Option<Hit> {
             model.order.get(index).cloned().map(Hit::Sprite)
         }
         Screen::Sprite => {
-            let Some((_, Load::Ready(tree))) = &model.tree else { return None };
-            let chosen =
-                tree.nodes.iter().position(|node| Some(&node.id) == model.checkpoint.as_ref()).unwrap_or(0);
-            let index = line(sprite(body)[2], tree.nodes.len(), chosen)?;
-            tree.nodes.get(index).map(|node| Hit::Checkpoint(node.id.clone()))
+            let areas = sprite(body, model.part);
+            let at = Position::new(column, row);
+            if let Some((part, _)) = titles(areas.titles).find(|(_, place)| place.contains(at)) {
+                return Some(Hit::Part(part));
+            }
+            match model.part {
+                Part::Checkpoints => {
+                    let nodes = model.nodes()?;
+                    let chosen = nodes
+                        .iter()
+                        .position(|node| Some(&node.id) == model.checkpoint.as_ref())
+                        .unwrap_or(0);
+                    let index = line(areas.part, nodes.len(), chosen)?;
+                    nodes.get(index).map(|node| Hit::Checkpoint(node.id.clone()))
+                }
+                Part::Network => {
+                    let held = &model.network;
+                    let areas = network(areas.part, held.pane);
+                    let place = |area: Rect, count: usize, chosen: usize| {
+                        let (lines, _) = pane(area);
+                        let first = window(count, usize::from(lines.height), chosen);
+                        let place = lines.contains(at).then(|| first + usize::from(row - lines.y))?;
+                        (place < count).then_some(place)
+                    };
+                    if let Some(area) = areas.log.filter(|area| area.contains(at)) {
+                        let lines = held.lines();
+                        return place(area, lines.len(), held.place(&lines)).map(Hit::LogLine);
+                    }
+                    let area = areas.rules.filter(|area| area.contains(at))?;
+                    place(area, held.rules.len(), held.rule).map(Hit::Rule)
+                }
+                Part::Inside => {
+                    let entries = model.inside.entries(&model.forwards);
+                    let (list, log) = inside_of(model, areas.part, &entries);
+                    if log.is_some_and(|log| log.contains(at)) {
+                        return Some(Hit::Log);
+                    }
+                    let lines = inner(list);
+                    let first =
+                        window(entries.len(), usize::from(lines.height), chosen_entry(model, &entries));
+                    let line = usize::from(row.checked_sub(lines.y)?);
+                    match entries.into_iter().nth(first + line).filter(|_| lines.contains(at)) {
+                        Some(Entry::Item(item)) => Some(Hit::Inside(item)),
+                        _ => None,
+                    }
+                }
+            }
         }
         _ => None,
     }

@@ -1,6 +1,6 @@
 //! All sprites.
 
-use super::{geometry, sprite};
+use super::{geometry, graphs};
 use crate::action::Action;
 use crate::model::{Column, Load, Model, Row};
 use crate::number;
@@ -94,7 +94,8 @@ pub(super) fn draw(model: &Model, frame: &mut Frame<'_>, body: Rect) {
         }
     }
     if let (Some(preview), Some(row)) = (preview, model.current()) {
-        sprite::graphs(model, frame, preview, row, &row.recent.iter().copied().collect::<Vec<_>>(), 60);
+        let recent: Vec<_> = row.recent.iter().copied().collect();
+        graphs::draw(model, frame, preview, row, &recent, 60, graphs::Group::Computing);
     }
 }
 

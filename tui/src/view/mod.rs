@@ -1,11 +1,15 @@
 //! The model as cells. Reads only; what is where comes from [`geometry`], which the mouse asks too.
 
+mod checkpoints;
 mod console;
 mod costs;
 mod events;
 mod frame;
 pub mod geometry;
+mod graphs;
+mod inside;
 mod list;
+mod network;
 mod sprite;
 mod text;
 

@@ -1,7 +1,7 @@
 //! Screens of text: help and log.
 
 use super::geometry;
-use crate::action::{Action, Place};
+use crate::action::{Action, Part, Place};
 use crate::keys::LEAVE_NAME;
 use crate::model::{Model, Screen, Weight};
 use ratatui::Frame;
@@ -14,18 +14,27 @@ use strum::IntoEnumIterator;
 pub(super) fn help(model: &Model, frame: &mut Frame<'_>, body: Rect) {
     let colors = model.colors();
     let mut lines = Vec::new();
-    let list = ("In the list of sprites", [Place::List, Place::Either]);
-    let sprite = ("On the screen of a sprite", [Place::Sprite, Place::Either]);
-    let everywhere = ("Everywhere", [Place::Everywhere, Place::Everywhere]);
-    let (here, there) = if model.before == Screen::Sprite { (sprite, list) } else { (list, sprite) };
-    // What is possible in both is told once, where one is.
-    let sections = [here, everywhere, (there.0, [there.1[0]; 2])];
+    let list = || ("In the list of sprites".to_owned(), Place::List);
+    let sprite = || ("On the screen of a sprite".to_owned(), Place::Sprite);
+    let part = |part: Part| (format!("On the screen of a sprite, {}", part.title()), Place::Part(part));
+    let other = |part: &Part| model.before != Screen::Sprite || *part != model.part;
+    let mut sections = match model.before {
+        Screen::Sprite => vec![part(model.part), sprite()],
+        _ => vec![list()],
+    };
+    // What is possible on both screens is told once, where one is.
+    let either = sections.len() - 1;
+    sections.push(("Everywhere".to_owned(), Place::Everywhere));
+    sections.push(if model.before == Screen::Sprite { list() } else { sprite() });
+    sections.extend(Part::iter().filter(other).map(part));
     let entry = |keys: &str, about: &'static str| {
         Line::from(vec![Span::styled(format!("  {keys:<14} "), colors.good()), Span::raw(about)])
     };
-    for (title, places) in sections {
+    for (index, (title, place)) in sections.into_iter().enumerate() {
         lines.push(Line::styled(title, colors.accent()));
-        for action in Action::iter().filter(|action| places.contains(&action.place())) {
+        let here =
+            |action: &Action| action.place() == place || index == either && action.place() == Place::Either;
+        for action in Action::iter().filter(here) {
             let keys = model.keys.names(action);
             if !keys.is_empty() {
                 lines.push(entry(&keys, action.about()));

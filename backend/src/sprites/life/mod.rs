@@ -162,6 +162,8 @@ impl Life {
                     tracing::warn!("{error}");
                 }
                 self.keep(sprites, upkeep::FRESH).await;
+                // What it was doing is to be known while it sleeps.
+                self.sprite.look().await;
                 self.stop(sprites, STOP, "it was stopped").await;
                 drop(reply.send(Ok(())));
             }

@@ -28,6 +28,8 @@ impl Life {
                     || self.sprite.usage.idle().is_some_and(|idle| idle >= sprites.settings.idle) =>
             {
                 self.keep(sprites, upkeep::FRESH).await;
+                // What it was doing is to be known while it sleeps.
+                self.sprite.look().await;
                 match machine.pause().await {
                     Ok(()) => {
                         let why = match self.sprite.usage.idle() {

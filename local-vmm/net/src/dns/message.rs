@@ -4,11 +4,11 @@
 //! either side packs into a message goes nowhere.
 
 use crate::event::Reason;
-use crate::policy::normal;
 use hickory_proto::op::{Edns, Header, Message, MessageType, Metadata, OpCode, Query as Asked, ResponseCode};
 use hickory_proto::rr::rdata::svcb::{Mandatory, SVCB, SvcParamKey, SvcParamValue};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
+use sprites_api::policy::normal;
 use std::net::IpAddr;
 
 /// Largest datagram either side is told to send: what fits every link (the DNS flag day of 2020).

@@ -21,7 +21,7 @@ const HOUR: f64 = 3600.0;
 
 /// Use of a running sprite during a short time.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Running {
+pub struct Running {
     /// Length, seconds.
     pub seconds: f64,
     /// CPU time used, seconds.
@@ -33,7 +33,7 @@ pub(crate) struct Running {
 }
 
 /// Adds a time of running to the totals; returns its price. Storage is not in it.
-pub(crate) fn run(totals: &mut UsageTotals, use_: Running) -> f64 {
+pub fn run(totals: &mut UsageTotals, use_: Running) -> f64 {
     let cpu = use_.cpu_seconds.max(CPU_FLOOR * use_.seconds) / HOUR;
     let memory = (use_.memory_bytes / GB).max(MEMORY_FLOOR_GB) * use_.seconds / HOUR;
     let hot = use_.hot_bytes / GB * use_.seconds / HOUR;
@@ -47,7 +47,7 @@ pub(crate) fn run(totals: &mut UsageTotals, use_: Running) -> f64 {
 }
 
 /// Adds a time of keeping bytes to the totals; returns its price.
-pub(crate) fn keep(totals: &mut UsageTotals, seconds: f64, stored_bytes: f64) -> f64 {
+pub fn keep(totals: &mut UsageTotals, seconds: f64, stored_bytes: f64) -> f64 {
     let stored = stored_bytes / GB * seconds / HOUR;
     totals.stored_gb_hours += stored;
     totals.cost_usd += storage_usd(stored);
@@ -55,7 +55,7 @@ pub(crate) fn keep(totals: &mut UsageTotals, seconds: f64, stored_bytes: f64) ->
 }
 
 /// Price of keeping.
-pub(crate) fn storage_usd(stored_gb_hours: f64) -> f64 {
+pub fn storage_usd(stored_gb_hours: f64) -> f64 {
     stored_gb_hours * STORED_GB_HOUR
 }
 

@@ -4,17 +4,19 @@
 //! same domain a rule that was written out comes before one of an included list, because whoever wrote both meant the exception; otherwise the
 //! last one counts. A policy with rules denies what none of them speaks of.
 //!
+//! The gateway of a sprite decides by this, and who shows a policy explains it by this ([`Meaning`](super::Meaning)).
+//!
 //! A lookup hashes the name and each domain above it, once, so it takes as long with ten thousand rules as with one.
 
+use super::{Action, NetworkPolicy, Rule};
 use serde::{Deserialize, Serialize};
-use sprites_api::policy::{Action, NetworkPolicy, Rule};
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
-/// Lists that can be included, by name. `NetworkPolicy::check` knows the same ones.
-const DEFAULTS: &str = include_str!("../../data/defaults.txt");
+/// The one list that can be included. `NetworkPolicy::check` knows the same one.
+pub(super) const LIST: &str = include_str!("../../data/defaults.txt");
 /// Names of resolvers that a rule for `*` does not speak of.
-const RESOLVERS: &str = include_str!("../../data/resolvers.txt");
+pub(super) const RESOLVERS: &str = include_str!("../../data/resolvers.txt");
 
 /// The rule that decided, as somebody reads it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -28,23 +30,25 @@ pub struct RuleRef {
 
 /// A compiled policy.
 #[derive(Debug, Default)]
-pub(crate) struct Matcher {
+pub struct Matcher {
     exact: HashMap<Box<str>, Decision>,
     /// By what follows `*.`.
     below: HashMap<Box<str>, Decision>,
     all: Option<Decision>,
 }
 
+/// What counts for one domain.
 #[derive(Clone, Debug)]
-struct Decision {
-    allow: bool,
+pub(super) struct Decision {
+    pub(super) allow: bool,
+    /// By a rule of the policy itself, not of an included list.
     written: bool,
-    rule: Arc<RuleRef>,
+    pub(super) rule: Arc<RuleRef>,
 }
 
 /// What a policy says of a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub enum Verdict {
     /// It may be reached, because of that rule.
     Allowed(Arc<RuleRef>),
     /// It may not, because of that rule, or because none speaks of it.
@@ -59,7 +63,7 @@ static KNOWN_RESOLVERS: LazyLock<(Vec<&'static str>, Vec<&'static str>)> = LazyL
 
 impl Matcher {
     /// Compiles rules; none, if the policy has none and so allows everything.
-    pub(crate) fn new(policy: &NetworkPolicy) -> Result<Option<Self>, String> {
+    pub fn new(policy: &NetworkPolicy) -> Result<Option<Self>, String> {
         policy.check()?;
         if policy.rules.is_empty() {
             return Ok(None);
@@ -75,7 +79,7 @@ impl Matcher {
                 // The same list again says nothing new.
                 Rule::Include { .. } if policy.rules[index + 1..].contains(rule) => {}
                 Rule::Include { include } => {
-                    for domain in lines(DEFAULTS) {
+                    for domain in lines(LIST) {
                         let text = format!("{include}: {domain}");
                         let rule = Arc::new(RuleRef { index, text });
                         matcher.add(domain, Decision { allow: true, written: false, rule });
@@ -106,24 +110,52 @@ impl Matcher {
     }
 
     /// What the policy says of a name in lower case, without the dot at its end.
-    pub(crate) fn decide(&self, name: &str) -> Verdict {
-        let above = || std::iter::successors(parent(name), |name| parent(name));
-        let own = self.exact.get(name).or_else(|| above().find_map(|domain| self.below.get(domain)));
-        let decision = match own {
-            Some(decision) => Some(decision),
-            None if is_resolver(name, above()) => None,
-            None => self.all.as_ref(),
-        };
-        match decision {
+    pub fn decide(&self, name: &str) -> Verdict {
+        match self.exact.get(name).or_else(|| self.above(name)) {
             Some(decision) if decision.allow => Verdict::Allowed(decision.rule.clone()),
             decision => Verdict::Denied(decision.map(|decision| decision.rule.clone())),
         }
     }
+
+    /// Whether anything may be reached at all.
+    pub(super) fn allows_any(&self) -> bool {
+        self.exact.values().chain(self.below.values()).chain(&self.all).any(|decision| decision.allow)
+    }
+
+    /// What decides about a name beside a rule for the very name: the longest wildcard above it, or `*`.
+    pub(super) fn above(&self, name: &str) -> Option<&Decision> {
+        let wildcard = domains_above(name).find_map(|domain| self.below.get(domain));
+        wildcard.or_else(|| self.all.as_ref().filter(|_| !is_resolver(name)))
+    }
+
+    /// What counts for a domain as rules name it, of all rules that do.
+    pub(super) fn of(&self, domain: &str) -> Option<&Decision> {
+        match domain.strip_prefix("*.") {
+            _ if domain == "*" => self.all.as_ref(),
+            Some(suffix) => self.below.get(suffix),
+            None => self.exact.get(domain),
+        }
+    }
+
+    /// What counts for names and wildcards below a domain, in no order.
+    pub(super) fn within<'a>(&'a self, domain: &'a str) -> impl Iterator<Item = (String, &'a Decision)> {
+        let inside = move |name: &str| name.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'));
+        let exact = self.exact.iter().filter(move |(name, _)| inside(name));
+        let below = self.below.iter().filter(move |(name, _)| inside(name));
+        let names = exact.map(|(name, decision)| (name.to_string(), decision));
+        names.chain(below.map(|(name, decision)| (format!("*.{name}"), decision)))
+    }
 }
 
-fn is_resolver<'a>(name: &str, mut above: impl Iterator<Item = &'a str>) -> bool {
+/// Whether it is the name of a public resolver, of which a rule for `*` does not speak.
+pub(super) fn is_resolver(name: &str) -> bool {
     let (exact, below) = &*KNOWN_RESOLVERS;
-    exact.contains(&name) || above.any(|domain| below.contains(&domain))
+    exact.contains(&name) || domains_above(name).any(|domain| below.contains(&domain))
+}
+
+/// The domain that a name is in, the one that is in, and so on.
+fn domains_above(name: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(parent(name), |name| parent(name))
 }
 
 /// The domain that a name is directly in.
@@ -132,13 +164,10 @@ fn parent(name: &str) -> Option<&str> {
 }
 
 /// How names are compared: in lower case, without the dot at the end.
-pub(crate) fn normal(name: &str) -> String {
+pub fn normal(name: &str) -> String {
     name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
 }
 
-fn lines(list: &'static str) -> impl Iterator<Item = &'static str> {
+pub(super) fn lines(list: &'static str) -> impl Iterator<Item = &'static str> {
     list.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'))
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,114 @@
+//! What goes on in a sprite: its services and their logs, and ports that lead there.
+
+use super::Worker;
+use crate::browser;
+use crate::update::Event;
+use futures::StreamExt;
+use sprites_api::services::{Event as Told, EventKind};
+use sprites_backend::client::{Error, Forward, Lines, ServiceAction};
+use tokio_util::task::AbortOnDropHandle;
+
+/// Lines of a log that are asked for before those that follow.
+const LINES: usize = 500;
+/// Lines that are told at once.
+const BATCH: usize = 256;
+
+impl Worker {
+    /// What goes on in a sprite, as far as the endpoint tells without waking it.
+    pub(super) async fn inside(&self, name: String) {
+        let outcome = self.client.inside(&name).await.map(Box::new).map_err(|error| match error {
+            Error::NotSupported { endpoint, .. } => format!(
+                "{endpoint} does not tell what runs in a sprite without waking it, so it is not asked. \
+                 A console (t) and the sprite's URL (o) wake it."
+            ),
+            other => other.to_string(),
+        });
+        self.tell(Event::Inside(name, outcome)).await;
+    }
+
+    /// Follows a log, and none besides.
+    pub(super) fn follow_log(&self, id: u64, name: &str, service: &str) {
+        let mut batches = self.client.follow_log(name, service, LINES).ready_chunks(BATCH);
+        let events = self.events.clone();
+        // Of the worker itself nothing goes along: it holds this.
+        let following = tokio::spawn(async move {
+            let mut why = "the log has ended".to_owned();
+            while let Some(batch) = batches.next().await {
+                let mut told = Vec::with_capacity(batch.len());
+                for line in batch {
+                    match line {
+                        Ok(event) => {
+                            if let (EventKind::Asleep | EventKind::Error, Some(data)) =
+                                (event.kind, &event.data)
+                            {
+                                why.clone_from(data);
+                            }
+                            told.push(event);
+                        }
+                        Err(error) => why = error.to_string(),
+                    }
+                }
+                if events.send(Event::ServiceLog(id, told)).await.is_err() {
+                    return;
+                }
+            }
+            // When the app has ended nobody listens, and nothing is lost.
+            let _ = events.send(Event::ServiceLogEnded(id, why)).await;
+        });
+        *self.following() = Some(AbortOnDropHandle::new(following));
+    }
+
+    /// Starts, stops or restarts a service.
+    pub(super) async fn service(&self, job: u64, name: String, service: &str, action: ServiceAction) {
+        let outcome = done(self.client.service(&name, service, action), service, action).await;
+        self.done(job, outcome, Some(name)).await;
+    }
+
+    /// Lets a port of this machine lead to one of a sprite.
+    pub(super) async fn open_forward(&self, name: String, port: u16) {
+        let events = self.events.clone();
+        // When there is no room, many like it are told already.
+        let trouble = move |why| drop(events.try_send(Event::ForwardTrouble(why)));
+        let opened = Forward::open_near(self.client.clone(), name.clone(), port, trouble).await;
+        let outcome = opened.map_err(|error| error.to_string()).map(|forward| {
+            let local = forward.port();
+            self.forwards().insert((name.clone(), port), forward);
+            local
+        });
+        self.tell(Event::Forwarded(name, port, outcome)).await;
+    }
+
+    /// Opens an address in the browser.
+    pub(super) async fn browse(&self, address: String) {
+        let wanted = address.clone();
+        let opened = tokio::task::spawn_blocking(move || browser::open(&wanted)).await;
+        if let Ok(Err(why)) = opened {
+            self.tell(Event::NotBrowsed(address, why)).await;
+        }
+    }
+}
+
+/// What came of it, as a sentence.
+async fn done(mut lines: Lines<Told>, service: &str, action: ServiceAction) -> Result<String, String> {
+    let mut runs = false;
+    while let Some(line) = lines.next().await {
+        let event = line.map_err(|error| error.to_string())?;
+        match event.kind {
+            EventKind::Started => runs = true,
+            // Before that it is the end of the one that was to be restarted.
+            EventKind::Exit if runs => {
+                let code = event.exit_code.map(|code| format!(" with exit code {code}")).unwrap_or_default();
+                return Err(format!("{service} ended at once{code}; its log tells more"));
+            }
+            EventKind::Error => {
+                return Err(event.data.unwrap_or_else(|| format!("{service} failed, and nobody says why")));
+            }
+            _ => {}
+        }
+    }
+    Ok(match action {
+        ServiceAction::Start => format!("{service} is started."),
+        ServiceAction::Stop => format!("{service} is stopped, and stays so until it is started."),
+        ServiceAction::Restart => format!("{service} is started anew."),
+    })
+}
