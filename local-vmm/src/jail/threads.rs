@@ -62,19 +62,21 @@ pub(super) fn prepare(kind: Kind) -> Result<(), JailError> {
         each: each.map_err(|why| failed(&why))?,
         unknown: calls::unknown().map_err(|why| failed(&why))?,
     };
-    few_arenas();
+    tame_allocator();
     // A process enters its jail once.
     let _ = FILTERS.set(filters);
     Ok(())
 }
 
-/// Tells the allocator how many arenas to have. It would ask the system for its CPUs otherwise, by a file, in whichever thread first finds all
-/// arenas taken; and each takes memory.
-fn few_arenas() {
+/// Keeps the allocator from opening files, in whichever thread comes first: one to count CPUs when all arenas are taken, unless it is told how many to
+/// have; and one to see how memory may be given back when an arena is cut, which it is not below this size. What is large is mapped by itself, and
+/// given back all the same.
+fn tame_allocator() {
     #[cfg(target_env = "gnu")]
-    // SAFETY: a call with two numbers, made before there are other threads.
+    // SAFETY: calls with two numbers, made before there are other threads.
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, ARENAS);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, libc::c_int::MAX);
     }
 }
 

@@ -117,6 +117,15 @@ fn no_unlisted_call_can_be_made() {
     }
 }
 
+/// The C library's allocator opens files now and then, which would be the end of a thread that may open none.
+#[test]
+fn memory_can_be_given_back() {
+    let rig = Rig::new();
+    for kind in KINDS {
+        attempt(&rig, kind, &["memory"]);
+    }
+}
+
 /// A gateway that was taken over has neither the host's files nor the server's socket, which asks for no token.
 #[test]
 fn a_gateway_is_kept_in_too() {

@@ -8,6 +8,7 @@
 //! | `network PORT NAME` | reaches a TCP port of the host's loopback, and a socket in the abstract name space |
 //! | `signals PID` | signals a process outside, and everybody it can see |
 //! | `privileges` | does what takes privileges |
+//! | `memory` | no attempt at all: takes much memory in small pieces and gives it back, in a thread of each kind, which must be let live |
 //! | `calls` | makes each system call that is not on a thread's list, and the listed ones with flags that are not |
 //!
 //! All but the last are made without a filter of system calls: the other walls must hold by themselves.
@@ -38,6 +39,7 @@ pub fn run(spec: &Path, attempt: &[&str]) -> Result<(), String> {
         ["network", port, name] => network(port.parse().map_err(|error| told(&error))?, name),
         ["signals", pid] => signals(pid.parse().map_err(|error| told(&error))?),
         ["privileges"] => privileges(),
+        ["memory"] => ROLES.into_iter().for_each(memory),
         ["calls"] => ROLES.into_iter().for_each(|role| calls(role, spec.kind)),
         _ => return Err("there is no such attempt".into()),
     }
@@ -124,6 +126,19 @@ fn signals(pid: i32) {
     // SAFETY: the call takes numbers only.
     let traced = unsafe { libc::ptrace(libc::PTRACE_ATTACH, pid, 0, 0) };
     tell("trace a process", &outcome(traced));
+}
+
+fn memory(role: Role) {
+    let work = || {
+        for _ in 0..3 {
+            let pieces: Vec<Vec<u8>> = (0..4096).map(|_| vec![1; 16 << 10]).collect();
+            drop(std::hint::black_box(pieces));
+        }
+    };
+    match jail::spawn(role, "memory", work).map(std::thread::JoinHandle::join) {
+        Ok(Ok(())) => println!("out {role:?} gave its memory back and lives"),
+        other => println!("IN {role:?}: {other:?}"),
+    }
 }
 
 fn privileges() {
