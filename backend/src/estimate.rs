@@ -3,7 +3,7 @@
 
 use crate::rates::{self, Running};
 use sprites_api::extension::UsageTotals;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 /// See the module.
@@ -26,19 +26,25 @@ impl Seen {
 }
 
 impl Estimate {
-    /// A sprite is seen running, or seen not running.
-    pub fn see(&mut self, name: &str, runs: bool, now: Instant) {
-        let seen = self.seen.entry(name.to_owned()).or_default();
-        if runs {
-            seen.since.get_or_insert(now);
-        } else {
-            *seen = Seen { before: seen.running(now), since: None };
+    /// These run now, as far as can be seen, and no others. Of those of which nothing more is seen, what was seen stays.
+    pub fn look<'a>(&mut self, running: impl Iterator<Item = &'a str>, now: Instant) {
+        let running: HashSet<&str> = running.collect();
+        for (name, seen) in &mut self.seen {
+            if seen.since.is_some() && !running.contains(name.as_str()) {
+                *seen = Seen { before: seen.running(now), since: None };
+            }
+        }
+        for name in running {
+            match self.seen.get_mut(name) {
+                Some(seen) => _ = seen.since.get_or_insert(now),
+                None => _ = self.seen.insert(name.to_owned(), Seen { since: Some(now), ..Seen::default() }),
+            }
         }
     }
 
-    /// It cannot be seen any more: what it does meanwhile is not known. What was seen stays.
-    pub fn look_away(&mut self, now: Instant) {
-        self.seen.values_mut().for_each(|seen| *seen = Seen { before: seen.running(now), since: None });
+    /// Whether anything grows now.
+    pub fn grows(&self) -> bool {
+        self.seen.values().any(|seen| seen.since.is_some())
     }
 
     /// The least that a sprite can have used since it was first seen.
@@ -67,21 +73,25 @@ mod tests {
         let begin = Instant::now();
         let at = |minutes: u64| begin + Duration::from_secs(minutes * 60);
         let mut estimate = Estimate::default();
-        estimate.see("box", false, at(0));
+        let nobody = std::iter::empty::<&str>;
+        let one = || std::iter::once("box");
+        estimate.look(nobody(), at(0));
         assert_eq!(estimate.least("box", at(60)).cost_usd, 0.0);
         // An hour in two parts, told more than once.
-        estimate.see("box", true, at(60));
-        estimate.see("box", true, at(70));
-        estimate.see("box", false, at(90));
-        estimate.see("box", false, at(200));
-        estimate.see("box", true, at(300));
+        estimate.look(one(), at(60));
+        estimate.look(one(), at(70));
+        estimate.look(nobody(), at(90));
+        estimate.look(nobody(), at(200));
+        estimate.look(one(), at(300));
+        assert!(estimate.grows());
         let least = estimate.least("box", at(330));
         assert!((least.running_seconds - 3600.0).abs() < 1e-6);
         assert!((least.cost_usd - (0.0625 * 0.07 + 0.25 * 0.043_75)).abs() < 1e-9, "{least:?}");
         // The connection is lost; it may have slept ever since.
-        estimate.look_away(at(330));
+        estimate.look(nobody(), at(330));
+        assert!(!estimate.grows());
         assert_eq!(estimate.least("box", at(900)), least);
-        estimate.see("other", true, at(900));
+        estimate.look(std::iter::once("other"), at(900));
         assert!(estimate.least_usd(at(960)) > least.cost_usd);
         assert_eq!(estimate.least("nobody", at(960)), UsageTotals::default());
     }

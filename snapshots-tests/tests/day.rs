@@ -19,6 +19,9 @@ use futures::StreamExt;
 const IDLE: u64 = 3;
 /// A busy machine may be late by this.
 const SLACK: Duration = Duration::from_secs(20);
+/// Longest pause between two things that are done with a sprite, for each sprite: so all together do as much as few, which is as much as two
+/// software CPUs can start.
+const PACE: Duration = Duration::from_millis(2400);
 /// However busy the machine is, a call is over by then.
 const CALL: Duration = Duration::from_secs(240);
 
@@ -60,6 +63,7 @@ async fn live(
     name: String,
     held: Arc<Held>,
     seed: u64,
+    pace: Duration,
     until: Instant,
     done: Arc<AtomicUsize>,
 ) {
@@ -69,6 +73,8 @@ async fn live(
             panic!("{name}: {what}: {why}");
         }
     };
+    let pause = |dice: &mut Rng| Duration::from_millis(dice.u64(..pace.as_millis() as u64));
+    tokio::time::sleep(pause(&mut dice)).await;
     while Instant::now() < until {
         let told = |error: Error| error.to_string();
         match dice.u64(..8) {
@@ -99,8 +105,9 @@ async fn live(
                 }
             }
             5 => good("stop", client.stop(&name).await.map_err(told)),
-            _ => tokio::time::sleep(Duration::from_millis(500 + dice.u64(..6000))).await,
+            _ => {}
         }
+        tokio::time::sleep(pause(&mut dice)).await;
         done.fetch_add(1, Ordering::SeqCst);
     }
 }
@@ -117,8 +124,9 @@ fn look(sprites: &[Sprite], held: &[(String, Arc<Held>)], wrong: &Wrong) {
             .map_or(0, |(_, held)| held.0.load(Ordering::SeqCst));
         assert!(sprite.reason.is_some(), "{} has no reason to be {}", sprite.name, sprite.status.as_str());
         let awake = sprite.status == Status::Running;
-        // Awake for nobody, or asleep though somebody waits for it: for a moment that is as it should be.
-        let odd = awake && sprite.in_use_by.is_empty() || !awake && uses > 0;
+        let starts = sprite.reason.as_ref().is_some_and(|reason| reason.starts_with("starting for "));
+        // Awake for nobody, or asleep though somebody waits for it: for a moment that is as it should be. How long a start may take, calls see to.
+        let odd = awake && sprite.in_use_by.is_empty() || !awake && !starts && uses > 0;
         match odd {
             false => drop(wrong.remove(&sprite.name)),
             true => {
@@ -171,7 +179,7 @@ fn a_day_in_minutes() {
         for (number, (name, held)) in held.iter().enumerate() {
             let (client, name, held, done) =
                 (client.clone(), name.clone(), Arc::clone(held), Arc::clone(&done));
-            lives.spawn(live(client, name, held, number as u64, until, done));
+            lives.spawn(live(client, name, held, number as u64, PACE * count as u32, until, done));
         }
         let work = async {
             while let Some(life) = lives.join_next().await {

@@ -187,7 +187,7 @@ async fn live(
         }
         for event in taken {
             // Time alone changes the screen only when it shows something that ages.
-            stale |= !matches!(event, Event::Tick(_)) || !model.toasts.is_empty();
+            stale |= !matches!(event, Event::Tick(_)) || model.ages();
             for effect in update(model, event) {
                 match effect {
                     Effect::Enter(index) => {

@@ -25,6 +25,7 @@ use sprites_api::Time;
 use sprites_api::agent::Counters;
 use sprites_api::extension::{UsageHistory, UsageLine, UsageSample};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::broadcast;
@@ -58,6 +59,8 @@ pub(crate) struct Meter {
     sprites: Arc<Sprites>,
     known: Mutex<HashMap<String, Known>>,
     lines: broadcast::Sender<UsageLine>,
+    /// What is used cannot be written down now.
+    stuck: AtomicBool,
 }
 
 /// What the meter remembers of a sprite.
@@ -74,7 +77,7 @@ impl Meter {
     /// Starts the meter.
     pub(crate) fn start(sprites: Arc<Sprites>) -> Arc<Self> {
         let (lines, _) = broadcast::channel(LINES);
-        let meter = Arc::new(Self { sprites, known: Mutex::default(), lines });
+        let meter = Arc::new(Self { sprites, known: Mutex::default(), lines, stuck: AtomicBool::new(false) });
         let running = Arc::clone(&meter);
         tokio::spawn(async move {
             let mut ticks = interval(TICK);
@@ -189,8 +192,17 @@ impl Meter {
         });
         // What is not written down has not happened: the next reading covers it.
         match written.await {
-            Ok(()) => self.lock().extend(advanced),
-            Err(error) => tracing::error!("usage is not kept: {error}"),
+            Ok(()) => {
+                self.lock().extend(advanced);
+                if self.stuck.swap(false, Ordering::Relaxed) {
+                    tracing::info!("usage is kept again, also that of the time meanwhile");
+                }
+            }
+            // Told once, not with every tick.
+            Err(error) if !self.stuck.swap(true, Ordering::Relaxed) => {
+                tracing::error!("usage cannot be kept now, and is counted when it can: {error}");
+            }
+            Err(_) => {}
         }
     }
 

@@ -47,13 +47,15 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::broadcast;
+use tokio::sync::{Semaphore, broadcast};
 use uuid::Uuid;
 use vmm_image::ImageStore;
 use warm::Warm;
 
 /// Name of the organisation that the local server speaks for.
 pub(crate) const ORGANIZATION: &str = "local";
+/// Sprites that start at the same time, for each CPU of the host.
+const STARTS_PER_CPU: usize = 2;
 /// Most labels of a sprite.
 const MAX_LABELS: usize = 50;
 /// Longest label, bytes.
@@ -122,6 +124,8 @@ pub(crate) struct Sprites {
     over_budget: AtomicBool,
     /// Those that run.
     running: Places,
+    /// Turns to start. All at once would be ready as late as the last one.
+    starting: Semaphore,
     /// What those that sleep hold.
     asleep: Warm,
 }
@@ -159,6 +163,7 @@ impl Sprites {
             changes,
             over_budget: AtomicBool::new(false),
             running: Places::default(),
+            starting: Semaphore::new(life::host_cpus() as usize * STARTS_PER_CPU),
             asleep: Warm::default(),
         });
         // All at once: one that is silent must not hold up the others.

@@ -6,7 +6,7 @@ mod events;
 mod migrations;
 pub(crate) mod usage;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 use sprites_api::Time;
 use sprites_api::policy::Policies;
@@ -33,11 +33,23 @@ pub enum StoreError {
         why: String,
     },
     /// A call failed.
-    #[error("the database does not take it: {0}")]
+    #[error("the database does not take it: {0}{advice}", advice = advice(.0))]
     Call(#[from] rusqlite::Error),
     /// A record makes no sense.
     #[error("a record in the database makes no sense: {0}")]
     Record(#[from] serde_json::Error),
+}
+
+/// What can be done about it, as the rest of a sentence.
+fn advice(error: &rusqlite::Error) -> &'static str {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            "; another program has it open for writing, and has to end or let go of it"
+        }
+        Some(ErrorCode::DiskFull) => "; make room on the host's disk",
+        Some(ErrorCode::ReadOnly | ErrorCode::SystemIoFailure) => "; look after the host's disk",
+        _ => "",
+    }
 }
 
 type Result<T> = std::result::Result<T, StoreError>;

@@ -249,6 +249,32 @@ mod tests {
     }
 
     #[test]
+    fn a_database_that_is_locked_or_full_says_so_and_goes_on_afterwards() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("db");
+        let store = Store::open(&path).unwrap();
+        store.put(&record("1", "box")).unwrap();
+        let told = |second| store.record(&[tick("1", second)]).unwrap_err().to_string();
+        store.lock().busy_timeout(std::time::Duration::from_millis(10)).unwrap();
+        let other = rusqlite::Connection::open(&path).unwrap();
+        other.execute_batch("begin immediate").unwrap();
+        assert!(told(1).ends_with("another program has it open for writing, and has to end or let go of it"));
+        other.execute_batch("rollback").unwrap();
+        store.record(&[tick("1", 1)]).unwrap();
+        let most = |pages: i64| store.lock().pragma_update(None, "max_page_count", pages).unwrap();
+        most(1);
+        // What pages there are may still have room.
+        let why =
+            (2..20_000).find_map(|second| store.record(&[tick("1", second)]).err()).unwrap().to_string();
+        assert!(why.ends_with("; make room on the host's disk"), "{why}");
+        let before = store.account("1").unwrap().unwrap();
+        most(i64::from(u32::MAX) - 2);
+        store.record(&[tick("1", 30_000)]).unwrap();
+        let after = store.account("1").unwrap().unwrap();
+        assert!(after.kept_until.wall > before.kept_until.wall);
+    }
+
+    #[test]
     fn readings_become_minutes_and_hours_and_nothing_is_lost() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(&dir.path().join("db")).unwrap();

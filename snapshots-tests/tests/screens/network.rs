@@ -269,9 +269,17 @@ fn elsewhere_there_are_rules_and_no_log() {
     );
     insta::assert_snapshot!("network-elsewhere", text(&model));
     // It is asked when it is opened, not again and again.
-    let later = Instant::now() + Duration::from_secs(60);
-    let asked = update(&mut model, Event::Tick(later));
+    let now = Instant::now();
+    update(&mut model, Event::Tick(now));
+    let asked = update(&mut model, Event::Tick(now + Duration::from_secs(3600)));
     assert!(!asked.iter().any(|effect| matches!(effect, Effect::LoadNetworkPolicy(_))), "{asked:?}");
+    // Nor is there a meter: what it costs is estimated, and stays so when nothing is seen any more.
+    for hours in [1, 2] {
+        let shown = text(&model);
+        assert!(shown.contains("estimated ≥$0.0153") && shown.contains("seen running for 1.0 h"), "{shown}");
+        update(&mut model, Event::Connection(Err("the cable is out".into())));
+        update(&mut model, Event::Tick(now + Duration::from_secs(3600 * hours)));
+    }
 }
 
 #[test]

@@ -19,6 +19,7 @@ use sprites_api::cost::Costs;
 use sprites_api::extension::{BuildLine, Event, Tree, TreeNode, UsageSample};
 use sprites_api::policy::Rule;
 use sprites_backend::client::clean;
+use sprites_backend::estimate::Estimate;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 use strum::{EnumIter, IntoEnumIterator, IntoStaticStr};
@@ -156,6 +157,10 @@ pub struct Model {
     pub contexts: Vec<String>,
     /// Rows changed in a way that may change their order.
     pub stale_order: bool,
+    /// Whether the server tells what sprites use.
+    pub metered: bool,
+    /// What they cost at least, where it does not.
+    pub estimate: Estimate,
     /// Whether the server answers, as far as is known.
     pub connected: bool,
     /// Whether sprites are emulated here.
@@ -244,6 +249,8 @@ impl Model {
         Self {
             here,
             contexts: Vec::new(),
+            metered: false,
+            estimate: Estimate::default(),
             connected: false,
             stale_order: false,
             emulated: false,
@@ -302,6 +309,16 @@ impl Model {
         (self.sort, self.reverse) = (before.sort, before.reverse);
         // Events of the one before must not be taken for this one's.
         self.next = before.next;
+    }
+
+    /// Whether what is shown of costs is the least that can have been, because the server tells no use.
+    pub fn is_estimated(&self) -> bool {
+        !self.here.local && !self.metered
+    }
+
+    /// Whether time alone changes what is shown.
+    pub fn ages(&self) -> bool {
+        !self.toasts.is_empty() || self.is_estimated() && self.estimate.grows()
     }
 
     /// A number nothing else has.

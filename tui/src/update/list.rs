@@ -7,6 +7,7 @@ use sprites_api::extension::UsageLine;
 use sprites_api::sprite::{Sprite, Status, WatchLine};
 use sprites_backend::client::is_name;
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 /// Most sprites whose sessions are looked at when the app starts.
 const MAX_LOOKED: usize = 50;
@@ -72,6 +73,7 @@ pub(super) fn changed(model: &mut Model, name: String, sprite: Option<Box<Sprite
 
 /// A sprite used something. Its row changes at once, its place in the list with the next tick.
 pub(super) fn used(model: &mut Model, line: UsageLine) -> Vec<Effect> {
+    model.metered = true;
     let Load::Ready(sprites) = &mut model.sprites else { return Vec::new() };
     let Some(row) = sprites.get_mut(&line.name) else { return Vec::new() };
     (row.stored, row.shared) = (line.stored_bytes, line.shared_bytes);
@@ -93,6 +95,21 @@ pub(super) fn used(model: &mut Model, line: UsageLine) -> Vec<Effect> {
     // The server thins what it gives, so asking again is how the rest becomes few.
     samples.drain(..samples.len() / 2);
     vec![Effect::LoadHistory(line.name, window)]
+}
+
+/// Prices what is seen, where the server tells no use.
+pub(super) fn estimated(model: &mut Model, now: Instant) {
+    if !model.is_estimated() {
+        return;
+    }
+    let Load::Ready(sprites) = &mut model.sprites else { return };
+    // What cannot be seen is not taken for running.
+    let runs = |row: &&Row| model.connected && row.sprite.status == Status::Running;
+    model.estimate.look(sprites.values().filter(runs).map(|row| row.sprite.name.as_str()), now);
+    for row in sprites.values_mut() {
+        row.totals = model.estimate.least(&row.sprite.name, now);
+    }
+    model.stale_order |= model.sort == Column::Cost;
 }
 
 /// A sprite took on another state, or came or went.

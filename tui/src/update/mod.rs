@@ -194,6 +194,7 @@ fn take(model: &mut Model, event: Event) -> Vec<Effect> {
         Event::Terminal(event) => input::terminal(model, event),
         Event::Tick(now) => {
             model.expire(now);
+            list::estimated(model, now);
             if model.stale_order {
                 model.arrange();
             }

@@ -76,9 +76,13 @@ fn summary(model: &Model, width: u16, less: usize) -> Line<'static> {
         ));
     }
     let Some(costs) = &model.costs else {
-        let words = if less < 3 { "   so far " } else { "  " };
+        let words = match (less < 3, model.is_estimated()) {
+            (false, _) => "  ",
+            (true, false) => "   so far ",
+            (true, true) => "   while looked at, estimated ",
+        };
         line.push(Span::styled(words, colors.dim()));
-        line.push(Span::raw(number::dollars(cost)));
+        line.push(Span::raw(super::list::amount(model, cost)));
         return Line::from(line);
     };
     let words = if less < 3 { "   this month " } else { "  " };

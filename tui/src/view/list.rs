@@ -174,7 +174,7 @@ fn line(model: &Model, row: &Row, now: jiff::Timestamp, width: u16) -> Cells<'st
             Column::Storage => {
                 Line::from(if row.stored > 0 { number::bytes(row.stored) } else { String::new() })
             }
-            Column::Cost => Line::from(number::dollars(row.totals.cost_usd)),
+            Column::Cost => Line::from(amount(model, row.totals.cost_usd)),
             Column::Age => {
                 Line::from(row.sprite.created_at.map(|at| number::age(at, now)).unwrap_or_default())
             }
@@ -182,6 +182,12 @@ fn line(model: &Model, row: &Row, now: jiff::Timestamp, width: u16) -> Cells<'st
         Cell::from(content.alignment(align(column)))
     });
     Cells::new(cells)
+}
+
+/// Money; where it is an estimate, marked as the least that can be.
+pub(super) fn amount(model: &Model, usd: f64) -> String {
+    let least = if model.is_estimated() { "≥" } else { "" };
+    format!("{least}{}", number::dollars(usd))
 }
 
 /// Shape and word besides colour.

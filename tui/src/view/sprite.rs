@@ -51,11 +51,29 @@ fn facts(model: &Model, frame: &mut Frame<'_>, area: Rect, row: &Row) {
     for label in &row.sprite.labels {
         first.push(Span::styled(format!("  #{label}"), colors.dim()));
     }
+    let second = match model.is_estimated() {
+        true => format!(
+            " {} while it was looked at: seen running for {}, at the vendor's least prices, without storage",
+            list::amount(model, row.totals.cost_usd),
+            number::length(row.totals.running_seconds)
+        ),
+        false => used(row),
+    };
+    let third = match &row.sprite.failure {
+        Some(why) => Line::styled(format!(" {why}"), colors.bad()),
+        None => Line::styled(format!(" {}", why(row)), colors.dim()),
+    };
+    let text = vec![Line::from(first), Line::from(second), third];
+    frame.render_widget(Paragraph::new(text), area);
+}
+
+/// What it holds and has used.
+fn used(row: &Row) -> String {
     let shared = match row.shared {
         0 => String::new(),
         bytes => format!(", {} with forks", number::bytes(bytes)),
     };
-    let second = format!(
+    format!(
         " {} stored{}   {} so far   awake {}   {:.3} CPU-h   {:.3} GB-h memory",
         number::bytes(row.stored),
         shared,
@@ -63,13 +81,7 @@ fn facts(model: &Model, frame: &mut Frame<'_>, area: Rect, row: &Row) {
         number::length(row.totals.running_seconds),
         row.totals.cpu_hours,
         row.totals.memory_gb_hours
-    );
-    let third = match &row.sprite.failure {
-        Some(why) => Line::styled(format!(" {why}"), colors.bad()),
-        None => Line::styled(format!(" {}", why(row)), colors.dim()),
-    };
-    let text = vec![Line::from(first), Line::from(second), third];
-    frame.render_widget(Paragraph::new(text), area);
+    )
 }
 
 /// Why it is as it is: who woke it and who uses it, or why it sleeps. Its id where nobody says.

@@ -46,9 +46,13 @@ const MAX_MEMORY: u32 = 16 << 10;
 /// Most virtual CPUs.
 const MAX_CPUS: u32 = 8;
 
-/// CPUs of this host; to find out takes several files.
-static HOST_CPUS: LazyLock<u32> =
-    LazyLock::new(|| u32::try_from(std::thread::available_parallelism().map_or(1, usize::from)).unwrap_or(1));
+/// CPUs of this host. To find out takes several files, and is done once.
+pub(super) fn host_cpus() -> u32 {
+    static CPUS: LazyLock<u32> = LazyLock::new(|| {
+        u32::try_from(std::thread::available_parallelism().map_or(1, usize::from)).unwrap_or(1)
+    });
+    *CPUS
+}
 
 /// Answers go here.
 type Reply<T> = oneshot::Sender<Result<T, SpriteError>>;
@@ -272,6 +276,10 @@ impl Life {
 
     /// Starts the machine: it goes on where it was kept on disk, or boots.
     async fn boot(&mut self, sprites: &Arc<Sprites>, by: &str) -> Result<MachineHandle, SpriteError> {
+        let status = self.sprite.state().status;
+        self.enter(sprites, status, None, format!("starting for {by}")).await;
+        // Nobody closes it.
+        let _turn = sprites.starting.acquire().await;
         let mut spec = spec(sprites, self.sprite.record(), self.sprite.url.clone());
         // One that runs already, and of which this server does not know, is the sprite's all the same.
         let machine = match MachineHandle::adopt(&spec.run_dir).await {
@@ -417,7 +425,7 @@ pub(super) fn possible(wish: Config) -> Config {
 
 /// CPUs and MiB of memory of a sprite's machine.
 pub(super) fn size(config: &Config) -> (u32, u32) {
-    let host = *HOST_CPUS;
+    let host = host_cpus();
     (
         config.cpus.unwrap_or(host).clamp(1, host.clamp(1, MAX_CPUS)),
         config.ram_mb.unwrap_or(MEMORY).clamp(256, MAX_MEMORY),
