@@ -184,6 +184,9 @@ pub struct NetworkEvent {
 /// Answer of network.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkLog {
+    /// Why it has no network, as a sentence without its end; absent where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<String>,
     /// Bytes from the sprite since its machine started.
     pub sent: u64,
     /// Bytes for the sprite since its machine started.

@@ -1,12 +1,11 @@
 //! Who the machine is: its host name, its hosts file, its machine id, and what sessions are told of it.
 
+use crate::plain;
 use nix::errno::Errno;
 use sprites_api::agent::Identity;
-use std::fs;
 use std::io;
+use std::path::Path;
 
-/// A hosts file larger than this is somebody's special work and is left alone, bytes.
-const HOSTS_LIMIT: usize = 64 << 10;
 /// Address of the machine's own name, by Debian's custom.
 const OWN: &str = "127.0.1.1";
 
@@ -26,11 +25,10 @@ pub(crate) fn take(identity: &Identity) -> Result<(), IdentityError> {
     let name = identity.name.as_deref().unwrap_or("sprite");
     let set = nix::unistd::sethostname(name).map_err(IdentityError::Name);
     let named = write_changed("/etc/hostname", &format!("{name}\n"));
-    let hosts = fs::read_to_string("/etc/hosts").unwrap_or_default();
-    let known = if hosts.len() > HOSTS_LIMIT {
-        Ok(())
-    } else {
-        write_changed("/etc/hosts", &with_name(&hosts, name))
+    let known = match plain::read(Path::new("/etc/hosts")) {
+        // It is somebody's special work.
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => Ok(()),
+        hosts => write_changed("/etc/hosts", &with_name(&hosts.unwrap_or_default(), name)),
     };
     let numbered = match &identity.machine_id {
         Some(id) => write_changed("/etc/machine-id", &format!("{id}\n")),
@@ -48,10 +46,10 @@ pub(crate) fn environment(identity: &Identity) -> impl Iterator<Item = (String, 
 
 /// Writes only what differs: a boot should not dirty blocks for nothing.
 fn write_changed(path: &'static str, text: &str) -> Result<(), IdentityError> {
-    if fs::read_to_string(path).is_ok_and(|present| present == text) {
+    if plain::read(Path::new(path)).is_ok_and(|present| present == text) {
         return Ok(());
     }
-    fs::write(path, text).map_err(|error| IdentityError::File(path, error))
+    plain::write(Path::new(path), text).map_err(|error| IdentityError::File(path, error))
 }
 
 /// The hosts file with the machine's name on our line, and all other lines as they are.

@@ -28,6 +28,7 @@ mod identity;
 mod interior;
 mod listen;
 mod outward;
+mod plain;
 mod policy;
 mod ports;
 mod process;

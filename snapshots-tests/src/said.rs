@@ -1,9 +1,15 @@
 //! Programs that are run to their end, and what they said; and waiting for what is to come.
 
 use crate::harness::Home;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::io::Write;
 use std::process::{Command, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
+
+/// No program of a test takes longer.
+const LONGEST: Duration = Duration::from_secs(300);
 
 /// Code, output and errors of a command that is given this input.
 pub fn fed(mut command: Command, input: &str) -> (i32, String, String) {
@@ -11,7 +17,15 @@ pub fn fed(mut command: Command, input: &str) -> (i32, String, String) {
     let mut child = command.spawn().expect("it can be started");
     // One that takes no input may be over already.
     let _ = child.stdin.take().expect("it has an input").write_all(input.as_bytes());
+    // A program that never ends is ended, so that what waits for it fails and says so.
+    let (pid, (over, waits)) = (Pid::from_raw(child.id() as i32), channel::<()>());
+    std::thread::spawn(move || {
+        if waits.recv_timeout(LONGEST) == Err(RecvTimeoutError::Timeout) {
+            let _ = kill(pid, Signal::SIGKILL);
+        }
+    });
     let output = child.wait_with_output().expect("it can be waited for");
+    drop(over);
     let words = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (output.status.code().unwrap_or(-1), words(&output.stdout), words(&output.stderr))
 }

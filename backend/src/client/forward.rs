@@ -116,6 +116,12 @@ async fn take(
         let (client, name, told) = (client.clone(), name.clone(), told.clone());
         connections.spawn(async move {
             let _slot = slot;
+            let near = (peer, stream.local_addr().ok());
+            if let (peer, Some(here)) = near
+                && !tokio::task::spawn_blocking(move || is_ours(peer, here)).await.unwrap_or(false)
+            {
+                return told(format!("port {remote} of {name}: another user of this machine was refused"));
+            }
             match client.connect(&name, "localhost", remote).await {
                 Ok(connection) => {
                     let here = stream.local_addr().ok();
@@ -138,6 +144,20 @@ fn why(error: &Error) -> String {
     }
 }
 
+/// Whether the other end of a loopback connection is a program of this user, or of root. Whoever forwards a port has a token, which others of this
+/// machine have not. Where the kernel tells no owners, that is not asked.
+fn is_ours(peer: SocketAddr, here: SocketAddr) -> bool {
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(fs::read_to_string);
+    let own = nix::unistd::geteuid().as_raw().to_string();
+    match &tables {
+        [Err(_), _] => true,
+        tables => {
+            let mut owners = tables.iter().flatten().filter_map(|table| owner(table, peer, here));
+            owners.any(|(user, held)| held && (user == own || user == "0"))
+        }
+    }
+}
+
 /// Whether a program of this machine still has the other end of a loopback connection, `peer`, of which no more input comes.
 ///
 /// A program that has only ended its input waits for the answer; one that has closed the connection does not, and the sprite's side must
@@ -148,17 +168,19 @@ fn is_held(peer: SocketAddr, here: SocketAddr) -> bool {
     let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(fs::read_to_string);
     match &tables {
         [Err(_), _] => true,
-        tables => tables.iter().flatten().any(|table| has_owner(table, peer, here)),
+        tables => tables.iter().flatten().filter_map(|table| owner(table, peer, here)).any(|(_, held)| held),
     }
 }
 
-fn has_owner(table: &str, peer: SocketAddr, here: SocketAddr) -> bool {
-    let (Some(peer), Some(here)) = (written(peer), written(here)) else { return true };
-    table.lines().any(|line| {
+/// Whose the other end is, and whether a program still has it.
+fn owner(table: &str, peer: SocketAddr, here: SocketAddr) -> Option<(&str, bool)> {
+    let (peer, here) = (written(peer)?, written(here)?);
+    table.lines().find_map(|line| {
         let words: Vec<&str> = line.split_whitespace().collect();
         // A program may use a socket for IPv6 and have it written before an address of IPv4.
         let is = |at: usize, address: &str| words.get(at).is_some_and(|word| word.ends_with(address));
-        is(1, &peer) && is(2, &here) && words.get(9).is_some_and(|inode| *inode != "0")
+        let (user, inode) = (words.get(7)?, words.get(9)?);
+        (is(1, &peer) && is(2, &here)).then_some((*user, *inode != "0"))
     })
 }
 
@@ -180,10 +202,10 @@ mod tests {
         let here = listener.local_addr().unwrap();
         let near = TcpStream::connect(here).unwrap();
         let (_far, peer) = listener.accept().unwrap();
-        assert!(is_held(peer, here));
+        assert!(is_held(peer, here) && is_ours(peer, here));
         near.shutdown(Shutdown::Write).unwrap();
         assert!(is_held(peer, here));
         drop(near);
-        assert!(!is_held(peer, here));
+        assert!(!is_held(peer, here) && !is_ours(peer, here));
     }
 }

@@ -25,7 +25,7 @@ use tokio::sync::broadcast::error::RecvError;
 /// Events of a sprite that are told.
 const MAX_EVENTS: usize = 100;
 /// Longest window of a history.
-const MAX_WINDOW: Duration = Duration::from_secs(30 * 24 * 3600);
+const MAX_WINDOW: Duration = Duration::from_secs(366 * 24 * 3600);
 
 pub(super) async fn version() -> Json<Version> {
     Json(Version {

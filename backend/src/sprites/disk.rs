@@ -207,7 +207,8 @@ impl Disks {
     /// Gives a sprite the memory of a checkpoint, of its own or another's.
     fn take_memory(&self, from: &str, checkpoint: &str, to: &str) -> Result<(), SpriteError> {
         let source = MachineSpec::memory_of(&self.paths.memory(from), checkpoint);
-        if !kvm::is_kept(&source) {
+        // That of an older version cannot be gone on from.
+        if !kvm::is_current(&source) {
             return Err(SpriteError::WithoutMemory(checkpoint.to_owned()));
         }
         let target = self.paths.memory(to);
@@ -216,7 +217,8 @@ impl Disks {
 
     /// Bytes of the memory that a checkpoint has; 0 when it has none.
     pub(crate) fn memory_bytes(&self, id: &str, checkpoint: &str) -> u64 {
-        kvm::kept_bytes(&MachineSpec::memory_of(&self.paths.memory(id), checkpoint))
+        let memory = MachineSpec::memory_of(&self.paths.memory(id), checkpoint);
+        if kvm::is_current(&memory) { kvm::kept_bytes(&memory) } else { 0 }
     }
 
     /// Takes a checkpoint of a disk that no machine runs on out of its list.

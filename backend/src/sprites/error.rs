@@ -4,6 +4,7 @@ use local_vmm::HandleError;
 use sprites_api::name::NameError;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Each one plain sentence.
 #[derive(Debug, thiserror::Error)]
@@ -48,8 +49,11 @@ pub(crate) enum SpriteError {
     TooManyRun(usize),
     #[error("{0} connections to this sprite are open, and that is the most; close some, then try again")]
     Crowded(usize),
-    #[error("the sprite is being destroyed")]
+    #[error("the sprite is being destroyed; make another under this name when it is gone")]
     Ending,
+    /// Others waited for the same.
+    #[error("{0}")]
+    Shared(Arc<SpriteError>),
     #[error(
         "the sprite did not do this within {0} s; its machine may be overloaded, try again or look at its console.log"
     )]
@@ -87,6 +91,7 @@ impl SpriteError {
             Self::Disk(error) if error.is_no_space() => 507,
             Self::Machine(_) | Self::Untold(_) => 502,
             Self::Late(_) => 504,
+            Self::Shared(error) => error.status(),
             Self::Disk(_) | Self::Store(_) | Self::Image(_) | Self::Io { .. } | Self::Inner(_) => 500,
         }
     }
@@ -97,6 +102,7 @@ impl SpriteError {
             Self::NoImage => "no_image",
             // The vendor's word for it.
             Self::TooManyRun(_) => "concurrent_sprite_limit_exceeded",
+            Self::Shared(error) => error.code(),
             _ => match self.status() {
                 402 => "budget_exceeded",
                 404 => "not_found",

@@ -125,7 +125,7 @@ pub(crate) struct Sprites {
     /// Those that run.
     running: Places,
     /// Turns to start. All at once would be ready as late as the last one.
-    starting: Semaphore,
+    starting: Arc<Semaphore>,
     /// What those that sleep hold.
     asleep: Warm,
 }
@@ -163,7 +163,7 @@ impl Sprites {
             changes,
             over_budget: AtomicBool::new(false),
             running: Places::default(),
-            starting: Semaphore::new(life::host_cpus() as usize * STARTS_PER_CPU),
+            starting: Arc::new(Semaphore::new(life::host_cpus() as usize * STARTS_PER_CPU)),
             asleep: Warm::default(),
         });
         // All at once: one that is silent must not hold up the others.
@@ -199,7 +199,8 @@ impl Sprites {
 
     /// How many sprites are in which state.
     pub(crate) fn counts(&self) -> OrgCounts {
-        let mut counts = OrgCounts { name: ORGANIZATION.into(), ..OrgCounts::default() };
+        let running_limit = self.settings.most_running.map(|most| most as u64);
+        let mut counts = OrgCounts { name: ORGANIZATION.into(), running_limit, ..OrgCounts::default() };
         for sprite in self.all() {
             match sprite.state().status {
                 Status::Running => counts.running += 1,

@@ -73,6 +73,8 @@ impl NetworkSettings {
 pub(crate) struct Network {
     log: Mutex<Log>,
     line: Mutex<Option<mpsc::Sender<Asked>>>,
+    /// Why there is none, when its machine started without.
+    missing: Mutex<Option<String>>,
     /// Whether the machine has a card.
     plugged: AtomicBool,
     /// Tells followers of one machine from those of the next.
@@ -123,6 +125,11 @@ impl Network {
                 sleep(AGAIN).await;
             }
         });
+    }
+
+    /// Its machine starts with a network, or without one for this reason.
+    pub(super) fn begins(&self, missing: Option<String>) {
+        *locked(&self.missing) = missing;
     }
 
     /// Carries requests and reports until the line ends.
@@ -214,6 +221,7 @@ impl Network {
         let log = locked(&self.log);
         let counters = log.last.counters;
         NetworkLog {
+            missing: locked(&self.missing).clone(),
             sent: counters.sent,
             received: counters.received,
             connections: counters.connections,

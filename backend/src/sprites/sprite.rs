@@ -1,6 +1,6 @@
 //! A sprite as everybody but its task sees it: what is known of it, and asking its task for changes.
 
-use super::life::{self, Command};
+use super::life::{self, Command, Wish};
 use super::network::Network;
 use super::sight::Sight;
 use super::usage::{Guard, Usage};
@@ -341,14 +341,14 @@ impl Sprite {
     /// A connection to the agent inside, waking the sprite if needed. It stays awake at least as long as the guard lives; `what` tells others what
     /// for, such as "the command make".
     pub(crate) async fn connect(&self, what: impl Into<String>) -> Result<(UnixStream, Guard), SpriteError> {
-        let what = what.into();
-        self.ask(|reply| Command::Connect(what, reply)).await
+        let wish = Wish { what: what.into(), since: Instant::now() };
+        self.ask(|reply| Command::Connect(wish, reply)).await
     }
 
     /// Wakes it if needed. It stays awake at least as long as the guard lives; `what` as in [`connect`](Self::connect).
     pub(crate) async fn awake(&self, what: impl Into<String>) -> Result<Guard, SpriteError> {
-        let what = what.into();
-        self.ask(|reply| Command::Awake(what, reply)).await
+        let wish = Wish { what: what.into(), since: Instant::now() };
+        self.ask(|reply| Command::Awake(wish, reply)).await
     }
 
     /// Has those who run inside told what they may do; one that sleeps is told when it wakes.

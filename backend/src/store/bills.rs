@@ -2,12 +2,14 @@
 
 use super::usage::Tick;
 use super::{Result, Store};
-use rusqlite::{Row, Transaction, params};
+use rusqlite::{OptionalExtension, Row, Transaction, params};
 use sprites_api::Time;
 use sprites_api::cost::CostRow;
 use sprites_api::extension::UsageTotals;
 
 const HOUR: i64 = 3600 * 1_000_000;
+/// Hours with bills that are kept: a year's.
+pub(super) const HOURS_KEPT: i64 = 366 * 24;
 /// Longest time that storage is spread over.
 const LONGEST: i64 = 31 * 24 * HOUR;
 
@@ -83,11 +85,19 @@ fn put(transaction: &Transaction<'_>, sprite: &str, hour: i64, used: UsageTotals
     Ok(())
 }
 
-/// Drops bills that end before `before`, and sprites without any.
+/// What is before this is forgotten: more than a year of hours with bills lies behind it. The clock is not asked, for one that was wrong for a moment
+/// would cost everything.
+pub(super) fn horizon(transaction: &Transaction<'_>) -> Result<Option<Time>> {
+    let mut query = transaction
+        .prepare_cached("select distinct hour from ledger order by hour desc limit 1 offset ?1")?;
+    let hour: Option<i64> = query.query_row([HOURS_KEPT - 1], |row| row.get(0)).optional()?;
+    Ok(hour.map(Time::from_micros))
+}
+
+/// Drops bills from before `before`, and sprites without any.
 pub(super) fn forget(transaction: &Transaction<'_>, before: Time) -> Result<()> {
-    let dropped = transaction
-        .prepare_cached("delete from ledger where hour < ?1")?
-        .execute([before.as_micros() - HOUR])?;
+    let dropped =
+        transaction.prepare_cached("delete from ledger where hour < ?1")?.execute([before.as_micros()])?;
     if dropped > 0 {
         transaction.execute("delete from customer where id not in (select sprite from ledger)", [])?;
     }
@@ -226,7 +236,19 @@ mod tests {
             store.cost(until, "2027-01-01T00:00:00Z".parse().unwrap()).unwrap(),
             UsageTotals::default()
         );
-        store.roll_up("2028-01-01T00:00:00Z".parse().unwrap()).unwrap();
+        // However late it seems to be: only a year of bills makes room for itself.
+        let late: Time = "2099-01-01T00:00:00Z".parse().unwrap();
+        store.roll_up(late).unwrap();
+        assert!(!shown(By::Sprite).is_empty());
+        let mut connection = store.lock();
+        let transaction = connection.transaction().unwrap();
+        for number in 0..HOURS_KEPT {
+            put(&transaction, "1", late.as_micros() + number * HOUR, running).unwrap();
+        }
+        transaction.commit().unwrap();
+        drop(connection);
+        store.roll_up(late).unwrap();
         assert!(shown(By::Sprite).is_empty());
+        assert_eq!(store.first_bill().unwrap(), Some(late));
     }
 }

@@ -1,5 +1,6 @@
 //! The loopback device, and the card that leads outside. One of the modules with `unsafe`: the interface ioctls (`man 7 netdevice`, `man 7 rtnetlink`).
 
+use crate::plain;
 use nix::net::if_::if_nametoindex;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use sprites_api::agent::{ADDRESS, ADDRESS_V6, CARD, GATEWAY, GATEWAY_V6, NETMASK, PREFIX_V6};
@@ -114,13 +115,14 @@ fn has_card() -> bool {
 /// Has programs ask the gateway for names, unless somebody has said otherwise.
 fn name_server(path: &Path) -> io::Result<()> {
     let text = format!("{MARK}nameserver {}\n", Ipv4Addr::from(GATEWAY));
-    match fs::read_to_string(path) {
+    match plain::read(path) {
         Ok(present) if present == text => Ok(()),
         Ok(present) if !present.is_empty() && !present.starts_with(MARK) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => Ok(()),
         _ => {
             // A link that leads nowhere is none.
             let _ = fs::remove_file(path);
-            fs::write(path, text)
+            plain::write(path, &text)
         }
     }
 }

@@ -97,7 +97,8 @@ impl Access {
         match reach::distance(address) {
             Distance::Closed => Err(Reason::Forbidden),
             _ if self.own.contains(address, now) => Err(Reason::Forbidden),
-            Distance::Private if !self.allow_private || self.matcher.is_some() => Err(Reason::Private),
+            Distance::Public if !self.own.is_near(address, now) => Ok(()),
+            _ if !self.allow_private || self.matcher.is_some() => Err(Reason::Private),
             Distance::Private | Distance::Public => Ok(()),
         }
     }

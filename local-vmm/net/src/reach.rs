@@ -4,6 +4,7 @@
 //! wraps another one (mapped, NAT64, 6to4, Teredo) is closed as well: none of them is needed, and each is a way around the list.
 
 use ipnet::IpNet;
+use nix::ifaddrs::InterfaceAddress;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
@@ -19,12 +20,14 @@ pub(crate) enum Distance {
 }
 
 /// Secrets for whoever asks from within a cloud, and the doors into its insides.
-const METADATA: [IpAddr; 5] = [
+const METADATA: [IpAddr; 7] = [
     IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)),
     IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
     IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
     IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe)),
 ];
 
 /// How far away an address is, as the registries of special addresses (RFC 6890) have it.
@@ -40,12 +43,11 @@ pub(crate) fn distance(address: IpAddr) -> Distance {
 
 fn distance_v4(address: Ipv4Addr) -> Distance {
     match address.octets() {
-        [0 | 127 | 224..=255, ..] => Distance::Closed,
+        // Link-local addresses are where clouds tell secrets, and nothing else that a sprite needs.
+        [0 | 127 | 224..=255, ..] | [169, 254, ..] => Distance::Closed,
         // Relays of 6to4, which are no more.
         [192, 88, 99, _] => Distance::Closed,
-        [10, ..] | [172, 16..=31, ..] | [192, 168, ..] | [169, 254, ..] | [100, 64..=127, ..] => {
-            Distance::Private
-        }
+        [10, ..] | [172, 16..=31, ..] | [192, 168, ..] | [100, 64..=127, ..] => Distance::Private,
         // Protocol assignments, documentation, benchmarks: in use within networks, if at all.
         [192, 0, 0 | 2, _] | [198, 51, 100, _] | [203, 0, 113, _] | [198, 18..=19, ..] => Distance::Private,
         _ => Distance::Public,
@@ -54,8 +56,10 @@ fn distance_v4(address: Ipv4Addr) -> Distance {
 
 fn distance_v6(address: Ipv6Addr) -> Distance {
     match address.segments() {
-        // Unique local and link-local.
-        [0xfc00..=0xfdff, ..] | [0xfe80..=0xfebf, ..] => Distance::Private,
+        // A cloud's own services.
+        [0xfd00, 0xec2, ..] => Distance::Closed,
+        // Unique local.
+        [0xfc00..=0xfdff, ..] => Distance::Private,
         // Teredo and the other protocol assignments, documentation, 6to4.
         [0x2001, ..=0x1ff, ..] | [0x2001, 0xdb8, ..] | [0x2002, ..] | [0x3fff, ..=0xfff, ..] => {
             Distance::Closed
@@ -66,10 +70,11 @@ fn distance_v6(address: Ipv6Addr) -> Distance {
     }
 }
 
-/// Addresses of the host's own cards. One that is public leads to the host all the same, past whatever firewall stands before it.
+/// Addresses of the host's own cards, and the networks that these are in. An address that is public leads to the host, or to its neighbours, all the
+/// same, past whatever firewall stands before them.
 #[derive(Debug, Default)]
 pub(crate) struct Own {
-    addresses: Vec<IpAddr>,
+    cards: Vec<IpNet>,
     read: Option<Instant>,
 }
 
@@ -79,15 +84,37 @@ impl Own {
 
     /// Whether an address is one of them.
     pub(crate) fn contains(&mut self, address: IpAddr, now: Instant) -> bool {
+        self.read(now).iter().any(|card| card.addr() == address)
+    }
+
+    /// Whether it is in a network that the host is in.
+    pub(crate) fn is_near(&mut self, address: IpAddr, now: Instant) -> bool {
+        self.read(now).iter().any(|card| card.contains(&address))
+    }
+
+    fn read(&mut self, now: Instant) -> &[IpNet] {
         if self.read.is_none_or(|read| now.saturating_duration_since(read) > Self::FRESH) {
             self.read = Some(now);
             // Where it cannot be read, the list of before stands.
             if let Ok(cards) = nix::ifaddrs::getifaddrs() {
-                self.addresses = cards.filter_map(|card| ip(card.address.as_ref()?)).collect();
+                self.cards = cards.filter_map(|card| network(&card)).collect();
             }
         }
-        self.addresses.contains(&address)
+        &self.cards
     }
+}
+
+/// Address and network of a card. Where it is told nothing of its network, it is in one by itself; a global network of IPv6 is never smaller than its
+/// subnet (RFC 4291, section 2.5.4).
+fn network(card: &InterfaceAddress) -> Option<IpNet> {
+    let address = ip(card.address.as_ref()?)?;
+    let length = card.netmask.as_ref().and_then(ip).and_then(|mask| ipnet::ip_mask_to_prefix(mask).ok());
+    let length = match address {
+        IpAddr::V4(_) => length.unwrap_or(32),
+        IpAddr::V6(address) if address.is_loopback() => 128,
+        IpAddr::V6(_) => length.unwrap_or(128).min(64),
+    };
+    IpNet::new(address, length).ok()
 }
 
 fn ip(address: &nix::sys::socket::SockaddrStorage) -> Option<IpAddr> {
@@ -133,7 +160,8 @@ mod tests {
             ("10.0.0.1", Private),
             ("172.16.0.1", Private),
             ("192.168.1.1", Private),
-            ("169.254.1.1", Private),
+            ("169.254.1.1", Closed),
+            ("fd00:ec2::23", Closed),
             ("100.64.0.1", Private),
             ("192.0.2.1", Private),
             ("2606:4700::1111", Public),
@@ -151,7 +179,7 @@ mod tests {
             ("fec0::1", Closed),
             ("fd00:ec2::254", Closed),
             ("fd00::1", Private),
-            ("fe80::1", Private),
+            ("fe80::1", Closed),
         ] {
             assert_eq!(distance(address.parse().unwrap()), expected, "{address}");
         }
@@ -161,6 +189,9 @@ mod tests {
     fn the_hosts_own_addresses() {
         let mut own = Own::default();
         assert!(own.contains(Ipv4Addr::LOCALHOST.into(), Instant::now()));
-        assert!(!own.contains(Ipv4Addr::new(1, 1, 1, 1).into(), Instant::now()));
+        let neighbour = Ipv4Addr::new(127, 1, 1, 1).into();
+        assert!(!own.contains(neighbour, Instant::now()) && own.is_near(neighbour, Instant::now()));
+        let far = Ipv4Addr::new(1, 1, 1, 1).into();
+        assert!(!own.contains(far, Instant::now()) && !own.is_near(far, Instant::now()));
     }
 }

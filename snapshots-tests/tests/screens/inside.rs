@@ -297,10 +297,10 @@ fn addresses_go_to_the_browser_or_are_shown() {
     }
     assert_eq!(key(&mut model, 'o'), [Effect::OpenForward("box".into(), 8000)]);
     let opened = update(&mut model, Event::Forwarded("box".into(), 8000, Ok(8000)));
-    assert_eq!(opened, [Effect::Browse("http://127.0.0.1:8000/".into())]);
-    assert_eq!(key(&mut model, 'o'), [Effect::Browse("http://127.0.0.1:8000/".into())]);
+    assert_eq!(opened, [Effect::Browse("http://box.localhost:8000/".into())]);
+    assert_eq!(key(&mut model, 'o'), [Effect::Browse("http://box.localhost:8000/".into())]);
     let why = "the app runs over ssh, so a browser would open elsewhere";
-    update(&mut model, Event::NotBrowsed("http://127.0.0.1:8000/".into(), why.into()));
+    update(&mut model, Event::NotBrowsed("http://box.localhost:8000/".into(), why.into()));
     model.toasts.clear();
     insta::assert_snapshot!("dialog-address", text(&model));
     key(&mut model, 'x');

@@ -49,6 +49,7 @@ fn log() -> NetworkLog {
     let mut flood = event("12:00:09", "dns", "tracker.ads.example", "denied", "no_rule", "");
     flood.count = 4_000;
     NetworkLog {
+        missing: None,
         sent: 1_300,
         received: 5_700_000,
         connections: 1,

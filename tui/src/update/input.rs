@@ -182,7 +182,7 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
                 vec![Effect::Start]
             };
             if model.screen == Screen::Sprite {
-                effects.extend(name.map(Effect::LoadTree));
+                effects.extend(name.filter(|_| model.part != Part::Checkpoints).map(Effect::LoadTree));
                 effects.extend(part::load(model));
             }
             effects

@@ -22,7 +22,8 @@ pub(super) fn load(name: &str) -> Vec<Effect> {
 
 /// What is known of it.
 pub(super) fn came(model: &mut Model, name: &str, outcome: Result<Seen, String>) {
-    if model.inside.name == name {
+    // One look that fails does not take away what is looked at.
+    if model.inside.name == name && (outcome.is_ok() || !matches!(model.inside.seen, Load::Ready(_))) {
         model.inside.seen = Load::from(outcome);
         model.inside.again = true;
         model.inside.settle(&model.forwards);
@@ -176,7 +177,7 @@ pub(super) fn forwarded(
             let browse = std::mem::take(&mut forward.browse);
             let text = format!("127.0.0.1:{local} leads to port {port} of {name}; who connects wakes it.");
             model.say(Weight::Good, text);
-            if browse { vec![Effect::Browse(local_url(local))] } else { Vec::new() }
+            if browse { vec![Effect::Browse(local_url(&name, local))] } else { Vec::new() }
         }
         Err(why) => {
             model.forwards.retain(|one| !leads(one));
@@ -202,7 +203,7 @@ pub(super) fn browse(model: &mut Model, name: String) -> Vec<Effect> {
     if let Some(Item::Port(port)) = model.inside.chosen {
         let forward = model.forwards.iter_mut().find(|one| one.sprite == name && one.port == port);
         return match forward {
-            Some(Forward { local: Some(local), .. }) => vec![Effect::Browse(local_url(*local))],
+            Some(Forward { local: Some(local), .. }) => vec![Effect::Browse(local_url(&name, *local))],
             Some(forward) => {
                 forward.browse = true;
                 Vec::new()
@@ -220,8 +221,9 @@ pub(super) fn browse(model: &mut Model, name: String) -> Vec<Effect> {
     }
 }
 
-fn local_url(port: u16) -> String {
-    format!("http://127.0.0.1:{port}/")
+/// A host name of its own for each sprite (RFC 6761, section 6.3): cookies do not know ports, and those for 127.0.0.1 are no guest's.
+fn local_url(name: &str, port: u16) -> String {
+    format!("http://{name}.localhost:{port}/")
 }
 
 /// No browser could be opened: the address is shown instead, until it is read.

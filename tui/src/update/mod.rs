@@ -8,6 +8,7 @@ mod list;
 mod network;
 mod part;
 
+use crate::action::Part;
 use crate::model::{Group, Load, Model, Screen, Weight, ZOOMS};
 use bytes::Bytes;
 use crossterm::event::Event as Terminal;
@@ -254,7 +255,12 @@ fn take(model: &mut Model, event: Event) -> Vec<Effect> {
             Vec::new()
         }
         Event::Tree(name, outcome) => {
-            if model.tree.as_ref().is_some_and(|(held, _)| *held == name) {
+            let (held, ready) = match &model.tree {
+                Some((held, load)) => (*held == name, matches!(load, Load::Ready(_))),
+                None => (false, false),
+            };
+            // One look that fails does not take away what is looked at.
+            if held && (outcome.is_ok() || !ready) {
                 let load = match outcome {
                     Ok(tree) => {
                         if !model
@@ -336,7 +342,7 @@ fn take(model: &mut Model, event: Event) -> Vec<Effect> {
             if let Some(name) =
                 sprite.filter(|name| model.tree.as_ref().is_some_and(|(held, _)| held == name))
             {
-                effects.push(Effect::LoadTree(name));
+                effects.extend((model.part != Part::Checkpoints).then_some(Effect::LoadTree(name)));
                 effects.extend(part::load(model));
             }
             effects
@@ -370,7 +376,8 @@ fn ask_again(model: &mut Model, now: Instant) -> Vec<Effect> {
         return effects;
     }
     effects.extend(part::ask_again(model, now));
-    if !model.here.local {
+    // Elsewhere only a server of ours tells these.
+    if !model.here.local && !model.metered {
         return effects;
     }
     if due(model.asked.costs, COSTS) {

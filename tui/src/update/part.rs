@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 /// Between two looks at what the open part shows.
 const LOOK: Duration = Duration::from_secs(2);
+/// The same for what changes seldom.
+const SELDOM: Duration = Duration::from_secs(10);
 
 /// Opens the screen of the selected sprite, at the part that was looked at last.
 pub(super) fn open_sprite(model: &mut Model) -> Vec<Effect> {
@@ -28,7 +30,7 @@ pub(super) fn open(model: &mut Model, part: Part) -> Vec<Effect> {
     model.asked.part = None;
     let Some(name) = model.selected.clone() else { return Vec::new() };
     match part {
-        // Loaded with the screen, and after each change.
+        // Loaded with the screen.
         Part::Checkpoints => Vec::new(),
         Part::Network => network::open(model, name),
         Part::Inside => inside::open(model, name),
@@ -37,11 +39,17 @@ pub(super) fn open(model: &mut Model, part: Part) -> Vec<Effect> {
 
 /// What the open part is to be asked for now, if anything.
 pub(super) fn ask_again(model: &mut Model, now: Instant) -> Vec<Effect> {
-    // Elsewhere only what shows its log is a server that may be asked that often.
-    if !model.here.local && !matches!((model.part, &model.network.log), (Part::Network, Load::Ready(_))) {
+    // Elsewhere only a server that has told what only ours tell may be asked that often.
+    let told = match model.part {
+        Part::Checkpoints => model.metered,
+        Part::Network => matches!(model.network.log, Load::Ready(_)),
+        Part::Inside => matches!(model.inside.seen, Load::Ready(_)),
+    };
+    if !model.here.local && !told {
         return Vec::new();
     }
-    let due = model.asked.part.is_none_or(|at| now.duration_since(at) >= LOOK);
+    let pause = if model.part == Part::Checkpoints { SELDOM } else { LOOK };
+    let due = model.asked.part.is_none_or(|at| now.duration_since(at) >= pause);
     if model.screen != Screen::Sprite || !due {
         return Vec::new();
     }
@@ -52,6 +60,7 @@ pub(super) fn ask_again(model: &mut Model, now: Instant) -> Vec<Effect> {
 /// What the open part shows, anew.
 pub(super) fn load(model: &Model) -> Vec<Effect> {
     match (model.part, &model.selected) {
+        (Part::Checkpoints, Some(name)) => vec![Effect::LoadTree(name.clone())],
         (Part::Network, Some(name)) => network::load(name),
         (Part::Inside, Some(name)) => inside::load(name),
         _ => Vec::new(),

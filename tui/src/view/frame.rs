@@ -12,6 +12,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Clear, Padding, Paragraph, Wrap};
 use sprites_api::sprite::Status;
 use sprites_backend::client::clean;
+use std::time::Instant;
 use unicode_width::UnicodeWidthStr;
 
 /// Consoles that are reached by a digit.
@@ -53,7 +54,10 @@ fn summary(model: &Model, width: u16, less: usize) -> Line<'static> {
         line.push(Span::styled("  emulated CPU", colors.warn()));
     }
     let Load::Ready(sprites) = &model.sprites else { return Line::from(line) };
-    let cost: f64 = sprites.values().map(|row| row.totals.cost_usd).sum();
+    let cost = match model.is_estimated() {
+        true => model.estimate.least_usd(Instant::now()),
+        false => sprites.values().map(|row| row.totals.cost_usd).sum(),
+    };
     let states = [
         (Status::Running, "●", colors.good()),
         (Status::Warm, "◐", colors.warn()),

@@ -6,12 +6,21 @@ use crate::update::Event;
 use futures::StreamExt;
 use sprites_api::services::{Event as Told, EventKind};
 use sprites_backend::client::{Error, Forward, Lines, ServiceAction};
+use std::time::Duration;
+use tokio::time::{sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 /// Lines of a log that are asked for before those that follow.
 const LINES: usize = 500;
 /// Lines that are told at once.
 const BATCH: usize = 256;
+/// Longest line of a log, bytes.
+const LINE: usize = 8 << 10;
+/// Events that may wait for the screen before a log is read on, and how long it then waits.
+const WAITING: usize = 16;
+const PAUSE: Duration = Duration::from_millis(50);
+/// How long a service may take to start or stop.
+const ACTION: Duration = Duration::from_secs(120);
 
 impl Worker {
     /// What goes on in a sprite, as far as the endpoint tells without waking it.
@@ -37,7 +46,8 @@ impl Worker {
                 let mut told = Vec::with_capacity(batch.len());
                 for line in batch {
                     match line {
-                        Ok(event) => {
+                        Ok(mut event) => {
+                            event.data = event.data.map(cut);
                             if let (EventKind::Asleep | EventKind::Error, Some(data)) =
                                 (event.kind, &event.data)
                             {
@@ -51,6 +61,10 @@ impl Worker {
                 if events.send(Event::ServiceLog(id, told)).await.is_err() {
                     return;
                 }
+                // While the screen is behind, what comes waits where it is.
+                while events.max_capacity() - events.capacity() > WAITING {
+                    sleep(PAUSE).await;
+                }
             }
             // When the app has ended nobody listens, and nothing is lost.
             let _ = events.send(Event::ServiceLogEnded(id, why)).await;
@@ -60,7 +74,9 @@ impl Worker {
 
     /// Starts, stops or restarts a service.
     pub(super) async fn service(&self, job: u64, name: String, service: &str, action: ServiceAction) {
-        let outcome = done(self.client.service(&name, service, action), service, action).await;
+        let work = done(self.client.service(&name, service, action), service, action);
+        let late = |_| Err(format!("{service} takes longer than {} s; its log tells more", ACTION.as_secs()));
+        let outcome = timeout(ACTION, work).await.unwrap_or_else(late);
         self.done(job, outcome, Some(name)).await;
     }
 
@@ -86,6 +102,12 @@ impl Worker {
             self.tell(Event::NotBrowsed(address, why)).await;
         }
     }
+}
+
+/// As much of a line as is kept.
+fn cut(mut line: String) -> String {
+    line.truncate(line.floor_char_boundary(LINE));
+    line
 }
 
 /// What came of it, as a sentence.

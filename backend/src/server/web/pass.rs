@@ -24,8 +24,9 @@ pub(super) async fn hand_on(ways: &Ways, sprite: &Sprite, mut request: Request) 
     let guard = sprite.awake("its web address").await?;
     let upgrade = request.headers().get(header::UPGRADE).cloned();
     let client = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
-    prepare(&mut request, &sprite.record().name)?;
+    // In this order: a client can have headers taken away by naming them, but not those that tell who it is.
     clean(request.headers_mut(), upgrade.as_ref());
+    prepare(&mut request, &sprite.record().name)?;
     let late = |_| {
         Reason(StatusCode::GATEWAY_TIMEOUT, "the web app does not answer in time; look at its log".into())
     };

@@ -89,7 +89,14 @@ impl Service<Uri> for Inside {
 
     fn call(&mut self, target: Uri) -> Self::Future {
         let sprites = Arc::clone(&self.0);
-        Box::pin(async move { reach(&sprites, target.host().unwrap_or_default()).await })
+        // It may go on when nobody waits for it any more.
+        Box::pin(async move {
+            let reached = timeout(REACH, reach(&sprites, target.host().unwrap_or_default()));
+            reached.await.unwrap_or_else(|_| {
+                let message = "the sprite does not reach its web app in time; look at its log";
+                Err(Reason(StatusCode::GATEWAY_TIMEOUT, message.to_owned()))
+            })
+        })
     }
 }
 
@@ -112,11 +119,7 @@ async fn reach(sprites: &Sprites, name: &str) -> Result<TokioIo<UnixStream>, Rea
         .header(header::UPGRADE, WEB)
         .body(Body::empty())
         .map_err(|_| broken())?;
-    let late = |_| {
-        let message = "the sprite does not reach its web app in time; look at its log";
-        Reason(StatusCode::GATEWAY_TIMEOUT, message.to_owned())
-    };
-    let answer = timeout(REACH, sender.send_request(request)).await.map_err(late)?.map_err(|_| broken())?;
+    let answer = sender.send_request(request).await.map_err(|_| broken())?;
     if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
         let upgraded = hyper::upgrade::on(answer).await.map_err(|_| broken())?;
         let parts = upgraded.downcast::<TokioIo<UnixStream>>().map_err(|_| broken())?;

@@ -28,11 +28,13 @@ use std::sync::{Arc, LazyLock, Weak};
 use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, timeout};
 use vmm_disk::Restored;
 
 /// How long a cold machine may take to come up.
 const BOOT: Duration = Duration::from_secs(180);
+/// How long one that starts may keep others from it.
+const TURN: Duration = Duration::from_secs(15);
 /// How long an orderly stop may take before it becomes one by force.
 const STOP: Duration = Duration::from_secs(20);
 /// Between two looks at whether the sprite is still used.
@@ -57,10 +59,18 @@ pub(super) fn host_cpus() -> u32 {
 /// Answers go here.
 type Reply<T> = oneshot::Sender<Result<T, SpriteError>>;
 
+/// What somebody wants it awake for.
+pub(super) struct Wish {
+    /// Such as `the command make`.
+    pub what: String,
+    /// Since when.
+    pub since: Instant,
+}
+
 /// What the task is asked to do.
 pub(super) enum Command {
-    Awake(String, Reply<Guard>),
-    Connect(String, Reply<(UnixStream, Guard)>),
+    Awake(Wish, Reply<Guard>),
+    Connect(Wish, Reply<(UnixStream, Guard)>),
     ApplyPolicies(Reply<()>),
     Checkpoint(NewCheckpoint, Reply<Made>),
     Restore(String, bool, Reply<Restored>),
@@ -85,6 +95,7 @@ pub(super) fn begin(
         number: 0,
         ready: false,
         place: None,
+        failed: None,
         asleep: None,
         told: None,
         since: Instant::now(),
@@ -111,6 +122,8 @@ struct Life {
     ready: bool,
     /// Its place among those that run.
     place: Option<Place>,
+    /// When it could last not be woken, and why.
+    failed: Option<(Instant, Arc<SpriteError>)>,
     /// What it holds among those that sleep, once that is known.
     asleep: Option<Asleep>,
     /// What its machine was told last of what it may do.
@@ -149,11 +162,11 @@ impl Life {
         self.sprite.usage.changed.store(true, Ordering::Relaxed);
         // Whoever asked may have gone away meanwhile.
         match command {
-            Command::Awake(what, reply) => {
-                let awake = self.awake(sprites, &what).await;
+            Command::Awake(wish, reply) => {
+                let awake = self.awake(sprites, &wish).await;
                 drop(reply.send(awake.map(|(_, guard)| guard)));
             }
-            Command::Connect(what, reply) => drop(reply.send(self.connect(sprites, &what).await)),
+            Command::Connect(wish, reply) => drop(reply.send(self.connect(sprites, &wish).await)),
             Command::ApplyPolicies(reply) => drop(reply.send(self.policies_changed().await)),
             Command::Checkpoint(new, reply) => drop(reply.send(self.checkpoint(sprites, new).await)),
             Command::Restore(id, memory, reply) => drop(reply.send(self.restore(sprites, &id, memory).await)),
@@ -185,23 +198,38 @@ impl Life {
     async fn connect(
         &mut self,
         sprites: &Arc<Sprites>,
-        what: &str,
+        wish: &Wish,
     ) -> Result<(UnixStream, Guard), SpriteError> {
-        let (machine, guard) = self.awake(sprites, what).await?;
+        let (machine, guard) = self.awake(sprites, wish).await?;
         Ok((machine.connect().await?, guard))
     }
 
-    /// The machine, awake at least as long as the guard lives.
+    /// The machine, awake at least as long as the guard lives. Those who came while a start was tried hear what came of it, and do not try again.
     async fn awake(
         &mut self,
         sprites: &Arc<Sprites>,
-        what: &str,
+        wish: &Wish,
     ) -> Result<(MachineHandle, Guard), SpriteError> {
         if self.sprite.usage.count() >= CROWD {
             return Err(SpriteError::Crowded(CROWD));
         }
-        let guard = Guard::new(&self.sprite.usage, what);
-        Ok((self.wake(sprites, what).await?, guard))
+        if let Some((at, why)) = &self.failed
+            && wish.since < *at
+        {
+            return Err(SpriteError::Shared(Arc::clone(why)));
+        }
+        let guard = Guard::new(&self.sprite.usage, &wish.what);
+        match self.wake(sprites, &wish.what).await {
+            Ok(machine) => {
+                self.failed = None;
+                Ok((machine, guard))
+            }
+            Err(error) => {
+                let error = Arc::new(error);
+                self.failed = Some((Instant::now(), Arc::clone(&error)));
+                Err(SpriteError::Shared(error))
+            }
+        }
     }
 
     /// The machine, awake; `by` tells what for.
@@ -276,10 +304,16 @@ impl Life {
 
     /// Starts the machine: it goes on where it was kept on disk, or boots.
     async fn boot(&mut self, sprites: &Arc<Sprites>, by: &str) -> Result<MachineHandle, SpriteError> {
-        let status = self.sprite.state().status;
-        self.enter(sprites, status, None, format!("starting for {by}")).await;
-        // Nobody closes it.
-        let _turn = sprites.starting.acquire().await;
+        self.sprite.state.send_modify(|state| {
+            (state.reason, state.failure) = (format!("starting for {by}"), None);
+        });
+        sprites.tell(&self.sprite);
+        // Somebody who never comes up must not keep all others from it: a turn ends, and whoever waited for long goes without.
+        let turn = timeout(TURN * 4, Arc::clone(&sprites.starting).acquire_owned()).await;
+        tokio::spawn(async move {
+            sleep(TURN).await;
+            drop(turn);
+        });
         let mut spec = spec(sprites, self.sprite.record(), self.sprite.url.clone());
         // One that runs already, and of which this server does not know, is the sprite's all the same.
         let machine = match MachineHandle::adopt(&spec.run_dir).await {

@@ -62,13 +62,18 @@ impl Life {
     /// Gives a machine that is about to start a network. Without one it is of use all the same.
     pub(super) async fn plug_in(&self, sprites: &Sprites, spec: &mut MachineSpec) {
         if sprites.settings.network.off {
+            self.sprite.network.begins(Some("`[network] off` is set in config.toml".to_owned()));
             return GatewayHandle::at(&spec.run_dir).clear();
         }
         let policy = self.sprite.record().policy.network.unwrap_or_default();
         let exe = &sprites.settings.exe;
         match Network::start(exe, &spec.run_dir, &sprites.settings.network, policy).await {
-            Ok(net) => spec.net = Some(net),
+            Ok(net) => {
+                self.sprite.network.begins(None);
+                spec.net = Some(net);
+            }
             Err(error) => {
+                self.sprite.network.begins(Some(format!("{error}; stop the sprite to have it tried again")));
                 tracing::warn!("{} has no network: {error}", spec.name);
                 GatewayHandle::at(&spec.run_dir).clear();
             }

@@ -10,7 +10,7 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Paragraph, Wrap};
-use sprites_api::extension::NetworkEvent;
+use sprites_api::extension::{NetworkEvent, NetworkLog};
 use sprites_backend::client::clean;
 use unicode_width::UnicodeWidthStr;
 
@@ -30,6 +30,10 @@ pub(super) fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     }
     let lines = network.lines();
     let Some(chosen) = lines.get(network.place(&lines)) else {
+        if let Load::Ready(NetworkLog { missing: Some(why), .. }) = &network.log {
+            let words = format!("It has no network: {}.", clean(why));
+            return say(frame, area, block, Line::styled(words, colors.warn()));
+        }
         let words = match network.only {
             Only::All => "It has not tried to reach anything since the server started.",
             Only::Denied => "Nothing was denied.",
