@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
+use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -146,6 +147,9 @@ pub struct Scripted {
     runtime: Option<Runtime>,
 }
 
+/// How long a client may go on after the last step.
+const DRAIN: Duration = Duration::from_secs(5);
+
 type Script = dyn Fn(&Request) -> Reply + Send + Sync;
 
 impl Scripted {
@@ -256,6 +260,12 @@ async fn play(stream: TcpStream, steps: Vec<Step>) {
             Step::Stay => while let Some(Ok(_)) = socket.next().await {},
         }
     }
+    // What was sent would be lost with a connection that is closed before all that came was read (RFC 1122, section 4.2.2.13).
+    let mut stream = socket.into_inner();
+    let _ = stream.shutdown().await;
+    let mut rest = [0; 4096];
+    let drain = async { while matches!(stream.read(&mut rest).await, Ok(1..)) {} };
+    let _ = timeout(DRAIN, drain).await;
 }
 
 /// A request with its body; none when the client has nothing to ask.
