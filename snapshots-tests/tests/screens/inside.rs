@@ -10,7 +10,7 @@ use sprites_api::sprite::Status;
 use sprites_api::task::Task;
 use sprites_backend::client::ServiceAction;
 use sprites_tui::action::Part;
-use sprites_tui::model::{Here, Item, Model};
+use sprites_tui::model::{Here, Item, Load, Model};
 use sprites_tui::update::{Effect, Event, update};
 use std::time::{Duration, Instant};
 
@@ -146,6 +146,7 @@ fn where_nothing_is_known_or_nothing_goes_on() {
     // An endpoint that tells nothing is not asked again and again.
     let elsewhere = Here { context: "away".into(), endpoint: "https://away".into(), local: false };
     model.here = elsewhere;
+    model.inside.seen = Load::Waiting;
     update(&mut model, Event::Inside("box".into(), Err("away does not tell \u{1b}[2J".into())));
     assert!(text(&model).contains("away does not tell [2J"), "{}", text(&model));
     assert!(update(&mut model, Event::Tick(Instant::now() + Duration::from_secs(60))).is_empty());

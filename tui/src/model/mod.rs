@@ -161,6 +161,8 @@ pub struct Model {
     pub metered: bool,
     /// What they cost at least, where it does not.
     pub estimate: Estimate,
+    /// The least that all together have cost then, US dollars; those too that are gone.
+    pub least_usd: f64,
     /// Whether the server answers, as far as is known.
     pub connected: bool,
     /// Whether sprites are emulated here.
@@ -251,6 +253,7 @@ impl Model {
             contexts: Vec::new(),
             metered: false,
             estimate: Estimate::default(),
+            least_usd: 0.0,
             connected: false,
             stale_order: false,
             emulated: false,

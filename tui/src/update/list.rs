@@ -109,6 +109,7 @@ pub(super) fn estimated(model: &mut Model, now: Instant) {
     for row in sprites.values_mut() {
         row.totals = model.estimate.least(&row.sprite.name, now);
     }
+    model.least_usd = model.estimate.least_usd(now);
     model.stale_order |= model.sort == Column::Cost;
 }
 

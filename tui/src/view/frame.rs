@@ -12,7 +12,6 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Clear, Padding, Paragraph, Wrap};
 use sprites_api::sprite::Status;
 use sprites_backend::client::clean;
-use std::time::Instant;
 use unicode_width::UnicodeWidthStr;
 
 /// Consoles that are reached by a digit.
@@ -55,7 +54,7 @@ fn summary(model: &Model, width: u16, less: usize) -> Line<'static> {
     }
     let Load::Ready(sprites) = &model.sprites else { return Line::from(line) };
     let cost = match model.is_estimated() {
-        true => model.estimate.least_usd(Instant::now()),
+        true => model.least_usd,
         false => sprites.values().map(|row| row.totals.cost_usd).sum(),
     };
     let states = [
