@@ -33,6 +33,9 @@ const NOWHERE: Ipv4Addr = Ipv4Addr::new(6, 6, 6, 6);
 /// In a private network that the gateway's host is in, and the host's own there.
 const NEIGHBOUR: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 2);
 const OWN_PRIVATE: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 1);
+/// Public, and in a network that the gateway's host is in.
+const NEAR: Ipv4Addr = Ipv4Addr::new(7, 7, 7, 2);
+const NEAR_V6: Ipv6Addr = Ipv6Addr::new(0x2600, 6, 0, 0, 0, 0, 0, 2);
 const SERVER_V6: Ipv6Addr = Ipv6Addr::new(0x2600, 5, 0, 0, 0, 0, 0, 2);
 const PORT: u16 = 7000;
 
@@ -50,16 +53,22 @@ while ! test -e "$VMM_NET_READY"; do
     sleep 0.05
 done
 ip link add inner type veth peer name outer netns $servers
-ip address add 5.5.5.1/24 dev inner
+ip address add 5.5.5.1/32 dev inner
+ip address add 7.7.7.1/24 dev inner
 ip address add 192.168.77.1/24 dev inner
-ip address add 2600:5::1/64 dev inner nodad
+ip address add 2600:6::1/64 dev inner nodad
 ip link set inner up
+ip route add 5.5.5.0/24 dev inner src 5.5.5.1
+ip -6 route add 2600:5::/64 dev inner
 nsenter --net=/proc/$servers/ns/net sh -ec '
     ip link set lo up
     ip address add 5.5.5.2/24 dev outer
+    ip address add 7.7.7.2/24 dev outer
     ip address add 192.168.77.2/24 dev outer
     ip address add 2600:5::2/64 dev outer nodad
-    ip link set outer up'
+    ip address add 2600:6::2/128 dev outer nodad
+    ip link set outer up
+    ip -6 route add 2600:6::/64 dev outer'
 ip -6 route add default via 2600:5::2
 ip neighbour add 5.5.5.3 lladdr 02:00:00:00:00:77 dev inner
 echo 0 0 > /proc/sys/net/ipv4/ping_group_range
@@ -143,7 +152,12 @@ fn connections(net: &mut Net) {
         net.guest.tcp(handle).send_slice(b"hello").unwrap();
         net.guest.until("an echo", |guest| (guest.tcp(handle).recv_queue() == 5).then_some(()));
     }
+    let to = IpAddr::from(NEAR_V6);
+    assert!(net.guest.connected((to, PORT).into()).is_none());
+    let event = net.owner.event(|event| event.address == Some(to));
+    assert_eq!((event.verdict, event.reason), (Outcome::Denied, Some(Reason::Private)));
     for (to, port, verdict, reason) in [
+        (NEAR, PORT, Outcome::Denied, Reason::Private),
         (SERVER, PORT + 1, Outcome::Failed, Reason::Refused),
         // A public address, but the host's own: behind it are the host's own services.
         (OWN, PORT, Outcome::Denied, Reason::Forbidden),
