@@ -230,6 +230,25 @@ fn a_socket_that_somebody_else_made() {
     assert!(path.exists() && !home.paths().server_info().exists());
 }
 
+/// It is tried once for all who wait, and each of them hears why.
+#[test]
+fn a_start_that_fails_is_told_to_all_who_waited() {
+    let home = Home::new();
+    home.serve();
+    make(&home, "box");
+    let id = home.json(&["api", "/v1/sprites/box"])["id"].as_str().unwrap().to_owned();
+    std::fs::remove_file(home.paths().sprite(&id).join("vmlinuz")).unwrap();
+    let told: Vec<(u16, String)> = std::thread::scope(|scope| {
+        let asks = (0..8).map(|_| scope.spawn(|| call(&home, "POST", "/v1/sprites/box/exec?cmd=true", "")));
+        let asks: Vec<_> = asks.collect();
+        asks.into_iter().map(|ask| ask.join().unwrap()).collect()
+    });
+    assert!(told.iter().all(|one| one.0 == 502 && *one == told[0]), "{told:?}");
+    let log = std::fs::read_to_string(home.paths().server_log()).unwrap();
+    let tries = log.lines().filter(|line| line.contains("box starts for ")).count();
+    assert!((1..=2).contains(&tries), "{tries} tries: {log}");
+}
+
 #[test]
 fn so_many_run_and_no_more() {
     let home = Home::new();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -116,17 +116,14 @@ async fn take(
         let (client, name, told) = (client.clone(), name.clone(), told.clone());
         connections.spawn(async move {
             let _slot = slot;
-            let near = (peer, stream.local_addr().ok());
-            if let (peer, Some(here)) = near
-                && !tokio::task::spawn_blocking(move || is_ours(peer, here)).await.unwrap_or(false)
-            {
+            let Ok(here) = stream.local_addr() else { return };
+            if !spawn_blocking(move || is_ours(peer, here)).await.unwrap_or(false) {
                 return told(format!("port {remote} of {name}: another user of this machine was refused"));
             }
             match client.connect(&name, "localhost", remote).await {
                 Ok(connection) => {
-                    let here = stream.local_addr().ok();
                     let (from, to) = stream.into_split();
-                    connection.join_while(from, to, || here.is_none_or(|here| is_held(peer, here))).await;
+                    connection.join_while(from, to, || is_held(peer, here)).await;
                 }
                 Err(error) => told(format!("port {remote} of {name}: {}", why(&error))),
             }
@@ -145,43 +142,51 @@ fn why(error: &Error) -> String {
 }
 
 /// Whether the other end of a loopback connection is a program of this user, or of root. Whoever forwards a port has a token, which others of this
-/// machine have not. Where the kernel tells no owners, that is not asked.
+/// machine have not.
 fn is_ours(peer: SocketAddr, here: SocketAddr) -> bool {
-    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(fs::read_to_string);
-    let own = nix::unistd::geteuid().as_raw().to_string();
-    match &tables {
-        [Err(_), _] => true,
-        tables => {
-            let mut owners = tables.iter().flatten().filter_map(|table| owner(table, peer, here));
-            owners.any(|(user, held)| held && (user == own || user == "0"))
-        }
+    match holder(peer, here) {
+        Holder::Unknown => true,
+        Holder::Nobody => false,
+        Holder::User(user) => user == 0 || user == nix::unistd::geteuid().as_raw(),
     }
 }
 
 /// Whether a program of this machine still has the other end of a loopback connection, `peer`, of which no more input comes.
 ///
 /// A program that has only ended its input waits for the answer; one that has closed the connection does not, and the sprite's side must
-/// learn of that at once, as some servers take the next connection only then. On the connection itself both look the same; but the kernel's
-/// table tells the inode of a socket that somebody has, and 0 for one that nobody has (`Documentation/networking/proc_net_tcp.rst` of Linux).
-/// Where there is no such table the answer is waited for.
+/// learn of that at once, as some servers take the next connection only then. On the connection itself both look the same.
 fn is_held(peer: SocketAddr, here: SocketAddr) -> bool {
-    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(fs::read_to_string);
-    match &tables {
-        [Err(_), _] => true,
-        tables => tables.iter().flatten().filter_map(|table| owner(table, peer, here)).any(|(_, held)| held),
-    }
+    holder(peer, here) != Holder::Nobody
 }
 
-/// Whose the other end is, and whether a program still has it.
-fn owner(table: &str, peer: SocketAddr, here: SocketAddr) -> Option<(&str, bool)> {
-    let (peer, here) = (written(peer)?, written(here)?);
-    table.lines().find_map(|line| {
+/// Who has the other end of a loopback connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Holder {
+    /// The kernel does not tell.
+    Unknown,
+    /// It has been closed.
+    Nobody,
+    /// A program of this user.
+    User(u32),
+}
+
+/// The kernel's tables tell user and inode of a socket that somebody has, and the inode 0 for one that nobody has
+/// (`Documentation/networking/proc_net_tcp.rst` of Linux).
+fn holder(peer: SocketAddr, here: SocketAddr) -> Holder {
+    let (Ok(table), Some(peer), Some(here)) =
+        (fs::read_to_string("/proc/net/tcp"), written(peer), written(here))
+    else {
+        return Holder::Unknown;
+    };
+    let more = fs::read_to_string("/proc/net/tcp6").unwrap_or_default();
+    let user = table.lines().chain(more.lines()).find_map(|line| {
         let words: Vec<&str> = line.split_whitespace().collect();
         // A program may use a socket for IPv6 and have it written before an address of IPv4.
         let is = |at: usize, address: &str| words.get(at).is_some_and(|word| word.ends_with(address));
-        let (user, inode) = (words.get(7)?, words.get(9)?);
-        (is(1, &peer) && is(2, &here)).then_some((*user, *inode != "0"))
-    })
+        let held = is(1, &peer) && is(2, &here) && *words.get(9)? != "0";
+        held.then(|| words[7].parse().ok()).flatten()
+    });
+    user.map_or(Holder::Nobody, Holder::User)
 }
 
 /// An address as those tables have it: the four bytes as one number of this machine, and the port.

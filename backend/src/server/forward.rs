@@ -5,13 +5,13 @@ use super::App;
 use super::answer::ApiError;
 use super::frames;
 use super::join::join;
+use crate::agent;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
 use http_body_util::BodyExt;
-use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use sprites_api::exec::FRAME_LENGTHS;
 use sprites_api::sprite::Status;
@@ -156,12 +156,7 @@ pub(super) async fn carry<G: Send + 'static>(
     let broken = |what: &str| {
         ApiError::new(502, "agent_failed", format!("the agent inside the sprite {what}; try again"))
     };
-    let (mut sender, connection) =
-        http1::handshake(TokioIo::new(stream)).await.map_err(|_| broken("closed the connection"))?;
-    tokio::spawn(async move {
-        // Its end shows in the answer.
-        let _ = connection.with_upgrades().await;
-    });
+    let mut sender = agent::open(stream).await.map_err(|_| broken("closed the connection"))?;
     let upgrading = upgrades(request.headers());
     let client = upgrading.then(|| hyper::upgrade::on(&mut request));
     let (parts, body) = request.into_parts();

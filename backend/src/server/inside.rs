@@ -14,7 +14,6 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use hyper::client::conn::http1 as client;
 use hyper::server::conn::http1 as server;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
@@ -122,19 +121,7 @@ async fn wait(sprite: Weak<Sprite>, app: App, router: Router, place: impl Send) 
 
 /// Opens a connection on which the agent asks.
 async fn open(machine: &MachineHandle) -> Option<Upgraded> {
-    let stream = machine.connect().await.ok()?;
-    let (mut sender, connection) = client::handshake(TokioIo::new(stream)).await.ok()?;
-    tokio::spawn(async move {
-        // Its end shows in the answer.
-        let _ = connection.with_upgrades().await;
-    });
-    let request = Request::get("/v1/agent/outward")
-        .header(header::HOST, "agent")
-        .header(header::CONNECTION, "upgrade")
-        .header(header::UPGRADE, OUTWARD)
-        .body(Body::empty())
-        .ok()?;
-    let answer = sender.send_request(request).await.ok()?;
+    let answer = agent::upgrade(machine.connect().await.ok()?, "outward", OUTWARD).await.ok()?;
     if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
         return None;
     }

@@ -88,6 +88,13 @@ fn put(transaction: &Transaction<'_>, sprite: &str, hour: i64, used: UsageTotals
 /// What is before this is forgotten: more than a year of hours with bills lies behind it. The clock is not asked, for one that was wrong for a moment
 /// would cost everything.
 pub(super) fn horizon(transaction: &Transaction<'_>) -> Result<Option<Time>> {
+    // Within fewer hours there cannot be more, and that is found out at once.
+    let span: Option<i64> = transaction
+        .prepare_cached("select (select max(hour) from ledger) - (select min(hour) from ledger)")?
+        .query_row([], |row| row.get(0))?;
+    if span.is_none_or(|span| span < HOURS_KEPT * HOUR) {
+        return Ok(None);
+    }
     let mut query = transaction
         .prepare_cached("select distinct hour from ledger order by hour desc limit 1 offset ?1")?;
     let hour: Option<i64> = query.query_row([HOURS_KEPT - 1], |row| row.get(0)).optional()?;

@@ -122,15 +122,16 @@ impl Token {
 }
 
 #[cfg(test)]
+fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
+    let pair = |(name, value): &(&str, &str)| {
+        (name.parse::<axum::http::HeaderName>().unwrap(), value.parse().unwrap())
+    };
+    pairs.iter().map(pair).collect()
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
-    use axum::http::HeaderName;
-
-    fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
-        let pair =
-            |(name, value): &(&str, &str)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
-        pairs.iter().map(pair).collect()
-    }
 
     #[test]
     fn hosts() {

@@ -136,13 +136,8 @@ fn clean(headers: &mut HeaderMap, upgrade: Option<&HeaderValue>) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::headers;
     use super::*;
-
-    fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
-        let pair =
-            |(name, value): &(&str, &str)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
-        pairs.iter().map(pair).collect()
-    }
 
     #[test]
     fn what_belongs_to_a_connection_goes() {

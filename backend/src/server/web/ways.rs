@@ -4,12 +4,12 @@
 //! Kept ways keep no sprite awake; one that sleeps finds them again when it wakes, and with its machine they end.
 
 use super::Reason;
+use crate::agent;
 use crate::sprites::{SpriteError, Sprites};
 use axum::body::Body;
-use axum::http::{Request, StatusCode, Uri, header};
+use axum::http::{StatusCode, Uri};
 use futures::future::BoxFuture;
 use http_body_util::{BodyExt, Limited};
-use hyper::client::conn::http1;
 use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use sprites_api::ErrorBody;
@@ -108,18 +108,7 @@ async fn reach(sprites: &Sprites, name: &str) -> Result<TokioIo<UnixStream>, Rea
     };
     let machine = sprites.get(name)?.running_machine().ok_or_else(broken)?;
     let stream = machine.connect().await.map_err(SpriteError::from)?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|_| broken())?;
-    tokio::spawn(async move {
-        // Its end shows in the answer.
-        let _ = connection.with_upgrades().await;
-    });
-    let request = Request::get("/v1/agent/web")
-        .header(header::HOST, "agent")
-        .header(header::CONNECTION, "upgrade")
-        .header(header::UPGRADE, WEB)
-        .body(Body::empty())
-        .map_err(|_| broken())?;
-    let answer = sender.send_request(request).await.map_err(|_| broken())?;
+    let answer = agent::upgrade(stream, "web", WEB).await.map_err(|_| broken())?;
     if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
         let upgraded = hyper::upgrade::on(answer).await.map_err(|_| broken())?;
         let parts = upgraded.downcast::<TokioIo<UnixStream>>().map_err(|_| broken())?;

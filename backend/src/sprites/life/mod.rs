@@ -29,6 +29,7 @@ use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout};
+use tokio_util::task::AbortOnDropHandle;
 use vmm_disk::Restored;
 
 /// How long a cold machine may take to come up.
@@ -310,10 +311,11 @@ impl Life {
         sprites.tell(&self.sprite);
         // Somebody who never comes up must not keep all others from it: a turn ends, and whoever waited for long goes without.
         let turn = timeout(TURN * 4, Arc::clone(&sprites.starting).acquire_owned()).await;
-        tokio::spawn(async move {
+        let _turn = AbortOnDropHandle::new(tokio::spawn(async move {
             sleep(TURN).await;
             drop(turn);
-        });
+        }));
+        tracing::info!("{} starts for {by}", self.sprite.record().name);
         let mut spec = spec(sprites, self.sprite.record(), self.sprite.url.clone());
         // One that runs already, and of which this server does not know, is the sprite's all the same.
         let machine = match MachineHandle::adopt(&spec.run_dir).await {
