@@ -70,6 +70,15 @@ impl<T> From<Result<T, String>> for Load<T> {
     }
 }
 
+impl<T> Load<T> {
+    /// Takes another look in. One that fails does not take away what is looked at.
+    pub fn renew(&mut self, outcome: Result<T, String>) {
+        if outcome.is_ok() || !matches!(self, Self::Ready(_)) {
+            *self = outcome.into();
+        }
+    }
+}
+
 /// How much something matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Weight {

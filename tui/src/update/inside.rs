@@ -22,9 +22,8 @@ pub(super) fn load(name: &str) -> Vec<Effect> {
 
 /// What is known of it.
 pub(super) fn came(model: &mut Model, name: &str, outcome: Result<Seen, String>) {
-    // One look that fails does not take away what is looked at.
-    if model.inside.name == name && (outcome.is_ok() || !matches!(model.inside.seen, Load::Ready(_))) {
-        model.inside.seen = Load::from(outcome);
+    if model.inside.name == name {
+        model.inside.seen.renew(outcome);
         model.inside.again = true;
         model.inside.settle(&model.forwards);
     }

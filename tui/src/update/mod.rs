@@ -255,26 +255,14 @@ fn take(model: &mut Model, event: Event) -> Vec<Effect> {
             Vec::new()
         }
         Event::Tree(name, outcome) => {
-            let (held, ready) = match &model.tree {
-                Some((held, load)) => (*held == name, matches!(load, Load::Ready(_))),
-                None => (false, false),
-            };
-            // One look that fails does not take away what is looked at.
-            if held && (outcome.is_ok() || !ready) {
-                let load = match outcome {
-                    Ok(tree) => {
-                        if !model
-                            .checkpoint
-                            .as_ref()
-                            .is_some_and(|id| tree.nodes.iter().any(|node| node.id == *id))
-                        {
-                            model.checkpoint = tree.nodes.last().map(|node| node.id.clone());
-                        }
-                        Load::Ready(tree)
-                    }
-                    Err(why) => Load::Failed(why),
-                };
-                model.tree = Some((name, load));
+            if let Some((held, tree)) = &mut model.tree
+                && *held == name
+            {
+                tree.renew(outcome);
+                let nodes = model.nodes().unwrap_or_default();
+                if !nodes.iter().any(|node| Some(&node.id) == model.checkpoint.as_ref()) {
+                    model.checkpoint = nodes.last().map(|node| node.id.clone());
+                }
             }
             Vec::new()
         }

@@ -26,10 +26,8 @@ pub(super) fn load(name: &str) -> Vec<Effect> {
 
 /// What a sprite tried to reach.
 pub(super) fn log_came(model: &mut Model, name: &str, outcome: Result<NetworkLog, String>) {
-    let network = &mut model.network;
-    // One that fails once does not take away what is looked at.
-    if network.name == name && (outcome.is_ok() || !matches!(network.log, Load::Ready(_))) {
-        network.log = outcome.map(network::safe).into();
+    if model.network.name == name {
+        model.network.log.renew(outcome.map(network::safe));
     }
 }
 
@@ -40,10 +38,10 @@ pub(super) fn policy_came(model: &mut Model, name: &str, outcome: Result<Network
     {
         model.set_draft(name, None);
     }
-    if model.network.name != name || outcome.is_err() && matches!(model.network.policy, Load::Ready(_)) {
+    if model.network.name != name {
         return;
     }
-    model.network.policy = outcome.into();
+    model.network.policy.renew(outcome);
     let Load::Ready(policy) = &model.network.policy else { return };
     let rules = model.draft(name).cloned().unwrap_or_else(|| policy.rules.clone());
     model.network.show(rules);
