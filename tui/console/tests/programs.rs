@@ -146,11 +146,9 @@ fn a_paste_is_not_run() {
     let bytes = shell.console.paste("echo one$((1))\x1b[201~\necho two$((2))\n");
     shell.send(&bytes);
     shell.wait_for("the pasted text", |console| console.text().contains("echo two$((2))"));
-    // It is shown before all of it is read, and an interruption in the middle of a paste is lost.
-    shell.send(b" #typed");
-    shell.wait_for("what was typed behind it", |console| console.text().contains("#typed"));
-    shell.press(KeyCode::Char('c'), KeyModifiers::CONTROL);
-    shell.wait_for("a new prompt", |console| has_line(console, "ready>"));
+    // Taken away by a key that the shell reads in its turn: an interruption overtakes what was typed
+    // before it, and is lost in the middle of a paste.
+    shell.press(KeyCode::Char('u'), KeyModifiers::CONTROL);
     shell.enter("echo end$((3))");
     shell.wait_for("the line behind the paste", |console| has_line(console, "end3"));
     let text = shell.console.text();
