@@ -2,6 +2,7 @@
 
 use crate::action::Action;
 use crate::keys::{self, Keys};
+use ipnet::IpNet;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use sprites_backend::context::LOCAL;
@@ -73,7 +74,7 @@ pub struct Network {
     /// Those without rules may reach private networks.
     pub allow_private: Option<bool>,
     /// Ranges of addresses that all may reach.
-    pub reachable: Vec<String>,
+    pub reachable: Vec<IpNet>,
     /// Name servers, with their ports.
     pub resolvers: Vec<SocketAddr>,
     /// They have IPv6, or have not; unset, as the host.
@@ -200,6 +201,24 @@ impl Reading<'_> {
         }
     }
 
+    /// A list of texts that stand for something; each that does not is a mistake, told as "is no" and `what`.
+    fn list<T: FromStr>(&mut self, value: Spanned<DeValue<'_>>, what: &str) -> Vec<T> {
+        let Some(entries) = value.get_ref().as_array() else {
+            self.wrong(value.span(), "a list belongs here, written [\"…\", \"…\"]");
+            return Vec::new();
+        };
+        let mut list = Vec::new();
+        for entry in entries.iter().cloned() {
+            let at = entry.span();
+            let Some(text) = self.value::<String>(entry) else { continue };
+            match text.parse() {
+                Ok(known) => list.push(known),
+                Err(_) => self.wrong(at, format!("{text:?} is no {what}")),
+            }
+        }
+        list
+    }
+
     fn remote(&mut self, entry: Spanned<DeValue<'_>>) {
         let at = entry.span();
         let Some(RemoteEntry { name, url, token_env }) = self.value(entry) else { return };
@@ -238,10 +257,17 @@ impl Reading<'_> {
 
     fn network(&mut self, setting: &Spanned<Cow<'_, str>>, value: Spanned<DeValue<'_>>) {
         match setting.get_ref().as_ref() {
-            "off" => self.config.network.off = self.value(value),
+            // Who meant to have none is not to have one because of a mistake.
+            "off" => self.config.network.off = Some(self.value(value).unwrap_or(true)),
             "allow_private" => self.config.network.allow_private = self.value(value),
-            "reachable" => self.config.network.reachable = self.value(value).unwrap_or_default(),
-            "resolvers" => self.config.network.resolvers = self.value(value).unwrap_or_default(),
+            "reachable" => {
+                self.config.network.reachable =
+                    self.list(value, "range of addresses; write one such as 192.168.7.0/24");
+            }
+            "resolvers" => {
+                self.config.network.resolvers =
+                    self.list(value, "address of a name server; write one such as 192.168.7.1:53");
+            }
             "ipv6" => self.config.network.ipv6 = self.value(value),
             other => self.wrong(
                 setting.span(),
@@ -360,5 +386,17 @@ mod tests {
             let wrong = Config::parse(text, "c").mistakes;
             assert!(wrong[0].contains(at), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn mistakes_below_network_open_nothing() {
+        let text = "[network]\noff = \"yes\"\nreachable = [\"10.7.0.0/16\",\n\"10.8.0.0\",\n3]\nresolvers = \"10.7.0.1:53\"\n";
+        let config = Config::parse(text, "c");
+        let reachable = vec!["10.7.0.0/16".parse().unwrap()];
+        assert_eq!(config.network, Network { off: Some(true), reachable, ..Network::default() });
+        let wrong = |at, why| config.mistakes.iter().any(|told| told.contains(at) && told.contains(why));
+        assert!(wrong("line 2", "true or false"), "{:?}", config.mistakes);
+        assert!(wrong("line 4", "192.168.7.0/24") && wrong("line 5", "a text in quotes"));
+        assert!(wrong("line 6", "a list"));
     }
 }

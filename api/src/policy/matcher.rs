@@ -169,6 +169,11 @@ pub fn normal(name: &str) -> String {
     name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
 }
 
+/// Whether a name is this [normal] one.
+pub(super) fn is(name: &str, normal: &str) -> bool {
+    name.strip_suffix('.').unwrap_or(name).eq_ignore_ascii_case(normal)
+}
+
 pub(super) fn lines(list: &'static str) -> impl Iterator<Item = &'static str> {
     list.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'))
 }

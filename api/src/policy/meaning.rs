@@ -2,7 +2,7 @@
 //!
 //! It asks the [`Matcher`] that also decides, so that what is told is what happens.
 
-use super::matcher::{Decision, LIST, RESOLVERS, is_resolver, lines, normal};
+use super::matcher::{Decision, LIST, RESOLVERS, is, is_resolver, lines, normal};
 use super::{Action, DEFAULTS, Matcher, NetworkPolicy, Rule, Verdict, check_domain};
 use std::net::IpAddr;
 
@@ -126,7 +126,7 @@ impl Meaning {
 
     /// A rule that counts for its domain, and what it says for nothing the opposite of.
     fn deciding(&self, matcher: &Matcher, domain: &str, action: Action) -> (String, Role) {
-        let opposite = |rule: &Rule| matches!(rule, Rule::Domain { domain: other, action: said } if *said != action && normal(other) == domain);
+        let opposite = |rule: &Rule| matches!(rule, Rule::Domain { domain: other, action: said } if *said != action && is(other, domain));
         let (sentence, role) = self.alone(matcher, domain, action == Action::Allow);
         match self.rules.iter().position(opposite) {
             Some(other) => {

@@ -46,7 +46,7 @@ pub struct NetworkPolicy {
 }
 
 /// One rule: about a domain, or a list to include.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(untagged, try_from = "RuleForm")]
 pub enum Rule {
     /// About a host, the hosts below a domain (`*.example.com`), or all others (`*`).
@@ -111,7 +111,7 @@ impl fmt::Display for Action {
 }
 
 /// Part of [`Rule`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
     /// It may be reached.

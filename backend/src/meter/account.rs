@@ -12,6 +12,11 @@ use sprites_api::extension::{UsageSample, UsageTotals};
 const SLACK: f64 = 1.0;
 /// Counters of CPU time may be this much ahead of the clock.
 const ROUNDING: f64 = 1.1;
+/// Seconds that a machine may be awake without counters that tell of it. After that it pays by the host's clock: code inside can keep the agent
+/// from answering, and have it answer that no time goes by.
+const SILENCE: f64 = 60.0;
+/// Most seconds that a machine is taken to have been awake between two looks: the host itself may have slept.
+const LOOK: f64 = 3.0;
 /// Most processes of a machine (`man 5 proc`, `pid_max`).
 const MOST_PROCESSES: u64 = 1 << 22;
 
@@ -57,6 +62,8 @@ pub(crate) struct Reading {
     pub counters: Option<Counters>,
     /// Of its network; none when it has none, or has not been heard of yet.
     pub carried: Option<Carried>,
+    /// Whether it was awake at the last look and is now, as the host sees it.
+    pub awake: bool,
 }
 
 /// The account of a sprite.
@@ -70,6 +77,8 @@ pub(crate) struct Account {
     pub read: Option<(Counters, Moment)>,
     /// The same of its network.
     pub carried: Option<Carried>,
+    /// Seconds awake by the host's clock that no counters have told of. They are not written down: few are lost with a server.
+    pub untold: f64,
 }
 
 /// What a reading adds.
@@ -86,7 +95,7 @@ pub(crate) struct Entry {
 impl Account {
     /// One that begins now.
     pub(crate) fn new(now: Moment) -> Self {
-        Self { totals: UsageTotals::default(), kept_until: now, read: None, carried: None }
+        Self { totals: UsageTotals::default(), kept_until: now, read: None, carried: None, untold: 0.0 }
     }
 
     /// Takes a reading in.
@@ -107,9 +116,36 @@ impl Account {
             }
             None => None,
         };
+        if reading.awake {
+            self.untold += now.since(since).min(LOOK);
+        }
+        self.untold = (self.untold - sample.map_or(0.0, |sample| sample.seconds)).max(0.0);
+        let sample = if self.untold > SILENCE { Some(self.silent(now, sample, &mut used)) } else { sample };
         self.totals += used;
         let sample = sample.map(|sample| UsageSample { cost_usd: sample.cost_usd + keeping, ..sample });
         Entry { sample, used, since }
+    }
+
+    /// Pays for the time that no counters have told of, with what little is known of it; what they tell later begins anew.
+    fn silent(&mut self, now: Moment, sample: Option<UsageSample>, used: &mut UsageTotals) -> UsageSample {
+        let seconds = std::mem::take(&mut self.untold);
+        let memory_bytes = self.read.take().map_or(0, |(counters, _)| counters.memory_bytes);
+        let use_ = Running { seconds, cpu_seconds: 0.0, memory_bytes: memory_bytes as f64, hot_bytes: 0.0 };
+        let cost_usd = rates::run(used, use_);
+        let empty = UsageSample {
+            time: now.wall,
+            seconds: 0.0,
+            cpus: 0.0,
+            memory_bytes,
+            processes: 0,
+            sent_bytes: used.sent_bytes,
+            received_bytes: used.received_bytes,
+            read_bytes: 0,
+            written_bytes: 0,
+            cost_usd: 0.0,
+        };
+        let sample = sample.unwrap_or(empty);
+        UsageSample { seconds: sample.seconds + seconds, cost_usd: sample.cost_usd + cost_usd, ..sample }
     }
 
     fn ran(
@@ -180,7 +216,7 @@ mod tests {
     }
 
     fn running(counters: Option<Counters>) -> Reading {
-        Reading { counters, carried: None }
+        Reading { counters, ..Reading::default() }
     }
 
     #[test]
@@ -209,7 +245,7 @@ mod tests {
         let mut account = Account::new(at(0));
         let mut carry = |began, sent, received| {
             let carried = Some(Carried { began, sent, received });
-            let used = account.advance(Reading { counters: None, carried }, 0, SIZE, at(1)).used;
+            let used = account.advance(Reading { carried, ..Reading::default() }, 0, SIZE, at(1)).used;
             (used.sent_bytes, used.received_bytes)
         };
         assert_eq!(carry(1, 100, 0), (100, 0));
@@ -232,6 +268,35 @@ mod tests {
         assert!(sample.seconds <= 2.0 && sample.cpus <= ROUNDING + 1e-9, "{sample:?}");
         assert_eq!(sample.memory_bytes, SIZE.memory_bytes);
         assert_eq!(sample.processes, MOST_PROCESSES);
+    }
+
+    #[test]
+    fn who_tells_nothing_pays_by_the_hosts_clock() {
+        let minutes = |tell: &dyn Fn(u64) -> Option<Counters>| {
+            let mut account = Account::new(at(0));
+            let mut seconds = 0.0;
+            for second in 1..=600 {
+                let reading = Reading { counters: tell(second), carried: None, awake: true };
+                let sample = account.advance(reading, 0, SIZE, at(second)).sample;
+                seconds += sample.map_or(0.0, |sample| sample.seconds);
+            }
+            assert!((account.totals.running_seconds - seconds).abs() < 1e-6);
+            seconds
+        };
+        let honest = minutes(&|second| Some(counters(1, second * 1000, 0)));
+        assert_eq!(honest, 599.0);
+        let slow = minutes(&|second| second.is_multiple_of(20).then(|| counters(1, second * 1000, 0)));
+        assert_eq!(slow, 580.0);
+        let silent = minutes(&|_| None);
+        let still = minutes(&|second| Some(counters(1, 1000 + second, 0)));
+        let another = minutes(&|second| Some(counters(second, 1000, 0)));
+        for told in [silent, still, another] {
+            assert!((540.0..=601.0).contains(&told), "{told}");
+        }
+        // The night that the host slept through is nobody's.
+        let mut account = Account::new(at(0));
+        let night = Reading { awake: true, ..Reading::default() };
+        assert!(account.advance(night, 0, SIZE, at(30_000)).sample.is_none());
     }
 
     #[test]

@@ -124,11 +124,11 @@ impl Meter {
                     .flatten(),
                 None => None,
             };
-            (sprite, Reading { counters, carried: sprite.network.carried() })
+            (sprite, Reading { counters, carried: sprite.network.carried(), awake: false })
         }))
         .await;
         let (mut ticks, mut advanced) = (Vec::new(), Vec::new());
-        for (place, (sprite, reading)) in readings.into_iter().enumerate() {
+        for (place, (sprite, mut reading)) in readings.into_iter().enumerate() {
             if reading
                 .counters
                 .is_some_and(|counters| counters.session_idle_ms.is_some_and(|idle| idle < RECENT))
@@ -138,8 +138,9 @@ impl Meter {
             let running = sprite.running_machine().is_some();
             // Those that sleep do not all have their turn in the same tick.
             let turn = number + place as u64;
-            let new = self.lock().get(sprite.id()).is_none_or(|known| known.running && !running);
-            let look = new
+            let ran = self.lock().get(sprite.id()).map(|known| known.running);
+            reading.awake = ran == Some(true) && running;
+            let look = ran.is_none_or(|ran| ran && !running)
                 || sprite.take_changed()
                 || turn.is_multiple_of(if running { DISK_EVERY } else { ASLEEP_EVERY });
             if !running && !look {

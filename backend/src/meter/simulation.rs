@@ -154,7 +154,8 @@ impl Server {
         for (place, (machine, running)) in machines.iter().enumerate() {
             let mut account = self.account(place, &machine.id, now);
             let counters = running.then(|| machine.counters());
-            let entry = account.advance(Reading { counters, carried: None }, machine.stored_bytes, SIZE, now);
+            let entry =
+                account.advance(Reading { counters, ..Reading::default() }, machine.stored_bytes, SIZE, now);
             self.accounts[place] = Some(account.clone());
             ticks.push(Tick {
                 sprite: machine.id.clone(),

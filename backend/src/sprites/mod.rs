@@ -6,6 +6,8 @@
 //! | `sprite` | one sprite, as everybody sees it |
 //! | `life` | the task of one sprite, which owns its machine |
 //! | `template` | machines that have booted once, for new sprites to go on from |
+//! | `holds` | tasks: what keeps a sprite awake for a time |
+//! | `limits` | how many may do something at once, and how often |
 //! | `upkeep` | checkpoints that nobody asked for |
 //! | `sight` | what goes on in a sprite, for those who only look |
 //! | `usage` | who uses a sprite, for what |
@@ -17,7 +19,9 @@
 
 mod disk;
 mod error;
+mod holds;
 mod life;
+mod limits;
 mod network;
 mod pressure;
 mod sight;
@@ -29,8 +33,8 @@ mod warm;
 
 pub use disk::{StoredDisk, stored_disks};
 pub(crate) use error::SpriteError;
+use limits::Places;
 pub use network::NetworkSettings;
-use sprite::Places;
 pub(crate) use sprite::{NewCheckpoint, Sprite, State};
 pub(crate) use usage::Guard;
 

@@ -1,6 +1,8 @@
 //! A sprite as everybody but its task sees it: what is known of it, and asking its task for changes.
 
+use super::holds::Holds;
 use super::life::{self, Command, Wish};
+use super::limits::{Allowance, Places};
 use super::network::Network;
 use super::sight::Sight;
 use super::usage::{Guard, Usage};
@@ -11,7 +13,6 @@ use local_vmm::{MachineHandle, kvm};
 use sprites_api::Time;
 use sprites_api::sprite::{Sprite as ApiSprite, Status, WatchLine};
 use sprites_api::task::Task;
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -22,8 +23,6 @@ use vmm_disk::{Checkpoint, Restored};
 
 /// Commands that may wait.
 const QUEUE: usize = 256;
-/// Most holds of a sprite.
-const MAX_TASKS: usize = 64;
 /// How long any command may take, waiting in the queue included.
 const COMMAND: Duration = Duration::from_secs(240);
 
@@ -66,8 +65,8 @@ pub(crate) struct Sprite {
     /// The machine, for those who only look at it.
     machine: Mutex<Option<MachineHandle>>,
     pub(crate) url: String,
-    /// Holds that programs inside have taken.
-    tasks: Mutex<BTreeMap<String, Task>>,
+    /// Tasks, which programs inside have taken.
+    holds: Holds,
     /// Who waits for questions from inside.
     pub(crate) waiting: Places,
     /// Who follows logs of its services without using it.
@@ -86,53 +85,6 @@ pub(crate) struct Sprite {
     list: AtomicUsize,
     /// Keeps two changes of the record apart until they are written.
     changing: tokio::sync::Mutex<()>,
-}
-
-/// So many at once, and one more after each pause.
-#[derive(Debug, Default)]
-pub(crate) struct Allowance(Mutex<Option<(Instant, f64)>>);
-
-impl Allowance {
-    /// Most at once.
-    const MOST: f64 = 30.0;
-    /// Seconds until there is one more.
-    const PAUSE: f64 = 10.0;
-
-    /// Takes one, if there is one.
-    pub(crate) fn take(&self) -> bool {
-        let mut held = locked(&self.0);
-        let now = Instant::now();
-        let left = match *held {
-            Some((then, left)) => (left + (now - then).as_secs_f64() / Self::PAUSE).min(Self::MOST),
-            None => Self::MOST,
-        };
-        let may = left >= 1.0;
-        *held = Some((now, if may { left - 1.0 } else { left }));
-        may
-    }
-}
-
-/// Places of which there are only so many.
-#[derive(Debug, Default)]
-pub(crate) struct Places(Arc<AtomicUsize>);
-
-impl Places {
-    /// A place, if fewer than `most` are taken.
-    pub(crate) fn take(&self, most: usize) -> Option<Place> {
-        let taken = self.0.fetch_add(1, Ordering::SeqCst);
-        let place = Place(Arc::clone(&self.0));
-        (taken < most).then_some(place)
-    }
-}
-
-/// One of them; free again when it is dropped.
-#[derive(Debug)]
-pub(crate) struct Place(Arc<AtomicUsize>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
-    }
 }
 
 impl Sprite {
@@ -167,7 +119,7 @@ impl Sprite {
             commands: sender,
             usage: Usage::new(),
             machine: Mutex::new(machine.clone()),
-            tasks: Mutex::default(),
+            holds: Holds::default(),
             waiting: Places::default(),
             following: Places::default(),
             sight: Sight::default(),
@@ -220,34 +172,19 @@ impl Sprite {
 
     /// Holds that have not expired, by name.
     pub(crate) fn tasks(&self) -> Vec<Task> {
-        let mut tasks = locked(&self.tasks);
-        let now = Time::now();
-        tasks.retain(|_, task| task.expires_at > now);
-        tasks.values().cloned().collect()
+        self.holds.list()
     }
 
     /// Takes or renews a hold.
     pub(crate) fn hold(&self, name: &str, length: Duration) -> Result<Task, SpriteError> {
-        // Those that have expired make room.
-        let held = self.tasks();
-        let now = Time::now();
-        let length = i64::try_from(length.as_micros()).unwrap_or(i64::MAX);
-        let started_at = held.iter().find(|task| task.name == name).map_or(now, |task| task.started_at);
-        if held.len() >= MAX_TASKS && !held.iter().any(|task| task.name == name) {
-            return Err(SpriteError::Value(format!("a sprite has at most {MAX_TASKS} tasks")));
-        }
-        let expires_at = Time::from_micros(now.as_micros().saturating_add(length));
-        let task = Task { name: name.to_owned(), started_at, expires_at };
-        locked(&self.tasks).insert(name.to_owned(), task.clone());
+        let task = self.holds.take(name, length)?;
         self.usage.touch();
         Ok(task)
     }
 
     /// Gives a hold back; false if there is none of that name.
     pub(crate) fn release(&self, name: &str) -> bool {
-        let known = self.tasks().iter().any(|task| task.name == name);
-        locked(&self.tasks).remove(name);
-        known
+        self.holds.release(name)
     }
 
     /// What keeps it awake now.

@@ -92,6 +92,7 @@ impl Store {
                 Some(text) => serde_json::from_str(&text)?,
                 None => None,
             },
+            untold: 0.0,
         }))
     }
 
@@ -244,7 +245,7 @@ mod tests {
             sprite: sprite.into(),
             name: "box".into(),
             labels: Vec::new(),
-            account: Account { totals: used, kept_until: now, read: None, carried: None },
+            account: Account { totals: used, kept_until: now, read: None, carried: None, untold: 0.0 },
             entry: Entry { sample: Some(sample), used, since: now },
         }
     }

@@ -36,6 +36,9 @@ pub struct MachineStatus {
     pub boot_ms: Option<u64>,
     /// Host memory that backs the machine now, bytes.
     pub memory_bytes: u64,
+    /// Why it booted although it had a memory to go on from.
+    #[serde(default)]
+    pub memory_lost: Option<String>,
 }
 
 /// A checkpoint that was made.

@@ -5,7 +5,7 @@ use super::control::{Answer, Call, MAX_LINE};
 use super::exit::Exit;
 use super::files;
 use super::log::BoundedLog;
-use super::work::{Work, WorkError};
+use super::work::{Began, Work, WorkError};
 use crate::devices::block::{Bell, Block};
 use crate::devices::vsock::Vsock;
 use crate::jail::{self, JailError, Role};
@@ -140,19 +140,18 @@ fn live(spec: &MachineSpec, machine: &jail::Machine, started: Instant) -> Result
             console.lock().unwrap_or_else(PoisonError::into_inner).add(bytes);
         })
     };
-    let mut went_on = spec.kind == Runs::Kvm && kvm::is_kept(&spec.memory);
-    let monitor = match went_on.then(|| start(Begin::GoOn(&spec.memory))) {
-        Some(Ok(monitor)) => monitor,
+    let kept = spec.kind == Runs::Kvm && kvm::is_kept(&spec.memory);
+    let (monitor, began) = match kept.then(|| start(Begin::GoOn(&spec.memory))) {
+        Some(Ok(monitor)) => (monitor, Began::GoneOn),
         // What it had in memory is lost, as after a power cut; its disk is not.
-        Some(Err(error @ MonitorError::Kvm(KvmError::State(..)))) => {
-            tracing::warn!("{error}");
-            went_on = false;
+        Some(Err(MonitorError::Kvm(KvmError::State(place, why)))) => {
+            tracing::warn!("{}", KvmError::State(place, why.clone()));
             // Its disk moves away from it; nobody is to go on from it later.
             kvm::forget(&spec.memory).map_err(told(spec.memory.clone()))?;
-            start(Begin::Boot(&archive))?
+            (start(Begin::Boot(&archive))?, Began::WithoutMemory(why))
         }
         Some(Err(error)) => return Err(error.into()),
-        None => start(Begin::Boot(&archive))?,
+        None => (start(Begin::Boot(&archive))?, Began::Booted),
     };
     let agent = Agent::new(sockets).map_err(told(inside.join(files::AGENT)))?;
     let work = Arc::new(Work::new(
@@ -162,7 +161,7 @@ fn live(spec: &MachineSpec, machine: &jail::Machine, started: Instant) -> Result
         monitor,
         spec.clone(),
         machine.pid(),
-        went_on,
+        began,
         started,
     ));
     let spawn = |name: &str, body: Body| {

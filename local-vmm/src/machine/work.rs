@@ -57,11 +57,20 @@ pub(super) struct Work {
     spec: MachineSpec,
     /// Process id, as the host sees it.
     pid: u32,
-    /// Whether it goes on from its folder.
-    went_on: bool,
+    began: Began,
     started: Instant,
     started_at: i64,
     boot_ms: Mutex<Option<u64>>,
+}
+
+/// How the machine began.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Began {
+    Booted,
+    /// It goes on from its folder.
+    GoneOn,
+    /// It should have gone on, and booted because of this.
+    WithoutMemory(String),
 }
 
 impl Work {
@@ -73,7 +82,7 @@ impl Work {
         monitor: Monitor,
         spec: MachineSpec,
         pid: u32,
-        went_on: bool,
+        began: Began,
         started: Instant,
     ) -> Self {
         let started_at = jiff::Timestamp::now().as_microsecond();
@@ -87,7 +96,7 @@ impl Work {
             turn: Mutex::new(()),
             spec,
             pid,
-            went_on,
+            began,
             started,
             started_at,
             boot_ms: Mutex::new(None),
@@ -100,7 +109,7 @@ impl Work {
         while self.state() == State::Booting && self.started.elapsed() < BOOT {
             match self.agent.health(ANSWER.min(BOOT.saturating_sub(self.started.elapsed()))) {
                 Ok(_) => {
-                    if self.went_on {
+                    if self.began == Began::GoneOn {
                         self.tell(Some(&self.spec));
                     }
                     *locked(&self.boot_ms) = u64::try_from(self.started.elapsed().as_millis()).ok();
@@ -153,6 +162,10 @@ impl Work {
             started_at: self.started_at,
             boot_ms: *locked(&self.boot_ms),
             memory_bytes: self.monitor.memory_bytes(),
+            memory_lost: match &self.began {
+                Began::WithoutMemory(why) => Some(why.clone()),
+                Began::GoneOn | Began::Booted => None,
+            },
         }
     }
 

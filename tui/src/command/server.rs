@@ -72,7 +72,6 @@ impl Serve {
             resolvers: file.network.resolvers,
             ipv6: file.network.ipv6,
         };
-        network.check()?;
         let config = ServerConfig {
             outside,
             port: self.port.or(file.server.port).unwrap_or(usual.port),

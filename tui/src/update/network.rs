@@ -7,6 +7,7 @@ use crate::model::{Ask, Dialog, Load, Model, Weight};
 use crate::number;
 use sprites_api::extension::{NetworkEvent, NetworkLog};
 use sprites_api::policy::{self, DEFAULTS, Meaning, NetworkPolicy, Rule};
+use std::collections::HashMap;
 
 /// Most rules that are told one by one before they are saved.
 const TOLD: usize = 8;
@@ -287,16 +288,9 @@ fn save(model: &mut Model, served: &[Rule]) {
 
 /// Rules that are no more, and new ones, a line each.
 fn difference(before: &[Rule], after: &[Rule]) -> Vec<String> {
-    let mut gone: Vec<&Rule> = Vec::new();
-    let mut new: Vec<&Rule> = after.iter().collect();
-    for rule in before {
-        match new.iter().position(|other| *other == rule) {
-            Some(place) => drop(new.remove(place)),
-            None => gone.push(rule),
-        }
-    }
-    let gone = gone.into_iter().map(|rule| format!("− {rule}"));
-    let mut lines: Vec<String> = gone.chain(new.into_iter().map(|rule| format!("+ {rule}"))).collect();
+    let gone = without(before, after).into_iter().map(|rule| format!("− {rule}"));
+    let new = without(after, before).into_iter().map(|rule| format!("+ {rule}"));
+    let mut lines: Vec<String> = gone.chain(new).collect();
     if lines.is_empty() {
         lines.push("The same rules in another order.".into());
     }
@@ -306,6 +300,20 @@ fn difference(before: &[Rule], after: &[Rule]) -> Vec<String> {
         lines.push(format!("and {}", number::count(more as u64, "other change", "other changes")));
     }
     lines
+}
+
+/// Rules that others have not, or have less often.
+fn without<'r>(rules: &'r [Rule], others: &'r [Rule]) -> Vec<&'r Rule> {
+    let mut left: HashMap<&Rule, usize> = HashMap::new();
+    others.iter().for_each(|rule| *left.entry(rule).or_default() += 1);
+    let has_none = |rule: &&'r Rule| match left.get_mut(*rule) {
+        Some(count @ 1..) => {
+            *count -= 1;
+            false
+        }
+        _ => true,
+    };
+    rules.iter().filter(has_none).collect()
 }
 
 /// Open connections that rules would end.

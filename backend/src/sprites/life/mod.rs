@@ -13,7 +13,8 @@ mod checkpoints;
 mod policies;
 mod rest;
 
-use super::sprite::{Made, NewCheckpoint, Place, Sprite, State};
+use super::limits::Place;
+use super::sprite::{Made, NewCheckpoint, Sprite, State};
 use super::usage::Guard;
 use super::warm::Asleep;
 use super::{SpriteError, Sprites, blocking, upkeep};
@@ -336,7 +337,12 @@ impl Life {
         self.ready = true;
         self.arrived(&machine).await?;
         self.sprite.list_changed();
-        self.enter(sprites, Status::Running, None, format!("started by {by}")).await;
+        let lost = machine.status().await.ok().and_then(|status| status.memory_lost);
+        let reason = match lost {
+            Some(why) => format!("started anew by {by}; what ran before is lost with its memory: {why}"),
+            None => format!("started by {by}"),
+        };
+        self.enter(sprites, Status::Running, None, reason).await;
         Ok(machine)
     }
 
