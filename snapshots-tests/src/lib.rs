@@ -1,5 +1,6 @@
 //! What a person sees, pinned; and the whole system, driven as a person drives it.
 
+pub mod fit;
 pub mod harness;
 pub mod person;
 pub mod picture;

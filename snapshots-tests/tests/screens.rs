@@ -11,12 +11,14 @@ use crossterm::event::{Event as Press, KeyCode, KeyEvent};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
+use snapshots_tests::fit;
 use sprites_api::Time;
 use sprites_api::cost::{Budget, CostRow, Costs};
-use sprites_api::extension::{BuildLine, Event as Past, Tree, TreeNode, UsageTotals};
+use sprites_api::extension::{BuildLine, Event as Past, Tree, TreeNode, UsageSample, UsageTotals};
 use sprites_api::sprite::{Sprite, Status};
 use sprites_tui::keys::Keys;
-use sprites_tui::model::{Ask, Dialog, Group, Here, Load, Model, Row, Screen};
+use sprites_tui::look::{Graphs, Look};
+use sprites_tui::model::{Ask, Dialog, Group, Here, History, Load, Model, Row, Screen, Weight};
 use sprites_tui::theme::Theme;
 use sprites_tui::update::{Effect, Event, update};
 use sprites_tui::view;
@@ -27,13 +29,18 @@ fn here() -> Here {
 }
 
 fn model(columns: u16, rows: u16) -> Model {
-    Model::new(here(), Keys::default(), Theme::all(None).0, 0, (columns, rows))
+    Model::new(here(), Keys::default(), vec![fit::marked()], 0, (columns, rows))
 }
 
 fn draw(model: &Model) -> Buffer {
     let mut terminal = Terminal::new(TestBackend::new(model.size.0, model.size.1)).unwrap();
     terminal.draw(|frame| view::draw(model, frame)).unwrap();
-    terminal.backend().buffer().clone()
+    let buffer = terminal.backend().buffer().clone();
+    if model.colors().name == "marked" {
+        let console = matches!(model.screen, Screen::Console(_)).then(|| view::geometry::console(model.size));
+        fit::check(&buffer, |x, y| console.is_some_and(|area| area.contains((x, y).into())));
+    }
+    buffer
 }
 
 fn text(model: &Model) -> String {
@@ -207,11 +214,70 @@ fn without_colours_nothing_is_coloured_and_states_still_differ() {
 fn every_theme_colours_the_selection() {
     for theme in 0..Theme::all(None).0.len() {
         let mut model = model(80, 24);
+        model.themes = Theme::all(None).0;
         model.theme = theme;
         with_sprites(&mut model, &["a", "b"]);
         let buffer = draw(&model);
         assert_ne!(buffer[(3, 3)].style(), buffer[(3, 4)].style(), "{}", model.colors().name);
     }
+}
+
+/// What graphs are drawn with, and that ASCII is all there is where nothing else is wanted.
+#[test]
+fn graphs_of_three_kinds() {
+    let mut model = model(100, 34);
+    with_sprites(&mut model, &["box"]);
+    model.screen = Screen::Sprite;
+    let now = jiff::Timestamp::now().as_microsecond();
+    let samples: Vec<UsageSample> = (0..60)
+        .map(|second| UsageSample {
+            time: Time::from_micros(now - (60 - second) * 1_000_000),
+            seconds: 1.0,
+            cpus: (second % 7) as f64 / 7.0,
+            memory_bytes: 1_000_000 * second as u64,
+            processes: 1,
+            sent_bytes: 0,
+            received_bytes: 0,
+            read_bytes: 0,
+            written_bytes: 0,
+            cost_usd: 0.0,
+        })
+        .collect();
+    if let Load::Ready(rows) = &mut model.sprites {
+        rows.get_mut("box").unwrap().recent.extend(samples.iter().copied());
+    }
+    model.history = History { name: "box".into(), samples };
+    for (graphs, range) in [
+        (Graphs::Braille, '\u{2801}'..='\u{28ff}'),
+        (Graphs::Blocks, '\u{2580}'..='\u{259f}'),
+        (Graphs::Ascii, '*'..='*'),
+    ] {
+        model.look.graphs = graphs;
+        let words = text(&model);
+        assert!(words.contains(|c| range.contains(&c)), "{graphs}: {words}");
+    }
+    for screen in [Screen::Sprite, Screen::List, Screen::Help] {
+        model.screen = screen;
+        model.look = Look { ascii: true, ..Look::default() };
+        assert!(text(&model).is_ascii());
+    }
+    model.screen = Screen::List;
+    insta::assert_snapshot!("list-ascii", text(&model));
+}
+
+/// Messages stay until a key where motion is reduced.
+#[test]
+fn messages_stay_until_they_are_read() {
+    let mut model = model(80, 24);
+    with_sprites(&mut model, &["box"]);
+    model.look.reduced_motion = true;
+    model.say(Weight::Good, "It is done.");
+    let later = std::time::Instant::now() + std::time::Duration::from_secs(3600);
+    update(&mut model, Event::Tick(later));
+    assert!(text(&model).contains("It is done."));
+    update(&mut model, Event::Terminal(Press::Key(KeyEvent::from(KeyCode::Down))));
+    assert!(!text(&model).contains("It is done."));
+    assert!(Event::Tick(later).is_unasked());
 }
 
 #[test]

@@ -103,6 +103,7 @@ pub enum Action {
     Events,
     Log,
     Help,
+    Suspend,
     Quit,
 }
 
@@ -195,6 +196,7 @@ impl Action {
             Self::Events => "when the sprite took on which state, and why",
             Self::Log => "what happened",
             Self::Help => "this help",
+            Self::Suspend => "back to the shell; its `fg` comes back here",
             Self::Quit => "leave the app; sprites go on",
         }
     }
@@ -296,6 +298,7 @@ impl Action {
             Self::Events => &["e"],
             Self::Log => &["l"],
             Self::Help => &["?"],
+            Self::Suspend => &["ctrl-z"],
             Self::Quit => &["q", "ctrl-c"],
         }
     }

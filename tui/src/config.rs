@@ -1,26 +1,33 @@
 //! The configuration file. Every mistake is told with its line, and the rest of the file still counts.
 
+mod mistakes;
+pub mod schema;
+pub mod table;
+
+pub use mistakes::{Mistakes, nearest, text};
+
 use crate::action::Action;
 use crate::keys::{self, Keys};
+use crate::look::Graphs;
 use ipnet::IpNet;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use sprites_backend::context::LOCAL;
 use sprites_backend::endpoint::Endpoint;
 use std::borrow::Cow;
-use std::fmt::Display;
-use std::fs;
-use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use strum::IntoEnumIterator;
+use table::SECTIONS;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 /// Largest file that is read, bytes.
 const MAX: u64 = 1 << 20;
+/// Below `[keys]`: false when no action is to have keys that the file does not give it.
+pub const DEFAULTS: &str = "defaults";
 
 /// What can be configured.
 #[derive(Clone, Debug, Default)]
@@ -33,12 +40,27 @@ pub struct Config {
     pub contexts: Vec<Remote>,
     /// Key bindings.
     pub keys: Keys,
+    /// How things look.
+    pub look: Look,
     /// How the local server runs; each as usual when absent.
     pub server: Server,
     /// What sprites may reach; as usual when absent.
     pub network: Network,
     /// What is wrong with the file, one sentence each.
     pub mistakes: Vec<String>,
+}
+
+/// How things look; each as usual when absent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Look {
+    /// Nothing beyond ASCII is drawn.
+    pub ascii: Option<bool>,
+    /// What graphs are drawn with.
+    pub graphs: Option<Graphs>,
+    /// What moves by itself moves seldom.
+    pub reduced_motion: Option<bool>,
+    /// What changes is told line by line.
+    pub plain: Option<bool>,
 }
 
 /// How the local server runs.
@@ -103,90 +125,91 @@ struct RemoteEntry {
 impl Config {
     /// Reads the file; without one everything is as usual.
     pub fn load(path: &Path) -> Self {
-        let told =
-            |why: String| Self { mistakes: vec![format!("{}: {why}", path.display())], ..Self::default() };
-        match fs::metadata(path) {
-            Ok(found) if found.len() > MAX => return told("it is far too large and is not read".into()),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Self::default(),
-            Err(error) => return told(error.to_string()),
+        if !path.exists() {
+            return Self::default();
         }
-        match fs::read_to_string(path) {
+        match text(path, MAX) {
             Ok(text) => Self::parse(&text, &path.display().to_string()),
-            Err(error) => told(error.to_string()),
+            Err(why) => Self { mistakes: vec![format!("{}: {why}", path.display())], ..Self::default() },
         }
     }
 
     /// Reads the text of a file called `name`.
     pub fn parse(text: &str, name: &str) -> Self {
-        let mut reading = Reading { name, text, config: Self::default() };
-        let (settings, errors) = DeTable::parse_recoverable(text);
-        for error in errors {
-            reading.wrong(error.span().unwrap_or_default(), first_line(&error));
-        }
-        let mut begin_with = None;
-        let mut bindings = Vec::new();
-        for (setting, value) in settings.into_inner() {
-            match setting.get_ref().as_ref() {
-                "theme" => reading.config.theme = reading.value(value),
-                "context" => begin_with = reading.value::<String>(value.clone()).map(|it| (value.span(), it)),
+        let mut reading =
+            Reading { mistakes: Mistakes::new(name, text), begin_with: None, config: Self::default() };
+        let (entries, errors) = DeTable::parse_recoverable(text);
+        errors.iter().for_each(|error| reading.mistakes.of(error));
+        let mut bindings = None;
+        for (key, value) in entries.into_inner() {
+            let section = key.get_ref().as_ref();
+            match section {
                 "contexts" => match value.get_ref().as_array() {
                     Some(entries) => entries.iter().for_each(|entry| reading.remote(entry.clone())),
-                    None => reading.wrong(value.span(), "contexts are written [[contexts]], one each"),
-                },
-                "keys" => match value.get_ref().as_table() {
-                    Some(table) => {
-                        bindings.extend(table.iter().map(|(key, value)| (key.clone(), value.clone())))
+                    None => {
+                        reading.mistakes.wrong(value.span(), "contexts are written [[contexts]], one each");
                     }
-                    None => reading.wrong(value.span(), "keys are written below [keys], one each"),
                 },
-                "server" => match value.get_ref().as_table() {
-                    Some(table) => table.iter().for_each(|(key, value)| reading.server(key, value.clone())),
-                    None => reading
-                        .wrong(value.span(), "the server's settings are written below [server], one each"),
-                },
-                "network" => match value.get_ref().as_table() {
-                    Some(table) => table.iter().for_each(|(key, value)| reading.network(key, value.clone())),
-                    None => reading.wrong(value.span(), "what sprites may reach is written below [network]"),
-                },
-                other => reading.wrong(
-                    setting.span(),
-                    format!(
-                        "there is no setting {other:?}; there are theme, context, contexts, keys, server and network"
-                    ),
-                ),
+                // What they mean depends on all the others.
+                "keys" => bindings = Some(value),
+                _ if SECTIONS.iter().any(|(known, _)| *known == section) && !section.is_empty() => {
+                    match value.get_ref().as_table() {
+                        Some(table) => table.iter().for_each(|(key, value)| {
+                            reading.setting(section, key, value.clone());
+                        }),
+                        None => {
+                            let why = format!("its settings are written below [{section}], one each");
+                            reading.mistakes.wrong(value.span(), why);
+                        }
+                    }
+                }
+                _ => reading.setting("", &key, value),
             }
         }
-        for (action, value) in bindings {
-            reading.binding(&action, value);
+        if let Some(value) = bindings {
+            reading.bindings(&value);
         }
-        if let Some((at, wanted)) = begin_with {
-            if wanted == LOCAL || reading.config.contexts.iter().any(|context| context.name == wanted) {
+        if let Some((at, wanted)) = reading.begin_with.take() {
+            let contexts = reading.config.contexts.iter().map(|context| context.name.as_str()).chain([LOCAL]);
+            if contexts.clone().any(|known| known == wanted) {
                 reading.config.context = Some(wanted);
             } else {
-                reading.wrong(at, format!("there is no context {wanted:?}"));
+                let why = format!("there is no context {wanted:?}{}", nearest(&wanted, contexts));
+                reading.mistakes.wrong(at, why);
             }
         }
-        let mut config = reading.config;
-        for (one, two, key) in config.keys.clashes() {
-            config.mistakes.push(format!("{name}: {key} is bound to both {one} and {two}; {one} gets it"));
+        for (one, two, key) in reading.config.keys.clashes() {
+            reading.mistakes.whole(format!("{key} is bound to both {one} and {two}; {one} gets it"));
         }
-        config
+        Self { mistakes: reading.mistakes.told(), ..reading.config }
     }
 }
 
 /// A file being read, and what came of it so far.
 struct Reading<'a> {
-    name: &'a str,
-    text: &'a str,
+    mistakes: Mistakes<'a>,
+    /// The context to begin with, and where that is said.
+    begin_with: Option<(Range<usize>, String)>,
     config: Config,
 }
 
 impl Reading<'_> {
-    fn wrong(&mut self, at: Range<usize>, why: impl Display) {
-        let before = self.text.get(..at.start).unwrap_or(self.text);
-        let line = before.matches('\n').count() + 1;
-        self.config.mistakes.push(format!("{}, line {line}: {why}", self.name));
+    fn setting(&mut self, section: &str, name: &Spanned<Cow<'_, str>>, value: Spanned<DeValue<'_>>) {
+        let word = name.get_ref().as_ref();
+        match table::find(section, word) {
+            Some(setting) => (setting.read)(self, value),
+            None if section.is_empty() => {
+                let tables =
+                    SECTIONS.iter().map(|(section, _)| *section).filter(|section| !section.is_empty());
+                let known = table::names("").chain(["contexts", "keys"]).chain(tables);
+                let why = format!("there is no setting {word:?}{}", nearest(word, known));
+                self.mistakes.wrong(name.span(), why);
+            }
+            None => {
+                let known = nearest(word, table::names(section));
+                self.mistakes.wrong(name.span(), format!("[{section}] has no setting {word:?}{known}"));
+            }
+        }
     }
 
     /// A value of the right type, else a mistake.
@@ -195,7 +218,7 @@ impl Reading<'_> {
         match T::deserialize(ValueDeserializer::from(value)) {
             Ok(value) => Some(value),
             Err(error) => {
-                self.wrong(error.span().unwrap_or(at), first_line(&error));
+                self.mistakes.wrong(error.span().unwrap_or(at), mistakes::first_line(&error));
                 None
             }
         }
@@ -204,7 +227,7 @@ impl Reading<'_> {
     /// A list of texts that stand for something; each that does not is a mistake, told as "is no" and `what`.
     fn list<T: FromStr>(&mut self, value: Spanned<DeValue<'_>>, what: &str) -> Vec<T> {
         let Some(entries) = value.get_ref().as_array() else {
-            self.wrong(value.span(), "a list belongs here, written [\"…\", \"…\"]");
+            self.mistakes.wrong(value.span(), "a list belongs here, written [\"…\", \"…\"]");
             return Vec::new();
         };
         let mut list = Vec::new();
@@ -213,7 +236,7 @@ impl Reading<'_> {
             let Some(text) = self.value::<String>(entry) else { continue };
             match text.parse() {
                 Ok(known) => list.push(known),
-                Err(_) => self.wrong(at, format!("{text:?} is no {what}")),
+                Err(_) => self.mistakes.wrong(at, format!("{text:?} is no {what}")),
             }
         }
         list
@@ -225,68 +248,41 @@ impl Reading<'_> {
         let taken = name == LOCAL || self.config.contexts.iter().any(|known| known.name == name);
         let plain = !name.is_empty() && name.len() <= 40 && name.chars().all(|c| c.is_ascii_graphic());
         match Endpoint::remote(&url, None) {
-            Err(error) => self.wrong(at, error),
-            Ok(_) if taken => self.wrong(at, format!("there are two contexts {name:?}")),
+            Err(error) => self.mistakes.wrong(at, error),
+            Ok(_) if taken => self.mistakes.wrong(at, format!("there are two contexts {name:?}")),
             Ok(_) if !plain => {
-                self.wrong(at, format!("{name:?} cannot be a context's name; use letters and digits"));
+                self.mistakes
+                    .wrong(at, format!("{name:?} cannot be a context's name; use letters and digits"));
             }
             Ok(_) => self.config.contexts.push(Remote { name, url, token_env }),
         }
     }
 
-    fn server(&mut self, setting: &Spanned<Cow<'_, str>>, value: Spanned<DeValue<'_>>) {
-        match setting.get_ref().as_ref() {
-            "port" => self.config.server.port = self.value(value),
-            "idle" => self.config.server.idle = self.value(value),
-            "warm" => self.config.server.warm = self.value(value),
-            "most_running" => self.config.server.most_running = self.value(value),
-            "warm_mb" => self.config.server.warm_mb = self.value(value),
-            "checkpoints" => self.config.server.checkpoints = self.value(value),
-            "listen" => self.config.server.listen = self.value(value),
-            "certificate" => self.config.server.certificate = self.value(value),
-            "key" => self.config.server.key = self.value(value),
-            "domain" => self.config.server.domain = self.value(value),
-            other => self.wrong(
-                setting.span(),
-                format!(
-                    "[server] has no setting {other:?}; it has port, idle, warm, warm_mb, most_running, checkpoints, listen, certificate, key and domain"
-                ),
-            ),
+    fn bindings(&mut self, value: &Spanned<DeValue<'_>>) {
+        let Some(table) = value.get_ref().as_table() else {
+            return self.mistakes.wrong(value.span(), "keys are written below [keys], one action each");
+        };
+        if let Some((_, value)) = table.iter().find(|(key, _)| key.get_ref() == DEFAULTS)
+            && self.value(value.clone()) == Some(false)
+        {
+            Action::iter().for_each(|action| self.config.keys.bind(action, Vec::new()));
         }
-    }
-
-    fn network(&mut self, setting: &Spanned<Cow<'_, str>>, value: Spanned<DeValue<'_>>) {
-        match setting.get_ref().as_ref() {
-            // Who meant to have none is not to have one because of a mistake.
-            "off" => self.config.network.off = Some(self.value(value).unwrap_or(true)),
-            "allow_private" => self.config.network.allow_private = self.value(value),
-            "reachable" => {
-                self.config.network.reachable =
-                    self.list(value, "range of addresses; write one such as 192.168.7.0/24");
-            }
-            "resolvers" => {
-                self.config.network.resolvers =
-                    self.list(value, "address of a name server; write one such as 192.168.7.1:53");
-            }
-            "ipv6" => self.config.network.ipv6 = self.value(value),
-            other => self.wrong(
-                setting.span(),
-                format!(
-                    "[network] has no setting {other:?}; it has off, allow_private, reachable, resolvers and ipv6"
-                ),
-            ),
+        for (action, value) in table.iter().filter(|(key, _)| key.get_ref() != DEFAULTS) {
+            self.binding(action, value.clone());
         }
     }
 
     fn binding(&mut self, action: &Spanned<Cow<'_, str>>, wanted: Spanned<DeValue<'_>>) {
         let at = action.span();
         let Ok(known) = Action::from_str(action.get_ref()) else {
-            let names: Vec<&str> = Action::iter().map(Into::into).collect();
-            let names = names.join(", ");
-            return self.wrong(at, format!("there is no action {:?}; there are {names}", action.get_ref()));
+            let word = action.get_ref().as_ref();
+            let near = nearest(word, Action::iter().map(Into::into).chain([DEFAULTS]));
+            return self.mistakes.wrong(at, format!("there is no action {word:?}{near}"));
         };
         let texts = match wanted.get_ref() {
             DeValue::String(text) => vec![text.to_string()],
+            DeValue::Boolean(false) => Vec::new(),
+            DeValue::Boolean(true) => known.default_keys().iter().map(|key| (*key).to_owned()).collect(),
             _ => match self.value::<Vec<String>>(wanted) {
                 Some(texts) => texts,
                 None => return,
@@ -297,7 +293,7 @@ impl Reading<'_> {
         for text in texts {
             match keys::parse(&text) {
                 Ok(key) => bound.push(key),
-                Err(why) => self.wrong(at.clone(), format!("{known}: {why}")),
+                Err(why) => self.mistakes.wrong(at.clone(), format!("{known}: {why}")),
             }
         }
         // An action whose keys are all mistakes keeps its usual ones.
@@ -305,23 +301,6 @@ impl Reading<'_> {
             self.config.keys.bind(known, bound);
         }
     }
-}
-
-/// What is wrong, in words for people: the parser speaks of its own types.
-fn first_line(error: &toml::de::Error) -> String {
-    let line = error.message().lines().next().unwrap_or("it cannot be read");
-    let Some((found, wanted)) =
-        line.strip_prefix("invalid type: ").and_then(|rest| rest.split_once(", expected "))
-    else {
-        return line.to_owned();
-    };
-    let wanted = match wanted {
-        "u64" | "u16" | "usize" => "a whole number",
-        "a boolean" => "true or false",
-        "a string" | "path string" => "a text in quotes",
-        other => other,
-    };
-    format!("{found} stands where {wanted} belongs")
 }
 
 #[cfg(test)]
@@ -385,6 +364,25 @@ mod tests {
         ] {
             let wrong = Config::parse(text, "c").mistakes;
             assert!(wrong[0].contains(at), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn keys_are_taken_away_and_given_back() {
+        let config = Config::parse("[keys]\nquit = false\nnew = []\nhelp = \"f1\"\n", "c");
+        assert!(config.mistakes.is_empty(), "{:?}", config.mistakes);
+        assert_eq!((config.keys.names(Action::Quit), config.keys.names(Action::New)), ("".into(), "".into()));
+        let config = Config::parse("[keys]\ndefaults = false\nquit = true\nhelp = \"f1\"\n", "c");
+        assert!(config.mistakes.is_empty(), "{:?}", config.mistakes);
+        assert_eq!(config.keys.names(Action::Quit), Keys::default().names(Action::Quit));
+        assert_eq!(
+            (config.keys.names(Action::Help), config.keys.names(Action::Up)),
+            ("f1".into(), "".into())
+        );
+        let wrong =
+            Config::parse("them = \"dark\"\n[keys]\nquitt = \"q\"\n[serve]\nidle = 3\n", "c").mistakes;
+        for meant in ["theme", "quit", "server"] {
+            assert!(wrong.iter().any(|why| why.contains(&format!("did you mean {meant}?"))), "{wrong:?}");
         }
     }
 

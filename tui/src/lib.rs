@@ -13,7 +13,14 @@
 //! | [`update`] | events change the model and ask for effects |
 //! | [`view`] | the model as cells; reads only |
 //! | [`terminal`] | the modes a terminal is in while the app has it |
+//! | [`look`] | what a terminal can show, and what its person wants of it |
 //! | [`theme`] | colours |
+//! | [`appearance`] | from the configuration to keys, colours and look |
+//! | [`background`] | whether the terminal is light |
+//! | [`watch`] | files that change while the app runs |
+//! | [`screen`] | the terminal in the app's hands |
+//! | [`plain`] | the screen line by line, for those who hear it |
+//! | [`suspend`] | the app in the background of a shell |
 //! | [`worker`] | effects, done against a server |
 //! | [`config`] | the configuration file |
 //! | [`guard`] | the process that puts the terminal back when the app is killed |
@@ -22,15 +29,22 @@
 //! | [`run`] | the loop: terminal, time, frames |
 
 pub mod action;
+pub mod appearance;
+pub mod background;
 pub mod browser;
 pub mod config;
 pub mod guard;
 pub mod keys;
+pub mod look;
 pub mod model;
 pub mod number;
+pub mod plain;
 pub mod run;
+pub mod screen;
+pub mod suspend;
 pub mod terminal;
 pub mod theme;
 pub mod update;
 pub mod view;
+pub mod watch;
 pub mod worker;

@@ -1,23 +1,23 @@
 //! The loop: events in, frames out. The one place that draws, only when something changed, at most every [`FRAME`].
 
+use crate::appearance::Appearance;
+use crate::background;
 use crate::config::Config;
-use crate::guard::Guard;
+use crate::keys::Keys;
 use crate::model::{Here, Load, Model, Weight};
-use crate::terminal;
+use crate::screen::Screen;
 use crate::theme::Theme;
 use crate::update::{Effect, Event, update};
-use crate::view;
+use crate::watch::Watch;
 use crate::worker::Worker;
-use crossterm::event::EventStream;
+use crossterm::event::{Event as Pressed, EventStream};
 use futures::StreamExt;
-use ratatui::Terminal;
-use ratatui::backend::CrosstermBackend;
+use nix::sys::signal::Signal;
 use sprites_api::sprite::Status;
 use sprites_backend::client::Client;
 use sprites_backend::context::Context;
-use std::io::{self, IsTerminal, Stdout};
+use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
-use termprofile::{DetectorSettings, TermProfile};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -32,46 +32,45 @@ const ASK: Duration = Duration::from_millis(200);
 const QUEUE: usize = 1024;
 /// Events taken before a frame is due again.
 const BATCH: usize = 64;
+/// Time between two frames of what moves by itself, where motion is reduced.
+const CALM: Duration = Duration::from_secs(10);
+/// Least time between two questions for the terminal's background.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
 
-/// Runs the app until it is left, beginning with the context of index `first`.
+/// With what the app begins.
+pub struct Start {
+    /// All contexts.
+    pub contexts: Vec<Context>,
+    /// Index of the one to begin with.
+    pub first: usize,
+    /// What things look like.
+    pub appearance: Appearance,
+    /// What was configured.
+    pub config: Config,
+    /// Nothing of it is real.
+    pub demo: bool,
+}
+
+/// Runs the app until it is left.
 ///
 /// Blocks for as long as its server takes to start, before it takes the terminal. Gives what is to be said when the terminal is back.
-pub async fn run(
-    contexts: Vec<Context>,
-    first: usize,
-    config: Config,
-    themes: (Vec<Theme>, Vec<String>),
-) -> io::Result<Option<String>> {
+pub async fn run(start: Start) -> io::Result<Option<String>> {
+    let Start { contexts, first, mut appearance, config, demo } = start;
     if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
         return Err(io::Error::other("the app needs a terminal; use the subcommands in scripts"));
     }
     let (context, client) = open(&contexts, first).await.map_err(io::Error::other)?;
-    let (mut themes, mistakes) = themes;
-    let profile = TermProfile::detect(&io::stdout(), DetectorSettings::default());
-    let wanted = pick(&themes, config.theme.as_deref());
-    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    if no_color || themes.is_empty() {
-        themes = vec![Theme::plain()];
-    } else {
-        themes = themes.into_iter().map(|theme| theme.map(|color| profile.adapt_color(color))).collect();
-    }
-    let mut screen = Screen::open()?;
-    let size = screen.terminal.size()?;
-    let theme = wanted.unwrap_or(0).min(themes.len() - 1);
+    let told = background();
+    appearance.set_light(told == Some(true));
+    let fresh = appearance.fresh(config);
+    let mut screen = Screen::open(fresh.plain)?;
     let mut model =
-        Model::new(here(&context, &client), config.keys, themes, theme, (size.width, size.height));
+        Model::new(here(&context, &client), Keys::default(), vec![Theme::plain()], 0, screen.size()?);
     model.contexts = contexts.iter().map(|context| context.name.clone()).collect();
-    if wanted.is_none()
-        && let Some(name) = &config.theme
-    {
-        let known: Vec<&str> = model.themes.iter().map(|theme| theme.name.as_str()).collect();
-        let known = known.join(", ");
-        model.say(Weight::Bad, format!("There is no theme {name:?}; there are {known}."));
-    }
-    for mistake in config.mistakes.into_iter().chain(mistakes) {
-        model.say(Weight::Bad, mistake);
-    }
-    let outcome = live(&mut screen, &mut model, &contexts, follow(context, client)).await;
+    model.dress(fresh);
+    model.demo = demo;
+    let surroundings = Surroundings::new(appearance, told.is_some(), &mut model);
+    let outcome = live(&mut screen, &mut model, &contexts, surroundings, follow(context, client)).await;
     drop(screen);
     outcome.map(|()| farewell(&model))
 }
@@ -79,7 +78,7 @@ pub async fn run(
 /// What goes on when the app has been left; nothing where that is none of this machine's business.
 fn farewell(model: &Model) -> Option<String> {
     let Load::Ready(sprites) = &model.sprites else { return None };
-    if !model.quit || !model.here.local || !model.connected {
+    if !model.quit || model.demo || !model.here.local || !model.connected {
         return None;
     }
     let awake = sprites.values().filter(|row| row.sprite.status == Status::Running).count();
@@ -111,21 +110,73 @@ fn follow(context: Context, client: Client) -> (Worker, mpsc::Receiver<Event>) {
     (worker, receiver)
 }
 
-/// The theme of that name, or the one for the terminal's background.
-fn pick(themes: &[Theme], name: Option<&str>) -> Option<usize> {
-    let find = |name: &str| themes.iter().position(|theme| theme.name == name);
-    match name {
-        Some(name) => find(name),
-        None => {
-            let mut options = terminal_colorsaurus::QueryOptions::default();
-            options.timeout = ASK;
-            let light = matches!(
-                terminal_colorsaurus::theme_mode(options),
-                Ok(terminal_colorsaurus::ThemeMode::Light)
+/// Whether the terminal is light; none when it does not tell.
+fn background() -> Option<bool> {
+    let mut options = terminal_colorsaurus::QueryOptions::default();
+    options.timeout = ASK;
+    let color = terminal_colorsaurus::background_color(options).ok()?;
+    Some(color.perceived_lightness() > 0.5)
+}
+
+/// What changes around the app while it runs: its files, and the terminal's background.
+struct Surroundings {
+    appearance: Appearance,
+    /// None where changes cannot be seen.
+    watch: Option<Watch>,
+    /// Whether the terminal tells its background.
+    tells: bool,
+    /// When it was asked last.
+    asked: Instant,
+}
+
+impl Surroundings {
+    fn new(appearance: Appearance, tells: bool, model: &mut Model) -> Self {
+        let [config, themes] = appearance.files();
+        let watch = Watch::new(config, themes).map_err(|why| {
+            model.say(
+                Weight::Bad,
+                format!("changes of the configuration count from the next start on: {why}"),
             );
-            // The first that fits: what is built in comes before the user's own.
-            themes.iter().position(|theme| theme.dark != light).or(Some(0))
+        });
+        Self { watch: watch.ok(), appearance, tells, asked: Instant::now() }
+    }
+
+    /// Waits until a file has changed.
+    async fn changed(&mut self) {
+        match &mut self.watch {
+            Some(watch) => watch.changed().await,
+            None => std::future::pending().await,
         }
+    }
+
+    /// Takes in what the files say now.
+    fn read(&self, model: &mut Model) {
+        let fresh = self.appearance.read();
+        if fresh.mistakes.is_empty() {
+            model.say(Weight::Good, "The configuration was read again.");
+        }
+        model.dress(fresh);
+    }
+
+    /// Whether the terminal is to be asked again: where a person was elsewhere, it may have changed.
+    fn is_due(&self, event: &Event, model: &Model) -> bool {
+        matches!(event, Event::Terminal(Pressed::FocusGained))
+            && self.tells
+            && model.wanted.is_none()
+            && !model.turned
+            && self.asked.elapsed() >= ASK_AGAIN
+    }
+
+    /// Asks the terminal, whose keys nobody reads meanwhile; gives those that were pressed.
+    fn ask(&mut self, model: &mut Model) -> Vec<Event> {
+        self.asked = Instant::now();
+        let Ok(answer) = background::ask() else { return Vec::new() };
+        // One that is slower than any would be taken for keys.
+        self.tells = answer.light.is_some();
+        if answer.light.is_some_and(|light| self.appearance.set_light(light)) {
+            model.dress(self.appearance.read());
+        }
+        answer.keys.into_iter().map(Event::Terminal).collect()
     }
 }
 
@@ -133,25 +184,31 @@ async fn live(
     screen: &mut Screen,
     model: &mut Model,
     contexts: &[Context],
+    mut surroundings: Surroundings,
     (mut worker, mut events): (Worker, mpsc::Receiver<Event>),
 ) -> io::Result<()> {
     let mut keys = EventStream::new();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hangup = signal(SignalKind::hangup())?;
+    let mut stop = signal(SignalKind::from_raw(Signal::SIGTSTP as i32))?;
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut drawn: Option<Instant> = None;
     let mut stale = true;
+    // Something moved by itself, which can wait.
+    let mut moved = false;
     // The way into another context takes as long as its server takes to start.
     let mut entering = None;
     loop {
+        stale |= moved && drawn.is_none_or(|at| at.elapsed() >= CALM);
         if stale && drawn.is_none_or(|at| at.elapsed() >= FRAME) {
-            screen.terminal.draw(|frame| view::draw(model, frame))?;
+            screen.draw(model)?;
             drawn = Some(Instant::now());
-            stale = false;
+            (stale, moved) = (false, false);
         }
         let due = drawn.map_or(Duration::ZERO, |at| FRAME.saturating_sub(at.elapsed()));
         let mut taken = Vec::new();
+        let mut suspended = false;
         tokio::select! {
             biased;
             key = keys.next() => match key {
@@ -161,6 +218,7 @@ async fn live(
             },
             _ = terminate.recv() => return Ok(()),
             _ = hangup.recv() => return Ok(()),
+            _ = stop.recv() => suspended = true,
             () = tokio::time::sleep(due), if stale => continue,
             Some(event) = events.recv() => {
                 taken.push(event);
@@ -183,20 +241,47 @@ async fn live(
                     }
                 }
             }
+            () = surroundings.changed() => {
+                surroundings.read(model);
+                stale = true;
+            }
             _ = ticks.tick() => taken.push(Event::Tick(Instant::now())),
+        }
+        if taken.first().is_some_and(|event| surroundings.is_due(event, model)) {
+            drop(keys);
+            // Whoever read keys until now has let go of them when they can be looked for.
+            let _ = crossterm::event::poll(Duration::ZERO);
+            taken.extend(surroundings.ask(model));
+            keys = EventStream::new();
+        }
+        if taken.iter().any(|event| matches!(event, Event::Terminal(Pressed::Resize(..)))) {
+            // Of several sizes in a row perhaps only the last is seen, which may be the first again; what was cut off meanwhile is not there.
+            screen.repaint()?;
         }
         for event in taken {
             // Time alone changes the screen only when it shows something that ages.
-            stale |= !matches!(event, Event::Tick(_)) || model.ages();
+            let changes = !matches!(event, Event::Tick(_)) || model.ages();
+            match model.look.reduced_motion && event.is_unasked() {
+                true => moved |= changes,
+                false => stale |= changes,
+            }
             for effect in update(model, event) {
                 match effect {
                     Effect::Enter(index) => {
                         let contexts = contexts.to_vec();
                         entering = Some(tokio::spawn(async move { open(&contexts, index).await }));
                     }
+                    Effect::Suspend => suspended = true,
                     effect => worker.perform(effect),
                 }
             }
+        }
+        if suspended {
+            let resized = screen.suspend()?;
+            for effect in update(model, Event::Terminal(resized)) {
+                worker.perform(effect);
+            }
+            stale = true;
         }
         if model.quit {
             return Ok(());
@@ -211,32 +296,5 @@ async fn arrival(
     match entering {
         Some(opening) => opening.await.unwrap_or_else(|_| Err("the context could not be opened".to_owned())),
         None => std::future::pending().await,
-    }
-}
-
-/// The terminal in the app's hands; given back whatever happens.
-struct Screen {
-    terminal: Terminal<CrosstermBackend<Stdout>>,
-    /// Told last that all is well.
-    _guard: Option<Guard>,
-}
-
-impl Screen {
-    fn open() -> io::Result<Self> {
-        // A panic must be readable, on a terminal that works.
-        let hook = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            terminal::give_back();
-            hook(panic);
-        }));
-        let guard = Guard::start();
-        terminal::take()?;
-        Ok(Self { terminal: Terminal::new(CrosstermBackend::new(io::stdout()))?, _guard: guard })
-    }
-}
-
-impl Drop for Screen {
-    fn drop(&mut self) {
-        terminal::give_back();
     }
 }

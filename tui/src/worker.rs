@@ -353,7 +353,8 @@ impl Worker {
             | Effect::FollowLog { .. }
             | Effect::UnfollowLog
             | Effect::CloseForward(..)
-            | Effect::Enter(_) => {}
+            | Effect::Enter(_)
+            | Effect::Suspend => {}
         }
     }
 

@@ -4,18 +4,17 @@ use super::Outcome;
 use sprites_backend::context::{Context, LOCAL, Open, TOKEN};
 use sprites_backend::endpoint::Endpoint;
 use sprites_backend::paths::Paths;
+use sprites_tui::appearance::{Appearance, Flags};
 use sprites_tui::config::Config;
-use sprites_tui::run;
-use sprites_tui::theme::Theme;
+use sprites_tui::run::{self, Start};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Runs the app: on the endpoint at `url`, else on the context of that name, else on this machine.
-pub(super) fn run(url: Option<&str>, context: Option<String>, theme: Option<String>) -> Outcome {
+pub(super) fn run(url: Option<&str>, context: Option<String>, flags: Flags) -> Outcome {
     let paths = Paths::resolve()?;
-    let mut config = Config::load(&paths.config_file());
-    config.theme = theme.or(config.theme);
+    let config = Config::load(&paths.config_file());
     let mut contexts = vec![Context::new(LOCAL, local(&paths)?).with_stopped({
         let paths = paths.clone();
         move || sprites_backend::endpoint::was_stopped(&paths)
@@ -35,15 +34,41 @@ pub(super) fn run(url: Option<&str>, context: Option<String>, theme: Option<Stri
         })?,
         (None, None) => 0,
     };
-    let themes = Theme::all(Some(&paths.themes()));
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let outcome = runtime.block_on(run::run(contexts, first, config, themes));
+    let start = Start { contexts, first, appearance: Appearance::new(&paths, flags), config, demo: false };
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(run::run(start));
     // Streams never end by themselves.
     runtime.shutdown_timeout(Duration::from_millis(100));
     if let Some(words) = outcome? {
         println!("{words}");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Runs the app on a server inside this process, whose sprites are not there.
+pub(super) fn demo(flags: Flags) -> Outcome {
+    let paths = Paths::resolve()?;
+    let config = Config { context: None, contexts: Vec::new(), ..Config::load(&paths.config_file()) };
+    let place = tempfile::tempdir().map_err(|error| format!("cannot make a folder for the demo: {error}"))?;
+    let stage = Paths::under(place.path());
+    stage.prepare()?;
+    let runtime = runtime()?;
+    let listener = {
+        let _inside = runtime.enter();
+        tokio::net::UnixListener::bind(stage.server_socket())?
+    };
+    runtime.spawn(sprites_demo::serve(listener));
+    let context = Context::new("demo", Arc::new(move || Ok(Endpoint::local(&stage))));
+    let appearance = Appearance::new(&paths, flags);
+    let start = Start { contexts: vec![context], first: 0, appearance, config, demo: true };
+    let outcome = runtime.block_on(run::run(start));
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    outcome?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
 }
 
 #[cfg(feature = "local")]

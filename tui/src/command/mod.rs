@@ -1,6 +1,7 @@
 //! The command line: subcommands and what they do.
 
 mod app;
+mod config;
 mod context;
 #[cfg(feature = "local")]
 mod costs;
@@ -12,12 +13,14 @@ mod doctor;
 mod env;
 #[cfg(feature = "local")]
 mod image;
+mod manual;
 #[cfg(feature = "local")]
 mod server;
 #[cfg(feature = "local")]
 mod stop;
 
 use clap::{Parser, Subcommand};
+use sprites_tui::appearance::Flags;
 use std::process::ExitCode;
 
 /// Sprites on one screen: small persistent Linux computers, on this machine or in the cloud.
@@ -33,6 +36,15 @@ pub struct Arguments {
     /// Theme, instead of the configured one
     #[arg(long)]
     theme: Option<String>,
+    /// Look at the app without a machine and without an account: nothing that it shows is real
+    #[arg(long, conflicts_with_all = ["url", "context"])]
+    demo: bool,
+    /// Draw nothing beyond ASCII
+    #[arg(long)]
+    ascii: bool,
+    /// No full screen: tell what changes line by line, for screen readers
+    #[arg(long)]
+    plain: bool,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -63,6 +75,21 @@ enum Command {
     Context {
         #[command(subcommand)]
         command: context::Context,
+    },
+    /// What can be configured: check the file, show what holds, print schemas for editors
+    Config {
+        #[command(subcommand)]
+        command: config::Config,
+    },
+    /// Print a completion script
+    Completion {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write manual pages into a folder, one for each command
+    Manual {
+        /// The folder, which is made
+        folder: std::path::PathBuf,
     },
     /// Tell what this machine can do for sprites, and what to do about what it cannot
     #[cfg(feature = "local")]
@@ -104,6 +131,7 @@ impl Arguments {
         if !matches!(self.command, None | Some(Command::TerminalGuard)) && !self.serves() {
             end_with_the_pipe();
         }
+        let flags = Flags { theme: self.theme, ascii: self.ascii, plain: self.plain };
         let outcome = match self.command {
             #[cfg(feature = "local")]
             Some(Command::Serve(serve)) => serve.run(),
@@ -126,11 +154,15 @@ impl Arguments {
             #[cfg(feature = "local")]
             Some(Command::Disk { command }) => command.run(),
             Some(Command::Context { command }) => command.run(),
+            Some(Command::Config { command }) => command.run(),
+            Some(Command::Completion { shell }) => manual::completion(shell),
+            Some(Command::Manual { folder }) => manual::pages(&folder),
             Some(Command::TerminalGuard) => {
                 sprites_tui::guard::watch();
                 Ok(ExitCode::SUCCESS)
             }
-            None => app::run(self.url.as_deref(), self.context, self.theme),
+            None if self.demo => app::demo(flags),
+            None => app::run(self.url.as_deref(), self.context, flags),
         };
         match outcome {
             Ok(code) => code,

@@ -14,6 +14,7 @@ pub use network::Network;
 
 use crate::action::Part;
 use crate::keys::Keys;
+use crate::look::Look;
 use crate::theme::Theme;
 use sprites_api::cost::Costs;
 use sprites_api::extension::{BuildLine, Event, Tree, TreeNode, UsageSample};
@@ -174,6 +175,8 @@ pub struct Model {
     pub least_usd: f64,
     /// Whether the server answers, as far as is known.
     pub connected: bool,
+    /// Whether nothing of what is shown is real.
+    pub demo: bool,
     /// Whether sprites are emulated here.
     pub emulated: bool,
     /// Whether checkpoints can hold all that runs here.
@@ -246,6 +249,12 @@ pub struct Model {
     pub themes: Vec<Theme>,
     /// Index of the present one.
     pub theme: usize,
+    /// Whether somebody turned to it by a key.
+    pub turned: bool,
+    /// The one that is configured.
+    pub wanted: Option<String>,
+    /// What the terminal can show, and what is wanted of that.
+    pub look: Look,
     /// Terminal size, columns and rows.
     pub size: (u16, u16),
     /// Whether the app is to end.
@@ -265,6 +274,7 @@ impl Model {
             least_usd: 0.0,
             connected: false,
             stale_order: false,
+            demo: false,
             emulated: false,
             keeps_memory: false,
             sprites: Load::Waiting,
@@ -301,6 +311,9 @@ impl Model {
             keys,
             themes,
             theme,
+            turned: false,
+            wanted: None,
+            look: Look::default(),
             size,
             quit: false,
             next: 1,
@@ -315,6 +328,8 @@ impl Model {
         let before = std::mem::replace(self, fresh);
         self.contexts = before.contexts;
         self.log = before.log;
+        self.demo = before.demo;
+        (self.turned, self.wanted, self.look) = (before.turned, before.wanted, before.look);
         self.zoom = before.zoom;
         self.part = before.part;
         self.drafts = before.drafts;
@@ -399,9 +414,19 @@ impl Model {
 
     /// Drops toasts whose time is over; true when any was.
     pub fn expire(&mut self, now: Instant) -> bool {
+        if self.look.reduced_motion {
+            return false;
+        }
         let before = self.toasts.len();
         self.toasts.retain(|toast| toast.until > now);
         self.toasts.len() != before
+    }
+
+    /// A key was pressed: messages that stay until then have been read.
+    pub fn read(&mut self) {
+        if self.look.reduced_motion {
+            self.toasts.clear();
+        }
     }
 
     /// The console of that number.

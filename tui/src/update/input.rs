@@ -19,7 +19,10 @@ const WHEEL: isize = 3;
 
 pub(super) fn terminal(model: &mut Model, event: Terminal) -> Vec<Effect> {
     match event {
-        Terminal::Key(key) if key.kind != KeyEventKind::Release => pressed(model, key),
+        Terminal::Key(key) if key.kind != KeyEventKind::Release => {
+            model.read();
+            pressed(model, key)
+        }
         Terminal::Resize(columns, rows) => {
             model.size = (columns, rows);
             console::resize(model)
@@ -200,10 +203,12 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         }
         (Action::Theme, _) => {
             model.theme = (model.theme + 1) % model.themes.len();
+            model.turned = true;
             let name = model.themes[model.theme].name.clone();
             model.say(crate::model::Weight::Good, format!("Theme {name}"));
             Vec::new()
         }
+        (Action::Suspend, _) => vec![Effect::Suspend],
         (Action::Console, Some(name)) => console::open(model, &name, false),
         (Action::NewConsole, Some(name)) => console::open(model, &name, true),
         (Action::Detach, Some(name)) => console::detach(model, &name),

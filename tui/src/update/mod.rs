@@ -90,6 +90,21 @@ pub enum Event {
     InputLost(u64, String),
 }
 
+impl Event {
+    /// Whether it comes by itself again and again, and not because of anything that a person has done.
+    pub fn is_unasked(&self) -> bool {
+        matches!(
+            self,
+            Self::Tick(_)
+                | Self::Usage(_)
+                | Self::History(..)
+                | Self::Costs(..)
+                | Self::Network(..)
+                | Self::Inside(..)
+        )
+    }
+}
+
 /// What is to be done outside.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "each is the client's call of that name")]
@@ -179,6 +194,8 @@ pub enum Effect {
     ConsoleInput(u64, Bytes),
     ConsoleResize(u64, u16, u16),
     ConsoleDetach(u64),
+    /// Give the terminal back to the shell until it calls.
+    Suspend,
     /// Go to the context of that index.
     Enter(usize),
 }

@@ -40,8 +40,13 @@ const LEAST_TOLD: usize = 4;
 fn summary(model: &Model, width: u16, less: usize) -> Line<'static> {
     let colors = model.colors();
     let mut line = vec![Span::styled(" sprites", colors.accent())];
+    if model.demo {
+        let words = if less < 3 { " a demo: nothing is real " } else { " a demo " };
+        line.push(Span::raw(" "));
+        line.push(Span::styled(words, colors.warn().add_modifier(Modifier::REVERSED)));
+    }
     // Where it is goes without saying on this machine.
-    if less < 4 && (!model.here.local || less == 0) {
+    if !model.demo && less < 4 && (!model.here.local || less == 0) {
         let place = if model.contexts.len() > 1 {
             format!("{} · {}", model.here.context, model.here.endpoint)
         } else {

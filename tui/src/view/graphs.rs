@@ -1,6 +1,7 @@
 //! Graphs of what a sprite uses.
 
 use super::geometry;
+use crate::look::Graphs;
 use crate::model::{Model, Row};
 use crate::number;
 use ratatui::Frame;
@@ -143,8 +144,14 @@ fn one(
     }
     let all = above.iter().chain(below.iter().flatten());
     let most = number::round_up(all.map(|(_, value)| value.abs()).fold(graph.least, f64::max));
+    let marker = match model.look.graphs {
+        _ if model.look.ascii => Marker::Custom('*'),
+        Graphs::Ascii => Marker::Custom('*'),
+        Graphs::Blocks => Marker::Quadrant,
+        Graphs::Braille => Marker::Braille,
+    };
     let data = [Some(&above), below.as_ref()].into_iter().flatten().map(|points| {
-        let dataset = Dataset::default().data(points).marker(Marker::Braille).graph_type(GraphType::Line);
+        let dataset = Dataset::default().data(points).marker(marker).graph_type(GraphType::Line);
         dataset.style(colors.graph(graph.color))
     });
     let style: Style = colors.dim();

@@ -2,6 +2,7 @@
 
 use super::{geometry, graphs};
 use crate::action::Action;
+use crate::look::{Graphs, Look};
 use crate::model::{Column, Load, Model, Row};
 use crate::number;
 use ratatui::Frame;
@@ -13,6 +14,8 @@ use sprites_api::sprite::Status;
 /// Cells of the small graph of a line.
 const SPARK: usize = 10;
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+/// The same without blocks.
+const ASCII_BARS: [char; 8] = ['_', '.', '-', ':', '=', '+', '*', '#'];
 
 pub(super) fn draw(model: &Model, frame: &mut Frame<'_>, body: Rect) {
     let (area, preview) = geometry::list(body);
@@ -164,7 +167,7 @@ fn line(model: &Model, row: &Row, now: jiff::Timestamp, width: u16) -> Cells<'st
                 let text = row.now().map(|now| format!("{:>6} ", number::cpus(now.cpus))).unwrap_or_default();
                 let mut spans = vec![Span::raw(text)];
                 if width >= 96 {
-                    spans.push(Span::styled(spark(row), colors.graph(colors.cpu)));
+                    spans.push(Span::styled(spark(row, model.look), colors.graph(colors.cpu)));
                 }
                 Line::from(spans)
             }
@@ -205,13 +208,14 @@ pub(super) fn state(model: &Model, row: &Row) -> Line<'static> {
 }
 
 /// The last CPU samples as bars; a full bar is all of the busiest moment, at least one CPU.
-fn spark(row: &Row) -> String {
+fn spark(row: &Row, look: Look) -> String {
+    let bars = if look.ascii || look.graphs == Graphs::Ascii { ASCII_BARS } else { BARS };
     let recent: Vec<f64> = row.recent.iter().rev().take(SPARK).map(|sample| sample.cpus).collect();
     let most = recent.iter().copied().fold(1.0, f64::max);
     let bars: String = recent
         .iter()
         .rev()
-        .map(|cpus| BARS[((cpus / most * 7.0).round().clamp(0.0, 7.0)) as usize])
+        .map(|cpus| bars[((cpus / most * 7.0).round().clamp(0.0, 7.0)) as usize])
         .collect();
     format!("{bars:>SPARK$}")
 }

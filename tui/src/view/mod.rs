@@ -1,5 +1,6 @@
 //! The model as cells. Reads only; what is where comes from [`geometry`], which the mouse asks too.
 
+pub mod ascii;
 mod checkpoints;
 mod console;
 mod costs;
@@ -20,6 +21,13 @@ use ratatui::widgets::{Block, Paragraph, Wrap};
 
 /// Draws everything.
 pub fn draw(model: &Model, frame: &mut Frame<'_>) {
+    everything(model, frame);
+    if model.look.ascii {
+        ascii::only(frame.buffer_mut());
+    }
+}
+
+fn everything(model: &Model, frame: &mut Frame<'_>) {
     let area = frame.area();
     let colors = model.colors();
     frame.render_widget(Block::new().style(colors.base()), area);

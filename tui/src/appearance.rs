@@ -1,0 +1,149 @@
+//! From the configuration to what the app shows: themes, keys, look. Read at the start, and again when a file changes.
+
+use crate::config::{Config, nearest};
+use crate::keys::Keys;
+use crate::look::{self, Look};
+use crate::model::{Model, Weight};
+use crate::theme::Theme;
+use sprites_backend::paths::Paths;
+use std::io;
+use std::path::PathBuf;
+use termprofile::{DetectorSettings, TermProfile};
+
+/// What the command line says about it, which goes before the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Flags {
+    /// Name of a theme.
+    pub theme: Option<String>,
+    /// Nothing beyond ASCII.
+    pub ascii: bool,
+    /// Line by line.
+    pub plain: bool,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Appearance {
+    config: PathBuf,
+    themes: PathBuf,
+    flags: Flags,
+    profile: TermProfile,
+    /// The terminal's background is light.
+    light: bool,
+    no_color: bool,
+    utf8: bool,
+}
+
+/// What was read.
+#[derive(Debug)]
+pub struct Fresh {
+    /// Colours that this terminal has.
+    pub themes: Vec<Theme>,
+    /// Index of the one that is wanted, or fits the terminal.
+    pub theme: usize,
+    /// Name of the one that somebody wants.
+    pub wanted: Option<String>,
+    /// Key bindings.
+    pub keys: Keys,
+    /// Symbols and motion.
+    pub look: Look,
+    /// Line by line.
+    pub plain: bool,
+    /// What is wrong, one sentence each.
+    pub mistakes: Vec<String>,
+}
+
+impl Appearance {
+    /// Of this terminal, with these files.
+    pub fn new(paths: &Paths, flags: Flags) -> Self {
+        let variable = |name: &str| std::env::var(name).ok();
+        Self {
+            config: paths.config_file(),
+            themes: paths.themes(),
+            flags,
+            profile: TermProfile::detect(&io::stdout(), DetectorSettings::default()),
+            light: false,
+            no_color: variable("NO_COLOR").is_some_and(|value| !value.is_empty()),
+            utf8: look::is_utf8(variable),
+        }
+    }
+
+    /// Takes in whether the terminal's background is light; true when that is news.
+    pub fn set_light(&mut self, light: bool) -> bool {
+        std::mem::replace(&mut self.light, light) != light
+    }
+
+    /// Files and folders that are read.
+    pub fn files(&self) -> [&PathBuf; 2] {
+        [&self.config, &self.themes]
+    }
+
+    /// Reads both again.
+    pub fn read(&self) -> Fresh {
+        self.fresh(Config::load(&self.config))
+    }
+
+    /// The same with a configuration that was read.
+    pub fn fresh(&self, config: Config) -> Fresh {
+        let (mut themes, mut mistakes) = Theme::all(Some(&self.themes));
+        mistakes.splice(0..0, config.mistakes);
+        let wanted = self.flags.theme.clone().or(config.theme);
+        let find = |name: &str| themes.iter().position(|theme| theme.name == name);
+        let theme = match &wanted {
+            Some(name) => find(name).unwrap_or_else(|| {
+                let known = themes.iter().map(|theme| theme.name.as_str());
+                mistakes.push(format!("there is no theme {name:?}{}", nearest(name, known)));
+                0
+            }),
+            None => self.fitting(&themes),
+        };
+        let theme = if self.no_color { 0 } else { theme };
+        if self.no_color || themes.is_empty() {
+            themes = vec![Theme::plain()];
+        }
+        let themes = themes.into_iter().map(|theme| theme.map(|color| self.profile.adapt_color(color)));
+        let look = Look {
+            ascii: self.flags.ascii || config.look.ascii.unwrap_or(!self.utf8),
+            graphs: config.look.graphs.unwrap_or_default(),
+            reduced_motion: config.look.reduced_motion.unwrap_or(false),
+        };
+        Fresh {
+            themes: themes.collect(),
+            theme,
+            wanted,
+            keys: config.keys,
+            look,
+            plain: self.flags.plain || config.look.plain.unwrap_or(false),
+            mistakes,
+        }
+    }
+
+    /// The theme that fits the terminal: the first for its background, or its own colours where it has few. What is built in comes before the
+    /// user's own.
+    fn fitting(&self, themes: &[Theme]) -> usize {
+        let few = matches!(self.profile, TermProfile::Ansi16);
+        let own = |theme: &&Theme| theme.name.starts_with("terminal");
+        let fits = |theme: &Theme| theme.dark != self.light;
+        let first =
+            |own_colours: bool| themes.iter().position(|theme| fits(theme) && own(&theme) == own_colours);
+        first(few).or_else(|| first(!few)).unwrap_or(0)
+    }
+}
+
+impl Model {
+    /// Takes in what was read. A theme that somebody turned to stays, unless another one is wanted now.
+    pub fn dress(&mut self, fresh: Fresh) {
+        let shown = self.colors().name.clone();
+        let stays = self.wanted == fresh.wanted && self.turned;
+        let kept = fresh.themes.iter().position(|theme| stays && theme.name == shown);
+        self.theme = kept.unwrap_or(fresh.theme);
+        self.turned &= kept.is_some();
+        self.themes = fresh.themes;
+        self.wanted = fresh.wanted;
+        self.keys = fresh.keys;
+        self.look = fresh.look;
+        for mistake in fresh.mistakes {
+            self.say(Weight::Bad, mistake);
+        }
+    }
+}

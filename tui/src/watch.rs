@@ -1,0 +1,71 @@
+//! Files that a person may change while the app runs. Whoever waits costs nothing: the kernel tells (`man 7 inotify`).
+
+use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
+
+/// A file is written in several steps; when none came for this long it is whole.
+const QUIET: Duration = Duration::from_millis(100);
+/// What never rests is read all the same after this long.
+const LONGEST: Duration = Duration::from_secs(2);
+
+/// See the module.
+#[derive(Debug)]
+pub struct Watch {
+    watcher: RecommendedWatcher,
+    /// Folders that are to be watched, and whether they are.
+    folders: Vec<(PathBuf, bool)>,
+    changed: Arc<Notify>,
+}
+
+impl Watch {
+    /// Begins to watch a file, and the files of a folder that need not be there yet; else says why changes are not seen.
+    pub fn new(file: &Path, folder: &Path) -> Result<Self, String> {
+        let changed = Arc::new(Notify::new());
+        let tell = Arc::clone(&changed);
+        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            // Reading them is an event too.
+            if event.is_ok_and(|event| !matches!(event.kind, EventKind::Access(_))) {
+                tell.notify_one();
+            }
+        });
+        // Editors put a new file in the place of the old one, so it is the folder that is watched.
+        let parents = [file.parent().unwrap_or(file).to_owned(), folder.to_owned()];
+        let folders = parents.into_iter().map(|folder| (folder, false)).collect();
+        let mut watch = Self { watcher: watcher.map_err(|error| error.to_string())?, folders, changed };
+        watch.join();
+        match watch.folders.iter().any(|(_, watched)| *watched) {
+            true => Ok(watch),
+            false => Err(format!("{} cannot be watched", file.display())),
+        }
+    }
+
+    /// Watches what was not there before.
+    fn join(&mut self) {
+        for (folder, watched) in &mut self.folders {
+            if !folder.is_dir() {
+                *watched = false;
+            } else if !*watched {
+                *watched = self.watcher.watch(folder, RecursiveMode::NonRecursive).is_ok();
+            }
+        }
+    }
+
+    /// Waits until something has changed and is at rest again. Nothing is lost when this is given up and begun again.
+    pub async fn changed(&mut self) {
+        self.changed.notified().await;
+        let rest = async {
+            while timeout(QUIET, self.changed.notified()).await.is_ok() {
+                sleep(QUIET / 4).await;
+            }
+        };
+        if timeout(LONGEST, rest).await.is_err() {
+            // It goes on, and is looked at again.
+            self.changed.notify_one();
+        }
+        self.join();
+    }
+}
