@@ -36,6 +36,8 @@ pub struct Config {
     pub theme: Option<String>,
     /// Name of the context to begin with; this machine when absent.
     pub context: Option<String>,
+    /// Nothing is changed from here, until somebody wants it otherwise.
+    pub read_only: Option<bool>,
     /// Remote endpoints.
     pub contexts: Vec<Remote>,
     /// Key bindings.

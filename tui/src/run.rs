@@ -62,10 +62,12 @@ pub async fn run(start: Start) -> io::Result<Option<String>> {
     let (context, client) = open(&contexts, first).await.map_err(io::Error::other)?;
     let told = background();
     appearance.set_light(told == Some(true));
+    let read_only = config.read_only.unwrap_or(false);
     let fresh = appearance.fresh(config);
     let mut screen = Screen::open(fresh.plain)?;
     let mut model =
         Model::new(here(&context, &client), Keys::default(), vec![Theme::plain()], 0, screen.size()?);
+    model.read_only = read_only;
     model.contexts = contexts.iter().map(|context| context.name.clone()).collect();
     model.dress(fresh);
     model.demo = demo;

@@ -81,7 +81,7 @@ const BUILT_IN: [&str; 16] = [
     include_str!("../../themes/dark.toml"),
     include_str!("../../themes/light.toml"),
     include_str!("../../themes/high-contrast.toml"),
-    include_str!("../../themes/high-contrast-light.toml"),
+    include_str!("../../themes/ink.toml"),
     include_str!("../../themes/colour-blind.toml"),
     include_str!("../../themes/colour-blind-light.toml"),
     include_str!("../../themes/paper.toml"),

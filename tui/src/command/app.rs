@@ -12,9 +12,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Runs the app: on the endpoint at `url`, else on the context of that name, else on this machine.
-pub(super) fn run(url: Option<&str>, context: Option<String>, flags: Flags) -> Outcome {
+pub(super) fn run(url: Option<&str>, context: Option<String>, flags: Flags, read_only: bool) -> Outcome {
     let paths = Paths::resolve()?;
-    let config = Config::load(&paths.config_file());
+    let mut config = Config::load(&paths.config_file());
+    if read_only {
+        config.read_only = Some(true);
+    }
     let mut contexts = vec![Context::new(LOCAL, local(&paths)?).with_stopped({
         let paths = paths.clone();
         move || sprites_backend::endpoint::was_stopped(&paths)

@@ -6,7 +6,7 @@ use sprites_backend::paths::Paths;
 use sprites_tui::action::Action;
 use sprites_tui::config::table::{SECTIONS, SETTINGS};
 use sprites_tui::config::{self, schema};
-use sprites_tui::keys::Keys;
+use sprites_tui::keys::{Chord, Keys};
 use sprites_tui::theme::Theme;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -123,7 +123,8 @@ fn show(config: &config::Config) {
     config.mistakes.iter().for_each(|mistake| eprintln!("sprites-tui: {mistake}"));
 }
 
-/// A key as the file writes it.
-fn written(key: &crokey::KeyCombination) -> String {
-    format!("{:?}", key.to_string().to_lowercase())
+/// Keys that are pressed one after the other, as the file writes them.
+fn written(keys: &Chord) -> String {
+    let keys: Vec<String> = keys.iter().map(|key| key.to_string().to_lowercase()).collect();
+    format!("{:?}", keys.join(" "))
 }

@@ -45,6 +45,9 @@ pub struct Arguments {
     /// No full screen: tell what changes line by line, for screen readers
     #[arg(long)]
     plain: bool,
+    /// Change nothing from the app: no sprite, checkpoint, rule or budget
+    #[arg(long)]
+    read_only: bool,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -162,7 +165,7 @@ impl Arguments {
                 Ok(ExitCode::SUCCESS)
             }
             None if self.demo => app::demo(flags),
-            None => app::run(self.url.as_deref(), self.context, flags),
+            None => app::run(self.url.as_deref(), self.context, flags, self.read_only),
         };
         match outcome {
             Ok(code) => code,

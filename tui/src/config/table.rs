@@ -79,6 +79,16 @@ pub const SETTINGS: &[Setting] = &[
         },
         shown: |config| config.context.as_ref().map(written),
     },
+    Setting {
+        section: "",
+        name: "read_only",
+        kind: Kind::Switch,
+        about: "Nothing is changed from the app.",
+        usual: "false",
+        // Who meant to change nothing is not to change something because of a mistake.
+        read: |reading, value| reading.config.read_only = Some(reading.value(value).unwrap_or(true)),
+        shown: |config| config.read_only.as_ref().map(written),
+    },
     plain!(
         "look",
         "ascii",

@@ -11,6 +11,7 @@ mod graphs;
 mod inside;
 mod list;
 mod network;
+mod palette;
 mod sprite;
 mod text;
 
@@ -57,7 +58,11 @@ fn everything(model: &Model, frame: &mut Frame<'_>) {
         Screen::Events => events::draw(model, frame, parts.body),
     }
     frame::footer(model, frame, parts.footer);
+    palette::following(model, frame, parts.body);
     frame::toasts(model, frame, parts.body);
+    if let Some(open) = &model.palette {
+        palette::draw(model, frame, area, open);
+    }
     if let Some(dialog) = &model.dialog {
         frame::dialog(model, frame, area, dialog);
     }
