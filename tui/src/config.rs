@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use sprites_backend::context::LOCAL;
 use sprites_backend::endpoint::Endpoint;
 use std::borrow::Cow;
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,8 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 /// Largest file that is read, bytes.
 const MAX: u64 = 1 << 20;
+/// What comes of a mistake that may have been about networks.
+const NO_NETWORK: &str = "; until that is mended, sprites that start have no network";
 /// Below `[keys]`: false when no action is to have keys that the file does not give it.
 pub const DEFAULTS: &str = "defaults";
 
@@ -127,12 +130,17 @@ struct RemoteEntry {
 impl Config {
     /// Reads the file; without one everything is as usual.
     pub fn load(path: &Path) -> Self {
-        if !path.exists() {
+        if matches!(path.try_exists(), Ok(false)) {
             return Self::default();
         }
         match text(path, MAX) {
             Ok(text) => Self::parse(&text, &path.display().to_string()),
-            Err(why) => Self { mistakes: vec![format!("{}: {why}", path.display())], ..Self::default() },
+            // What was meant for sprites' networks may be in it.
+            Err(why) => Self {
+                mistakes: vec![format!("{}: {why}{NO_NETWORK}", path.display())],
+                network: Network { off: Some(true), ..Network::default() },
+                ..Self::default()
+            },
         }
     }
 
@@ -141,7 +149,10 @@ impl Config {
         let mut reading =
             Reading { mistakes: Mistakes::new(name, text), begin_with: None, config: Self::default() };
         let (entries, errors) = DeTable::parse_recoverable(text);
-        errors.iter().for_each(|error| reading.mistakes.of(error));
+        for error in errors {
+            // What was meant for sprites' networks may have been in what is lost.
+            reading.no_network(error.span().unwrap_or_default(), mistakes::first_line(&error));
+        }
         let mut bindings = None;
         for (key, value) in entries.into_inner() {
             let section = key.get_ref().as_ref();
@@ -161,7 +172,10 @@ impl Config {
                         }),
                         None => {
                             let why = format!("its settings are written below [{section}], one each");
-                            reading.mistakes.wrong(value.span(), why);
+                            match section {
+                                "network" => reading.no_network(value.span(), why),
+                                _ => reading.mistakes.wrong(value.span(), why),
+                            }
                         }
                     }
                 }
@@ -196,6 +210,12 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
+    /// A mistake by which somebody may have meant that sprites have no network: until it is mended they have none.
+    fn no_network(&mut self, at: Range<usize>, why: impl Display) {
+        self.mistakes.wrong(at, format!("{why}{NO_NETWORK}"));
+        self.config.network.off = Some(true);
+    }
+
     fn setting(&mut self, section: &str, name: &Spanned<Cow<'_, str>>, value: Spanned<DeValue<'_>>) {
         let word = name.get_ref().as_ref();
         match table::find(section, word) {
@@ -209,7 +229,11 @@ impl Reading<'_> {
             }
             None => {
                 let known = nearest(word, table::names(section));
-                self.mistakes.wrong(name.span(), format!("[{section}] has no setting {word:?}{known}"));
+                let why = format!("[{section}] has no setting {word:?}{known}");
+                match section {
+                    "network" => self.no_network(name.span(), why),
+                    _ => self.mistakes.wrong(name.span(), why),
+                }
             }
         }
     }

@@ -210,8 +210,15 @@ pub const SETTINGS: &[Setting] = &[
         kind: Kind::Switch,
         about: "No sprite has a network.",
         usual: "false",
-        // Who meant to have none is not to have one because of a mistake.
-        read: |reading, value| reading.config.network.off = Some(reading.value(value).unwrap_or(true)),
+        read: |reading, value| {
+            let at = value.span();
+            let off = &mut reading.config.network.off;
+            match value.get_ref().as_bool() {
+                // A mistake before may have meant none.
+                Some(wanted) => *off = Some(wanted || *off == Some(true)),
+                None => reading.no_network(at, "`off` is true or false"),
+            }
+        },
         shown: |config| config.network.off.as_ref().map(written),
     },
     plain!(
