@@ -2,6 +2,7 @@
 
 use crate::action::Action;
 use crate::keys::{self, Keys};
+use crate::prefix::Prefix;
 use ipnet::IpNet;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -37,6 +38,10 @@ pub struct Config {
     pub server: Server,
     /// What sprites may reach; as usual when absent.
     pub network: Network,
+    /// The one key of consoles, and what follows it.
+    pub prefix: Prefix,
+    /// Lines of scrollback of each console; as usual when absent.
+    pub scrollback: Option<usize>,
     /// What is wrong with the file, one sentence each.
     pub mistakes: Vec<String>,
 }
@@ -149,10 +154,14 @@ impl Config {
                     Some(table) => table.iter().for_each(|(key, value)| reading.network(key, value.clone())),
                     None => reading.wrong(value.span(), "what sprites may reach is written below [network]"),
                 },
+                "console" => match value.get_ref().as_table() {
+                    Some(table) => table.iter().for_each(|(key, value)| reading.console(key, value.clone())),
+                    None => reading.wrong(value.span(), "keys of consoles are written below [console]"),
+                },
                 other => reading.wrong(
                     setting.span(),
                     format!(
-                        "there is no setting {other:?}; there are theme, context, contexts, keys, server and network"
+                        "there is no setting {other:?}; there are theme, context, contexts, keys, console, server and network"
                     ),
                 ),
             }
@@ -278,6 +287,24 @@ impl Reading<'_> {
         }
     }
 
+    fn console(&mut self, setting: &Spanned<Cow<'_, str>>, value: Spanned<DeValue<'_>>) {
+        let name = setting.get_ref().as_ref();
+        if name == "scrollback" {
+            self.config.scrollback = self.value(value);
+            return;
+        }
+        let keys = match value.get_ref() {
+            DeValue::String(text) => vec![text.to_string()],
+            _ => match self.value::<Vec<String>>(value) {
+                Some(texts) => texts,
+                None => return,
+            },
+        };
+        if let Err(why) = self.config.prefix.set(name, &keys) {
+            self.wrong(setting.span(), why);
+        }
+    }
+
     fn binding(&mut self, action: &Spanned<Cow<'_, str>>, wanted: Spanned<DeValue<'_>>) {
         let at = action.span();
         let Ok(known) = Action::from_str(action.get_ref()) else {
@@ -338,6 +365,14 @@ mod tests {
         assert_eq!(config.keys.names(Action::Quit), "ctrl-q");
         assert_eq!(config.keys.names(Action::New), "");
         assert_eq!(config.theme.as_deref(), Some("light"));
+        let config = Config::parse(
+            "[console]\nprefix = \"ctrl-a\"\nzoom = [\"f\", \"ctrl-f\"]\nscrollback = 500\n",
+            "c",
+        );
+        assert!(config.mistakes.is_empty(), "{:?}", config.mistakes);
+        assert_eq!((config.prefix.name().as_str(), config.scrollback), ("ctrl-a", Some(500)));
+        let wrong = Config::parse("[console]\nprefix = \"a\"\nzoooom = \"z\"\n", "c").mistakes;
+        assert!(wrong[0].contains("line 2") && wrong[1].contains("zoooom"), "{wrong:?}");
         let wrong =
             Config::parse("[keys]\nquit = \"q\"\nfly = \"y\"\nhelp = \"cttrl-h\"\nnew = \"q\"\n", "c")
                 .mistakes;

@@ -6,18 +6,6 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use std::collections::{HashMap, HashSet};
 use strum::IntoEnumIterator;
 
-/// The key that leaves a console; everything else goes to the program. Shown in the console's frame.
-pub const LEAVE: KeyEvent = KeyEvent::new(KeyCode::Char(']'), KeyModifiers::CONTROL);
-/// How it is written.
-pub const LEAVE_NAME: &str = "ctrl-]";
-/// The same key: terminals send one byte for both, and the library names it by the digit.
-const LEAVE_TOO: KeyEvent = KeyEvent::new(KeyCode::Char('5'), KeyModifiers::CONTROL);
-
-/// Whether a key leaves a console.
-pub fn is_leave(key: KeyEvent) -> bool {
-    [LEAVE, LEAVE_TOO].iter().any(|leave| (leave.code, leave.modifiers) == (key.code, key.modifiers))
-}
-
 /// All bindings.
 #[derive(Clone, Debug)]
 pub struct Keys {
@@ -115,7 +103,7 @@ pub fn parse(text: &str) -> Result<KeyCombination, String> {
 }
 
 /// Terminals differ in whether a capital letter comes with shift; here it always does, and other characters never do.
-fn normal(key: KeyCombination) -> KeyCombination {
+pub fn normal(key: KeyCombination) -> KeyCombination {
     let event: KeyEvent = match key.codes {
         crokey::OneToThree::One(code) => KeyEvent::new(code, key.modifiers),
         _ => return key,
@@ -139,6 +127,11 @@ fn normal(key: KeyCombination) -> KeyCombination {
         code => code,
     };
     KeyCombination::new(code, modifiers)
+}
+
+/// Keys as they are written for people.
+pub fn written(keys: &[KeyCombination]) -> String {
+    keys.iter().map(|key| name(*key)).collect::<Vec<_>>().join(" ")
 }
 
 fn name(key: KeyCombination) -> String {

@@ -17,17 +17,23 @@
 //! | [`worker`] | effects, done against a server |
 //! | [`config`] | the configuration file |
 //! | [`guard`] | the process that puts the terminal back when the app is killed |
+//! | [`prefix`] | the one key of a console, and what can follow it |
+//! | [`clipboard`] | the clipboard of the machine that a person sits at |
+//! | [`keep`] | which consoles there were, for the next run |
 //! | [`browser`] | the browser of the machine that a person sits at |
 //! | [`number`] | numbers for people |
 //! | [`run`] | the loop: terminal, time, frames |
 
 pub mod action;
 pub mod browser;
+pub mod clipboard;
 pub mod config;
 pub mod guard;
+pub mod keep;
 pub mod keys;
 pub mod model;
 pub mod number;
+pub mod prefix;
 pub mod run;
 pub mod terminal;
 pub mod theme;

@@ -1,20 +1,28 @@
 //! The loop: events in, frames out. The one place that draws, only when something changed, at most every [`FRAME`].
 
+use crate::clipboard;
 use crate::config::Config;
 use crate::guard::Guard;
+use crate::keep::Keep;
 use crate::model::{Here, Load, Model, Weight};
 use crate::terminal;
 use crate::theme::Theme;
 use crate::update::{Effect, Event, update};
 use crate::view;
 use crate::worker::Worker;
+use crossterm::clipboard::CopyToClipboard;
+use crossterm::cursor::SetCursorStyle;
 use crossterm::event::EventStream;
+use crossterm::style::Print;
+use crossterm::terminal::{BeginSynchronizedUpdate, EndSynchronizedUpdate};
+use crossterm::{execute, queue};
 use futures::StreamExt;
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use sprites_api::sprite::Status;
 use sprites_backend::client::Client;
 use sprites_backend::context::Context;
+use sprites_backend::paths::Paths;
 use std::io::{self, IsTerminal, Stdout};
 use std::time::{Duration, Instant};
 use termprofile::{DetectorSettings, TermProfile};
@@ -60,6 +68,15 @@ pub async fn run(
     let theme = wanted.unwrap_or(0).min(themes.len() - 1);
     let mut model =
         Model::new(here(&context, &client), config.keys, themes, theme, (size.width, size.height));
+    model.mux.prefix = config.prefix;
+    model.mux.scrollback = config.scrollback.unwrap_or(model.mux.scrollback);
+    model.mux.profile = profile;
+    let keep = Paths::resolve().ok().map(|paths| paths.consoles());
+    match keep.as_deref().map(Keep::load) {
+        Some(Ok(kept)) => model.mux.kept = kept,
+        Some(Err(why)) => model.say(Weight::Bad, why),
+        None => {}
+    }
     model.contexts = contexts.iter().map(|context| context.name.clone()).collect();
     if wanted.is_none()
         && let Some(name) = &config.theme
@@ -73,6 +90,11 @@ pub async fn run(
     }
     let outcome = live(&mut screen, &mut model, &contexts, follow(context, client)).await;
     drop(screen);
+    let last = model.mux.kept.with(&model);
+    if let Some(path) = keep.filter(|_| last != model.mux.kept) {
+        // Without it the next run begins without consoles, and their programs go on all the same.
+        let _ = last.save(&path);
+    }
     outcome.map(|()| farewell(&model))
 }
 
@@ -144,9 +166,12 @@ async fn live(
     let mut stale = true;
     // The way into another context takes as long as its server takes to start.
     let mut entering = None;
+    // The first frame does not wait for what the terminal says.
+    screen.draw(model)?;
+    model.mux.key_releases = terminal::speak_keyboard()?;
     loop {
         if stale && drawn.is_none_or(|at| at.elapsed() >= FRAME) {
-            screen.terminal.draw(|frame| view::draw(model, frame))?;
+            screen.draw(model)?;
             drawn = Some(Instant::now());
             stale = false;
         }
@@ -168,6 +193,7 @@ async fn live(
                     taken.push(more);
                 }
             }
+            () = alarm(model.wakes_at()) => taken.push(Event::Wake),
             opened = arrival(&mut entering) => {
                 entering = None;
                 stale = true;
@@ -194,6 +220,11 @@ async fn live(
                         let contexts = contexts.to_vec();
                         entering = Some(tokio::spawn(async move { open(&contexts, index).await }));
                     }
+                    Effect::Copy(text) if clipboard::by_terminal(&text) => {
+                        execute!(io::stdout(), CopyToClipboard::to_clipboard_from(&text))?;
+                        let what = clipboard::amount(&text);
+                        model.say(Weight::Good, format!("Copied {what} through the terminal (OSC 52)"));
+                    }
                     effect => worker.perform(effect),
                 }
             }
@@ -214,9 +245,21 @@ async fn arrival(
     }
 }
 
+/// Waits for that moment; forever when there is none.
+async fn alarm(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// The terminal in the app's hands; given back whatever happens.
 struct Screen {
     terminal: Terminal<CrosstermBackend<Stdout>>,
+    /// The cursor's shape, where it is not the person's own.
+    cursor: SetCursorStyle,
+    /// Whether the terminal tells when keys are let go.
+    releases: bool,
     /// Told last that all is well.
     _guard: Option<Guard>,
 }
@@ -231,7 +274,32 @@ impl Screen {
         }));
         let guard = Guard::start();
         terminal::take()?;
-        Ok(Self { terminal: Terminal::new(CrosstermBackend::new(io::stdout()))?, _guard: guard })
+        let terminal = Terminal::new(CrosstermBackend::new(io::stdout()))?;
+        Ok(Self { terminal, cursor: SetCursorStyle::DefaultUserShape, releases: false, _guard: guard })
+    }
+
+    /// Draws a frame, in one piece where the terminal knows how, and brings to the terminal what goes beside it.
+    fn draw(&mut self, model: &mut Model) -> io::Result<()> {
+        queue!(io::stdout(), BeginSynchronizedUpdate)?;
+        if std::mem::take(&mut model.mux.repaint) {
+            self.terminal.clear()?;
+        }
+        self.terminal.draw(|frame| view::draw(model, frame))?;
+        let cursor = view::cursor_style(model);
+        if cursor.to_string() != self.cursor.to_string() {
+            queue!(io::stdout(), cursor)?;
+            self.cursor = cursor;
+        }
+        if std::mem::take(&mut model.mux.bell) {
+            queue!(io::stdout(), Print('\x07'))?;
+        }
+        execute!(io::stdout(), EndSynchronizedUpdate)?;
+        let releases = model.mux.key_releases && model.wants_releases();
+        if releases != self.releases {
+            terminal::tell_releases(releases)?;
+            self.releases = releases;
+        }
+        Ok(())
     }
 }
 

@@ -3,7 +3,6 @@
 use super::part::{self, open_sprite};
 use super::{Effect, console, dialog, inside, network};
 use crate::action::{Action, Part, Place};
-use crate::keys::is_leave;
 use crate::model::{Ask, Dialog, Load, Model, Screen, ZOOMS};
 use crate::view::geometry;
 use crossterm::event::{
@@ -36,7 +35,12 @@ pub(super) fn terminal(model: &mut Model, event: Terminal) -> Vec<Effect> {
             _ => Vec::new(),
         },
         Terminal::Mouse(mouse) => moused(model, mouse),
-        Terminal::FocusGained | Terminal::FocusLost | Terminal::Key(_) => Vec::new(),
+        Terminal::Key(key) => match model.screen {
+            Screen::Console(id) if model.dialog.is_none() => console::released(model, id, key),
+            _ => Vec::new(),
+        },
+        Terminal::FocusGained => console::focus(model, true),
+        Terminal::FocusLost => console::focus(model, false),
     }
 }
 
@@ -45,9 +49,6 @@ fn pressed(model: &mut Model, key: KeyEvent) -> Vec<Effect> {
         return dialog::key(model, key);
     }
     if let Screen::Console(id) = model.screen {
-        if is_leave(key) {
-            return console::leave(model);
-        }
         return console::key(model, id, key);
     }
     if let KeyCode::Char(digit @ '1'..='9') = key.code

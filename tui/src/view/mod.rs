@@ -13,6 +13,8 @@ mod network;
 mod sprite;
 mod text;
 
+pub use console::cursor_style;
+
 use crate::model::{Model, Screen};
 use ratatui::Frame;
 use ratatui::layout::Alignment;
