@@ -15,7 +15,9 @@ use ratatui::layout::Rect;
 
 use crate::copy::page::{Page, Place};
 use crate::copy::{Copy, Marks, Outcome, Status};
-use crate::emulator::{self, Door, Guard, Kept, Listener, NothingHeldBack, Size};
+use crate::emulator::{self, Door, Guard, Kept, NothingHeldBack, Size};
+use crate::margins::Margins;
+use crate::outbox::Listener;
 use crate::scan::Scanner;
 use crate::sequences::Happening;
 use crate::{draw, keys, links, mouse, paste};
@@ -104,6 +106,7 @@ impl Console {
             return;
         }
         self.kept.hold.clear();
+        self.kept.margins = Margins::default();
         if let Some(copy) = &mut self.copy {
             copy.freeze(self.term.grid(), self.term.colors());
             let reflow = !self.term.mode().contains(TermMode::ALT_SCREEN);

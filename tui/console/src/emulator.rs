@@ -3,11 +3,9 @@
 //! [`Guard`] stands between the parser and `alacritty_terminal`: every action a program's output asks for passes through it. Most go
 //! on unchanged; those that could cost unbounded memory or time, or deceive the person who looks, are bounded or dropped.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use alacritty_terminal::Term;
-use alacritty_terminal::event::{Event, EventListener};
 use alacritty_terminal::grid::Dimensions;
 use alacritty_terminal::term::cell::Flags;
 use alacritty_terminal::term::{Config, Osc52, TermMode};
@@ -18,11 +16,12 @@ use alacritty_terminal::vte::ansi::{
 };
 use unicode_width::UnicodeWidthChar;
 
-use crate::console::{MAX_REPLY_BYTES, MAX_TITLE_CHARS};
+use crate::console::MAX_TITLE_CHARS;
 use crate::hold::Hold;
 use crate::keyboard::Keyboard;
 use crate::links::Links;
-use crate::palette::{self, DefaultColors};
+use crate::margins::Margins;
+use crate::outbox::Listener;
 use crate::scan::Sink;
 use crate::sequences::{self, Happening};
 
@@ -31,6 +30,8 @@ const MAX_COMBINING: usize = 8;
 /// Most things that a program tells in one call and that are kept.
 const MAX_HAPPENINGS: usize = 8;
 
+/// Lines are counted from the upper margin.
+const ORIGIN: PrivateMode = PrivateMode::Named(NamedPrivateMode::Origin);
 /// Synchronized output.
 const SYNCHRONIZED: PrivateMode = PrivateMode::Named(NamedPrivateMode::SyncUpdate);
 
@@ -69,75 +70,6 @@ pub(crate) fn config(scrollback_lines: usize) -> Config {
     }
 }
 
-/// What the emulator wants to tell the outside.
-#[derive(Debug, Default)]
-pub(crate) struct Outbox {
-    replies: Vec<u8>,
-    /// `Some` when the title changed: the new one, or none.
-    title: Option<Option<String>>,
-    bell: bool,
-    defaults: DefaultColors,
-}
-
-impl Outbox {
-    /// Adds a reply, unless this call's share is used up. Replies are kept whole: half of one would be garbage as input.
-    fn reply(&mut self, text: &str) {
-        if self.replies.len() + text.len() <= MAX_REPLY_BYTES {
-            self.replies.extend_from_slice(text.as_bytes());
-        }
-    }
-
-    pub(crate) fn take_replies(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.replies)
-    }
-
-    pub(crate) fn take_title(&mut self) -> Option<Option<String>> {
-        self.title.take()
-    }
-
-    pub(crate) fn take_bell(&mut self) -> bool {
-        std::mem::take(&mut self.bell)
-    }
-
-    pub(crate) fn set_defaults(&mut self, foreground: Rgb, background: Rgb) {
-        self.defaults = DefaultColors { foreground, background };
-    }
-}
-
-/// The shared end of the outbox. The emulator calls it through a shared reference, so it needs a lock; it is never contended.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Listener(Arc<Mutex<Outbox>>);
-
-impl Listener {
-    pub(crate) fn outbox(&self) -> MutexGuard<'_, Outbox> {
-        // The outbox holds plain data that is whole between any two statements.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl EventListener for Listener {
-    fn send_event(&self, event: Event) {
-        match event {
-            Event::PtyWrite(text) => self.outbox().reply(&text),
-            Event::Title(title) => self.outbox().title = Some(Some(title)),
-            Event::ResetTitle => self.outbox().title = Some(None),
-            Event::Bell => self.outbox().bell = true,
-            Event::ColorRequest(index, answer) => {
-                let mut outbox = self.outbox();
-                let text = answer(palette::color(index, outbox.defaults));
-                outbox.reply(&text);
-            }
-            // These are dealt with before they come here.
-            Event::TextAreaSizeRequest(_) | Event::ClipboardStore(..) | Event::ClipboardLoad(..) => {}
-            Event::MouseCursorDirty
-            | Event::CursorBlinkingChange
-            | Event::Wakeup
-            | Event::Exit
-            | Event::ChildExit(_) => {}
-        }
-    }
-}
-
 /// Turns the parser's way of synchronized updates off, which holds bytes back; `hold` has another.
 #[derive(Debug, Default)]
 pub(crate) struct NothingHeldBack;
@@ -158,6 +90,7 @@ pub(crate) struct Kept {
     pub(crate) keyboard: Keyboard,
     pub(crate) links: Links,
     pub(crate) hold: Hold,
+    pub(crate) margins: Margins,
     pub(crate) directory: Option<String>,
     pub(crate) happenings: Vec<Happening>,
 }
@@ -333,6 +266,9 @@ impl Handler for Guard<'_> {
             return self.kept.hold.end();
         }
         Handler::unset_private_mode(&mut *self.term, known_private_mode(mode));
+        if mode == ORIGIN {
+            self.go(0, 0);
+        }
         self.apply_keyboard();
     }
 
@@ -342,6 +278,64 @@ impl Handler for Guard<'_> {
             return self.reply(&format!("\x1b[?2026;{state}$y"));
         }
         Handler::report_private_mode(&mut *self.term, mode);
+    }
+
+    fn linefeed(&mut self) {
+        Handler::linefeed(&mut *self.term);
+        // The parser asks for the same with IND, which should go straight down; who sets this mode prints line feeds.
+        if self.term.mode().contains(TermMode::LINE_FEED_NEW_LINE) {
+            Handler::carriage_return(&mut *self.term);
+        }
+    }
+
+    fn goto_col(&mut self, column: usize) {
+        let line = self.term.grid().cursor.point.line.0;
+        self.go(line, column);
+    }
+
+    fn move_up(&mut self, count: usize) {
+        self.move_by(count, false, None);
+    }
+
+    fn move_down(&mut self, count: usize) {
+        self.move_by(count, true, None);
+    }
+
+    fn move_up_and_cr(&mut self, count: usize) {
+        self.move_by(count, false, Some(0));
+    }
+
+    fn move_down_and_cr(&mut self, count: usize) {
+        self.move_by(count, true, Some(0));
+    }
+
+    fn set_scrolling_region(&mut self, top: usize, bottom: Option<usize>) {
+        let rows = self.term.screen_lines();
+        self.kept.margins.set(top, bottom.unwrap_or(rows), rows);
+        Handler::set_scrolling_region(&mut *self.term, top, bottom);
+    }
+
+    fn device_status(&mut self, argument: usize) {
+        match argument {
+            6 => {
+                let (line, column) = self.reported_position();
+                self.reply(&format!("\x1b[{line};{column}R"));
+            }
+            argument => Handler::device_status(&mut *self.term, argument),
+        }
+    }
+
+    fn decaln(&mut self) {
+        Handler::decaln(&mut *self.term);
+        self.set_scrolling_region(1, None);
+        self.go(0, 0);
+    }
+
+    fn clear_screen(&mut self, mode: ClearMode) {
+        if matches!(mode, ClearMode::Above) {
+            self.clear_first_line();
+        }
+        Handler::clear_screen(&mut *self.term, mode);
     }
 
     fn identify_terminal(&mut self, intermediate: Option<char>) {
@@ -374,6 +368,7 @@ impl Handler for Guard<'_> {
     fn reset_state(&mut self) {
         self.kept.keyboard.reset();
         self.kept.hold.clear();
+        self.kept.margins = Margins::default();
         Handler::reset_state(&mut *self.term);
         self.apply_keyboard();
     }
@@ -392,18 +387,11 @@ impl Handler for Guard<'_> {
         set_cursor_shape(shape: CursorShape);
         goto(line: i32, column: usize);
         goto_line(line: i32);
-        goto_col(column: usize);
         insert_blank(count: usize);
-        move_up(count: usize);
-        move_down(count: usize);
-        device_status(argument: usize);
         move_forward(count: usize);
         move_backward(count: usize);
-        move_down_and_cr(count: usize);
-        move_up_and_cr(count: usize);
         backspace();
         carriage_return();
-        linefeed();
         bell();
         substitute();
         newline();
@@ -418,7 +406,6 @@ impl Handler for Guard<'_> {
         save_cursor_position();
         restore_cursor_position();
         clear_line(mode: LineClearMode);
-        clear_screen(mode: ClearMode);
         clear_tabs(mode: TabulationClearMode);
         set_tabs(interval: u16);
         reverse_index();
@@ -426,7 +413,6 @@ impl Handler for Guard<'_> {
         set_mode(mode: Mode);
         unset_mode(mode: Mode);
         report_mode(mode: Mode);
-        set_scrolling_region(top: usize, bottom: Option<usize>);
         set_keypad_application_mode();
         unset_keypad_application_mode();
         set_active_charset(index: CharsetIndex);
@@ -434,7 +420,6 @@ impl Handler for Guard<'_> {
         set_color(index: usize, color: Rgb);
         dynamic_color_sequence(prefix: String, index: usize, terminator: &str);
         reset_color(index: usize);
-        decaln();
         push_title();
         pop_title();
         text_area_size_chars();
@@ -465,17 +450,5 @@ mod tests {
     fn titles_are_cleaned() {
         assert_eq!(clean_line("a\x07b\u{202e}c\u{9b}d", 9), "abcd");
         assert_eq!(clean_line(&"x".repeat(10_000), MAX_TITLE_CHARS).len(), MAX_TITLE_CHARS);
-    }
-
-    #[test]
-    fn replies_are_kept_whole_and_bounded() {
-        let mut outbox = Outbox::default();
-        for _ in 0..10_000 {
-            outbox.reply("12345678901");
-        }
-        let replies = outbox.take_replies();
-        assert!(replies.len() <= MAX_REPLY_BYTES);
-        assert_eq!(replies.len() % 11, 0);
-        assert!(outbox.take_replies().is_empty());
     }
 }

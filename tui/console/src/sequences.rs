@@ -55,8 +55,8 @@ impl Guard<'_> {
             }
             b"!p" => self.soft_reset(),
             b"?6n" => {
-                let at = self.term.grid().cursor.point;
-                self.reply(&format!("\x1b[?{};{}R", at.line + 1, at.column.0 + 1));
+                let (line, column) = self.reported_position();
+                self.reply(&format!("\x1b[?{line};{column}R"));
             }
             // Nothing here is protected, so that erasing what is not protected is erasing.
             [b'?', digits @ .., b'J'] => match digits {
@@ -181,7 +181,7 @@ impl Guard<'_> {
         for mode in [NamedPrivateMode::CursorKeys, NamedPrivateMode::Origin] {
             self.unset_private_mode(mode.into());
         }
-        self.goto(at.line.0, at.column.0);
+        self.go(at.line.0, at.column.0);
         self.unset_mode(Mode::Named(NamedMode::Insert));
         self.unset_keypad_application_mode();
         self.terminal_attribute(Attr::Reset);

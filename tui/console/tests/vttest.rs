@@ -19,7 +19,20 @@ const STOP: &str = "Push <RETURN>";
 const MENU: &str = "Enter choice number";
 
 /// Screens that differ from tmux's, as menu and number, and why.
-const OTHERWISE: [(&str, usize, &str); 0] = [];
+const OTHERWISE: [(&str, usize, &str); 4] = [
+    (
+        "1",
+        3,
+        "tmux breaks lines where a control character follows the last column; the letters belong on both margins",
+    ),
+    ("1", 4, "the same"),
+    (
+        "2",
+        11,
+        "tmux's cursor does not go to the upper margin when margins are set; the line belongs at the bottom",
+    ),
+    ("2", 15, "tmux tells the letters of line drawing characters"),
+];
 
 struct Test {
     console: Console,

@@ -156,9 +156,9 @@ impl Layout {
         let by = i32::from(cells) * if forward { 1 } else { -1 };
         let whole = self.root.area_of(&way[..length], area);
         if let Some(Node::Split { below, share, .. }) = self.root.at_mut(&way[..length]) {
-            let extent = if *below { whole.height } else { whole.width };
-            let first = i32::from(extent) * i32::from(*share) / i32::from(WHOLE);
-            *share = share_of(first + by, extent);
+            let (one, _) = cut(whole, *below, *share);
+            let (extent, first) = if *below { (whole.height, one.height) } else { (whole.width, one.width) };
+            *share = share_of(i32::from(first) + by, extent);
         }
         if self.panes(area).len() < before.panes(area).len() {
             *self = before;
@@ -322,7 +322,8 @@ fn cut(area: Rect, below: bool, share: u16) -> (Rect, Rect) {
 
 /// The share that gives the first part so many cells of `extent`.
 fn share_of(first: i32, extent: u16) -> u16 {
-    let parts = first * i32::from(WHOLE) / i32::from(extent.max(1));
+    let extent = i32::from(extent.max(1));
+    let parts = (first * i32::from(WHOLE) + extent / 2) / extent;
     // Between 50 and 950.
     parts.clamp(i32::from(WHOLE) / 20, i32::from(WHOLE) * 19 / 20) as u16
 }

@@ -5,6 +5,9 @@ mod copy;
 mod mouse;
 mod told;
 
+#[cfg(test)]
+mod tests;
+
 pub(super) use command::key;
 pub(super) use mouse::mouse;
 

@@ -9,7 +9,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Clear, Paragraph};
 use strum::IntoEnumIterator;
 
-/// Columns of an entry.
+/// Least columns of an entry.
 const WIDTH: u16 = 36;
 
 /// Draws it at the lower end of the body.
@@ -24,6 +24,7 @@ pub(super) fn draw(model: &Model, frame: &mut Frame<'_>, body: Rect) {
     entries.push(("1 … 9".to_owned(), "go to that tab".to_owned()));
     entries.push((name.clone(), format!("send {name} to the program")));
     let columns = ((body.width.saturating_sub(2)) / WIDTH).max(1);
+    let width = body.width.saturating_sub(2) / columns;
     let rows = (entries.len() as u16).div_ceil(columns).min(body.height.saturating_sub(2));
     let place = Rect::new(body.x, body.bottom() - rows - 2, body.width, rows + 2);
     frame.render_widget(Clear, place);
@@ -37,10 +38,10 @@ pub(super) fn draw(model: &Model, frame: &mut Frame<'_>, body: Rect) {
         if column >= columns {
             break;
         }
-        let keys = format!(" {:<11}", number::cut(keys, 11));
-        let words = number::cut(words, usize::from(WIDTH) - 13);
+        let keys = format!(" {:<10} ", number::cut(keys, 10));
+        let words = number::cut(words, usize::from(width).saturating_sub(12));
         let line = Line::from(vec![Span::styled(keys, colors.accent()), Span::raw(words)]);
-        let at = Rect::new(place.x + 1 + column * WIDTH, place.y + 1 + row, WIDTH.min(place.width - 2), 1);
+        let at = Rect::new(place.x + 1 + column * width, place.y + 1 + row, width, 1);
         frame.render_widget(Paragraph::new(line), at.intersection(place));
     }
 }
