@@ -111,7 +111,7 @@ impl Default for Prefix {
         let keys = |texts: &[&str]| texts.iter().filter_map(|text| single(text).ok()).collect();
         // The tables are checked by a test.
         let by_command = Command::iter().map(|command| (command, keys(command.default_keys()))).collect();
-        let key = single(KEY).unwrap_or_else(|_| crokey::key!(ctrl - ']'));
+        let key = single(KEY).unwrap_or(crokey::key!(f12));
         Self { key, by_command, chosen: HashSet::new() }
     }
 }
@@ -219,7 +219,10 @@ fn legacy(key: KeyCombination) -> KeyCombination {
 }
 
 fn single(text: &str) -> Result<KeyCombination, String> {
-    parse(text)
+    match parse(text)?.as_slice() {
+        [key] => Ok(*key),
+        _ => Err(format!("{text:?} is more than one key")),
+    }
 }
 
 #[cfg(test)]

@@ -77,6 +77,7 @@ pub async fn run(
         Some(Err(why)) => model.say(Weight::Bad, why),
         None => {}
     }
+    model.read_only = config.read_only;
     model.contexts = contexts.iter().map(|context| context.name.clone()).collect();
     if wanted.is_none()
         && let Some(name) = &config.theme

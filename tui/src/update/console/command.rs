@@ -244,12 +244,13 @@ fn close(model: &mut Model, id: u64) -> Vec<Effect> {
     });
     let mut effects = Vec::new();
     let mut goes_on = None;
-    if let Some(tab) = model.console(id) {
-        if tab.attachment == Attachment::Attached && tab.session.is_some() {
-            tab.attachment = Attachment::Detached;
-            effects.push(Effect::ConsoleDetach(id));
-            goes_on = Some(tab.sprite.clone());
-        }
+    if let Some(tab) = model.console(id)
+        && tab.attachment == Attachment::Attached
+        && tab.session.is_some()
+    {
+        tab.attachment = Attachment::Detached;
+        effects.push(Effect::ConsoleDetach(id));
+        goes_on = Some(tab.sprite.clone());
     }
     match next {
         Some(next) => {
