@@ -45,7 +45,7 @@ impl Command {
     /// What it does, in a few words.
     pub fn about(self) -> &'static str {
         match self {
-            Self::Leave => "leave; the program goes on",
+            Self::Leave => "leave; the program goes on while the sprite is awake",
             Self::NextTab => "next tab",
             Self::PreviousTab => "tab before",
             Self::NewTab => "new tab",

@@ -44,7 +44,7 @@ pub(super) fn help(model: &Model, frame: &mut Frame<'_>, body: Rect) {
     }
     lines.push(Line::styled("Consoles", colors.accent()));
     lines.extend([
-        entry(&model.mux.prefix.name(), "the one key that does not go to the program; twice, it does"),
+        entry(&model.mux.prefix.name(), "the one key that is not for the program; twice, it is"),
         entry("1 … 9", "outside of consoles: look at that console"),
         entry("shift-pageup", "scroll back; so does the wheel, unless a program wants it"),
         entry("ctrl-click", "open a link in the browser; dragging selects and copies"),

@@ -262,7 +262,10 @@ fn close(model: &mut Model, id: u64) -> Vec<Effect> {
         None => effects.extend(leave(model)),
     }
     if let Some(sprite) = goes_on {
-        model.say(Weight::Good, format!("The console of {sprite} is closed; its program goes on"));
+        model.say(
+            Weight::Good,
+            format!("The console of {sprite} is closed; its program goes on while the sprite is awake"),
+        );
     }
     effects
 }
