@@ -105,6 +105,16 @@ impl Paths {
         self.data.join("server.db")
     }
 
+    /// Which consoles the app showed last.
+    pub fn consoles(&self) -> PathBuf {
+        self.data.join("consoles.json")
+    }
+
+    /// What was copied last where there is no clipboard.
+    pub fn copied(&self) -> PathBuf {
+        self.data.join("copied.txt")
+    }
+
     /// Base images.
     pub fn images(&self) -> PathBuf {
         self.data.join("images")

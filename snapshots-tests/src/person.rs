@@ -8,7 +8,7 @@ pub const LONG: Duration = Duration::from_secs(180);
 /// Longest that anything else may take.
 pub const SHORT: Duration = Duration::from_secs(30);
 /// Leaves a console.
-pub const LEAVE: &str = "\x1d";
+pub const LEAVE: &str = "\x1dd";
 /// Confirms, opens.
 pub const ENTER: &str = "\r";
 

@@ -88,7 +88,7 @@ fn contexts() {
     app.wait_for("far:~$", LONG);
     app.send("echo $((6*7))\r");
     app.wait_for("42", LONG);
-    app.send("\x1dq");
+    app.send("\x1ddq");
     assert_eq!(app.end(LONG), 0);
     let refused = here.command(&["--context", "moon"]).output().unwrap();
     assert!(!refused.status.success());

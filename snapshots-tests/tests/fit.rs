@@ -313,7 +313,7 @@ fn a_demo_needs_nothing() {
     app.wait_for("sprite@agent-checkout", SHORT);
     app.send("rm notes.txt\rcat notes.txt\r");
     app.wait_for("no such file", SHORT);
-    app.send("\x1d");
+    app.send("\x1dd");
     app.wait_for("✗ denied", SHORT);
     app.send("$");
     app.wait_for("this month by sprite", SHORT);

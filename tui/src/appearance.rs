@@ -4,6 +4,7 @@ use crate::config::{Config, nearest};
 use crate::keys::Keys;
 use crate::look::{self, Look};
 use crate::model::{Model, Weight};
+use crate::prefix::Prefix;
 use crate::theme::Theme;
 use sprites_backend::paths::Paths;
 use std::io;
@@ -45,6 +46,10 @@ pub struct Fresh {
     pub wanted: Option<String>,
     /// Key bindings.
     pub keys: Keys,
+    /// Keys in consoles.
+    pub prefix: Prefix,
+    /// Lines of scrollback of consoles that are opened from then on; as usual when absent.
+    pub scrollback: Option<usize>,
     /// Symbols and motion.
     pub look: Look,
     /// Line by line.
@@ -66,6 +71,11 @@ impl Appearance {
             no_color: variable("NO_COLOR").is_some_and(|value| !value.is_empty()),
             utf8: look::is_utf8(variable),
         }
+    }
+
+    /// How many colours the terminal has.
+    pub fn profile(&self) -> TermProfile {
+        self.profile
     }
 
     /// Takes in whether the terminal's background is light; true when that is news.
@@ -112,6 +122,8 @@ impl Appearance {
             theme,
             wanted,
             keys: config.keys,
+            prefix: config.prefix,
+            scrollback: config.scrollback,
             look,
             plain: self.flags.plain || config.look.plain.unwrap_or(false),
             mistakes,
@@ -141,6 +153,8 @@ impl Model {
         self.themes = fresh.themes;
         self.wanted = fresh.wanted;
         self.keys = fresh.keys;
+        self.mux.prefix = fresh.prefix;
+        self.mux.scrollback = fresh.scrollback.unwrap_or(self.mux.scrollback);
         self.look = fresh.look;
         for mistake in fresh.mistakes {
             self.say(Weight::Bad, mistake);

@@ -9,6 +9,7 @@ pub use mistakes::{Mistakes, nearest, text};
 use crate::action::Action;
 use crate::keys::{self, Keys};
 use crate::look::Graphs;
+use crate::prefix::Prefix;
 use ipnet::IpNet;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -51,6 +52,10 @@ pub struct Config {
     pub server: Server,
     /// What sprites may reach; as usual when absent.
     pub network: Network,
+    /// The one key of consoles, and what follows it.
+    pub prefix: Prefix,
+    /// Lines of scrollback of each console; as usual when absent.
+    pub scrollback: Option<usize>,
     /// What is wrong with the file, one sentence each.
     pub mistakes: Vec<String>,
 }
@@ -220,6 +225,7 @@ impl Reading<'_> {
         let word = name.get_ref().as_ref();
         match table::find(section, word) {
             Some(setting) => (setting.read)(self, value),
+            None if section == "console" => self.console(name, value),
             None if section.is_empty() => {
                 let tables =
                     SECTIONS.iter().map(|(section, _)| *section).filter(|section| !section.is_empty());
@@ -284,6 +290,20 @@ impl Reading<'_> {
         }
     }
 
+    fn console(&mut self, name: &Spanned<Cow<'_, str>>, value: Spanned<DeValue<'_>>) {
+        let keys = match value.get_ref() {
+            DeValue::String(text) => vec![text.to_string()],
+            DeValue::Boolean(false) => Vec::new(),
+            _ => match self.value::<Vec<String>>(value) {
+                Some(texts) => texts,
+                None => return,
+            },
+        };
+        if let Err(why) = self.config.prefix.set(name.get_ref(), &keys) {
+            self.mistakes.wrong(name.span(), why);
+        }
+    }
+
     fn bindings(&mut self, value: &Spanned<DeValue<'_>>) {
         let Some(table) = value.get_ref().as_table() else {
             return self.mistakes.wrong(value.span(), "keys are written below [keys], one action each");
@@ -343,6 +363,14 @@ mod tests {
         assert_eq!(config.keys.names(Action::Quit), "ctrl-q");
         assert_eq!(config.keys.names(Action::New), "");
         assert_eq!(config.theme.as_deref(), Some("light"));
+        let config = Config::parse(
+            "[console]\nprefix = \"ctrl-a\"\nzoom = [\"f\", \"ctrl-f\"]\nscrollback = 500\n",
+            "c",
+        );
+        assert!(config.mistakes.is_empty(), "{:?}", config.mistakes);
+        assert_eq!((config.prefix.name().as_str(), config.scrollback), ("ctrl-a", Some(500)));
+        let wrong = Config::parse("[console]\nprefix = \"a\"\nzoooom = \"z\"\n", "c").mistakes;
+        assert!(wrong[0].contains("line 2") && wrong[1].contains("zoooom"), "{wrong:?}");
         let wrong =
             Config::parse("[keys]\nquit = \"q\"\nfly = \"y\"\nhelp = \"cttrl-h\"\nnew = \"q\"\n", "c")
                 .mistakes;

@@ -6,18 +6,6 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use std::collections::{HashMap, HashSet};
 use strum::IntoEnumIterator;
 
-/// The key that leaves a console; everything else goes to the program. Shown in the console's frame.
-pub const LEAVE: KeyEvent = KeyEvent::new(KeyCode::Char(']'), KeyModifiers::CONTROL);
-/// How it is written.
-pub const LEAVE_NAME: &str = "ctrl-]";
-/// The same key: terminals send one byte for both, and the library names it by the digit.
-const LEAVE_TOO: KeyEvent = KeyEvent::new(KeyCode::Char('5'), KeyModifiers::CONTROL);
-
-/// Whether a key leaves a console.
-pub fn is_leave(key: KeyEvent) -> bool {
-    [LEAVE, LEAVE_TOO].iter().any(|leave| (leave.code, leave.modifiers) == (key.code, key.modifiers))
-}
-
 /// Keys that are pressed one after the other; mostly there is one.
 pub type Chord = Vec<KeyCombination>;
 

@@ -25,6 +25,9 @@
 //! | [`worker`] | effects, done against a server |
 //! | [`config`] | the configuration file |
 //! | [`guard`] | the process that puts the terminal back when the app is killed |
+//! | [`prefix`] | the one key of a console, and what can follow it |
+//! | [`clipboard`] | the clipboard of the machine that a person sits at |
+//! | [`keep`] | which consoles there were, for the next run |
 //! | [`browser`] | the browser of the machine that a person sits at |
 //! | [`number`] | numbers for people |
 //! | [`run`] | the loop: terminal, time, frames |
@@ -33,14 +36,17 @@ pub mod action;
 pub mod appearance;
 pub mod background;
 pub mod browser;
+pub mod clipboard;
 pub mod config;
 pub mod filter;
 pub mod guard;
+pub mod keep;
 pub mod keys;
 pub mod look;
 pub mod model;
 pub mod number;
 pub mod plain;
+pub mod prefix;
 pub mod run;
 pub mod screen;
 pub mod suspend;

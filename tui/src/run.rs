@@ -2,7 +2,9 @@
 
 use crate::appearance::Appearance;
 use crate::background;
+use crate::clipboard;
 use crate::config::Config;
+use crate::keep::Keep;
 use crate::keys::Keys;
 use crate::model::{Here, Load, Model, Weight};
 use crate::screen::Screen;
@@ -10,12 +12,15 @@ use crate::theme::Theme;
 use crate::update::{Effect, Event, update};
 use crate::watch::Watch;
 use crate::worker::Worker;
+use crossterm::clipboard::CopyToClipboard;
 use crossterm::event::{Event as Pressed, EventStream};
+use crossterm::execute;
 use futures::StreamExt;
 use nix::sys::signal::Signal;
 use sprites_api::sprite::Status;
 use sprites_backend::client::Client;
 use sprites_backend::context::Context;
+use sprites_backend::paths::Paths;
 use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
@@ -67,6 +72,14 @@ pub async fn run(start: Start) -> io::Result<Option<String>> {
     let mut screen = Screen::open(fresh.plain)?;
     let mut model =
         Model::new(here(&context, &client), Keys::default(), vec![Theme::plain()], 0, screen.size()?);
+    model.mux.profile = appearance.profile();
+    // The consoles of a demo are gone with it.
+    let keep = Paths::resolve().ok().map(|paths| paths.consoles()).filter(|_| !demo);
+    match keep.as_deref().map(Keep::load) {
+        Some(Ok(kept)) => model.mux.kept = kept,
+        Some(Err(why)) => model.say(Weight::Bad, why),
+        None => {}
+    }
     model.read_only = read_only;
     model.contexts = contexts.iter().map(|context| context.name.clone()).collect();
     model.dress(fresh);
@@ -74,6 +87,11 @@ pub async fn run(start: Start) -> io::Result<Option<String>> {
     let surroundings = Surroundings::new(appearance, told.is_some(), &mut model);
     let outcome = live(&mut screen, &mut model, &contexts, surroundings, follow(context, client)).await;
     drop(screen);
+    let last = model.mux.kept.with(&model);
+    if let Some(path) = keep.filter(|_| last != model.mux.kept) {
+        // Without it the next run begins without consoles, and their programs go on all the same.
+        let _ = last.save(&path);
+    }
     outcome.map(|()| farewell(&model))
 }
 
@@ -201,6 +219,9 @@ async fn live(
     let mut moved = false;
     // The way into another context takes as long as its server takes to start.
     let mut entering = None;
+    // The first frame does not wait for what the terminal says.
+    screen.draw(model)?;
+    model.mux.key_releases = screen.speak_keyboard()?;
     loop {
         stale |= moved && drawn.is_none_or(|at| at.elapsed() >= CALM);
         if stale && drawn.is_none_or(|at| at.elapsed() >= FRAME) {
@@ -228,6 +249,7 @@ async fn live(
                     taken.push(more);
                 }
             }
+            () = alarm(model.wakes_at()) => taken.push(Event::Wake),
             opened = arrival(&mut entering) => {
                 entering = None;
                 stale = true;
@@ -274,12 +296,21 @@ async fn live(
                         entering = Some(tokio::spawn(async move { open(&contexts, index).await }));
                     }
                     Effect::Suspend => suspended = true,
+                    Effect::Keep(_) if model.demo => {}
+                    Effect::Copy(text) if clipboard::by_terminal(&text) => {
+                        execute!(io::stdout(), CopyToClipboard::to_clipboard_from(&text))?;
+                        let what = clipboard::amount(&text);
+                        model.say(Weight::Good, format!("Copied {what} through the terminal (OSC 52)"));
+                    }
                     effect => worker.perform(effect),
                 }
             }
         }
         if suspended {
+            drop(keys);
+            let _ = crossterm::event::poll(Duration::ZERO);
             let resized = screen.suspend()?;
+            keys = EventStream::new();
             for effect in update(model, Event::Terminal(resized)) {
                 worker.perform(effect);
             }
@@ -297,6 +328,14 @@ async fn arrival(
 ) -> Result<(Context, Client), String> {
     match entering {
         Some(opening) => opening.await.unwrap_or_else(|_| Err("the context could not be opened".to_owned())),
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for that moment; forever when there is none.
+async fn alarm(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
         None => std::future::pending().await,
     }
 }

@@ -4,9 +4,13 @@ use crate::guard::Guard;
 use crate::model::Model;
 use crate::plain::Plain;
 use crate::{suspend, terminal, view};
+use crossterm::cursor::SetCursorStyle;
 use crossterm::event::Event;
-use crossterm::execute;
-use crossterm::terminal::{Clear, ClearType, enable_raw_mode};
+use crossterm::style::Print;
+use crossterm::terminal::{
+    BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate, enable_raw_mode,
+};
+use crossterm::{execute, queue};
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use std::io::{self, Stdout};
@@ -16,6 +20,10 @@ pub struct Screen {
     /// None where what changes is told line by line.
     full: Option<Terminal<CrosstermBackend<Stdout>>>,
     plain: Plain,
+    /// The cursor's shape, where it is not the person's own.
+    cursor: SetCursorStyle,
+    /// Whether the terminal tells when keys are let go.
+    releases: bool,
     /// Told last that all is well.
     _guard: Option<Guard>,
 }
@@ -31,7 +39,13 @@ impl Screen {
         }));
         let guard = Guard::start();
         take(plain)?;
-        Ok(Self { full: full(plain)?, plain: Plain::default(), _guard: guard })
+        Ok(Self {
+            full: full(plain)?,
+            plain: Plain::default(),
+            cursor: SetCursorStyle::DefaultUserShape,
+            releases: false,
+            _guard: guard,
+        })
     }
 
     /// Columns and rows.
@@ -39,12 +53,38 @@ impl Screen {
         crossterm::terminal::size()
     }
 
-    /// Shows what has changed.
-    pub fn draw(&mut self, model: &Model) -> io::Result<()> {
-        match &mut self.full {
-            Some(terminal) => terminal.draw(|frame| view::draw(model, frame)).map(drop),
-            None => self.plain.tell(model, &mut io::stdout()),
+    /// Asks which keyboard protocol the terminal speaks; whether it can tell when keys are let go. Nobody else reads keys meanwhile.
+    pub fn speak_keyboard(&self) -> io::Result<bool> {
+        if self.full.is_some() { terminal::speak_keyboard() } else { Ok(false) }
+    }
+
+    /// Shows what has changed, in one piece where the terminal knows how, and brings to the terminal what goes beside it.
+    pub fn draw(&mut self, model: &mut Model) -> io::Result<()> {
+        if self.full.is_none() {
+            return self.plain.tell(model, &mut io::stdout());
         }
+        queue!(io::stdout(), BeginSynchronizedUpdate)?;
+        if std::mem::take(&mut model.mux.repaint) {
+            self.repaint()?;
+        }
+        if let Some(terminal) = &mut self.full {
+            terminal.draw(|frame| view::draw(model, frame))?;
+        }
+        let cursor = view::cursor_style(model);
+        if cursor.to_string() != self.cursor.to_string() {
+            queue!(io::stdout(), cursor)?;
+            self.cursor = cursor;
+        }
+        if std::mem::take(&mut model.mux.bell) {
+            queue!(io::stdout(), Print('\x07'))?;
+        }
+        execute!(io::stdout(), EndSynchronizedUpdate)?;
+        let releases = model.mux.key_releases && model.wants_releases();
+        if releases != self.releases {
+            terminal::tell_releases(releases)?;
+            self.releases = releases;
+        }
+        Ok(())
     }
 
     /// Lets everything be drawn anew. To clear by the library's call would ask the terminal for its cursor, while others read its answers.
@@ -62,6 +102,8 @@ impl Screen {
         let stopped = suspend::stop();
         take(self.full.is_none())?;
         stopped?;
+        self.speak_keyboard()?;
+        (self.cursor, self.releases) = (SetCursorStyle::DefaultUserShape, false);
         let (columns, rows) = self.size()?;
         self.repaint()?;
         self.plain = Plain::default();

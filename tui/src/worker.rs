@@ -2,6 +2,7 @@
 
 mod inside;
 
+use crate::clipboard;
 use crate::update::{Effect, Event};
 use futures::StreamExt;
 use sprites_api::checkpoint::{CreateCheckpoint, ProgressLine};
@@ -10,6 +11,7 @@ use sprites_api::extension::Fork;
 use sprites_api::sprite::CreateSprite;
 use sprites_backend::client::{Client, Error, ExecEvent, ExecRequest, ExecSender, Forward, Lines};
 use sprites_backend::context::Context;
+use sprites_backend::paths::Paths;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -346,6 +348,25 @@ impl Worker {
             }
             Effect::OpenConsole { id, name, session, rows, cols, fresh } => {
                 self.console(id, &name, session, rows, cols, fresh).await
+            }
+            Effect::Copy(text) => {
+                let copied = tokio::task::spawn_blocking(move || {
+                    let paths = Paths::resolve().map_err(|error| format!("Nothing is copied: {error}."))?;
+                    let way = clipboard::elsewhere(&text, &paths.copied())?;
+                    Ok(format!("Copied {} {way}", clipboard::amount(&text)))
+                });
+                let outcome = copied.await.unwrap_or_else(|_| Err("Nothing is copied.".to_owned()));
+                self.tell(Event::Told(outcome)).await;
+            }
+            Effect::Keep(keep) => {
+                let saved = tokio::task::spawn_blocking(move || match Paths::resolve() {
+                    Ok(paths) => keep.save(&paths.consoles()).map_err(|error| error.to_string()),
+                    Err(error) => Err(error.to_string()),
+                });
+                if let Ok(Err(why)) = saved.await {
+                    let why = format!("Consoles are not kept for the next run: {why}");
+                    self.tell(Event::Told(Err(why))).await;
+                }
             }
             Effect::ConsoleInput(..)
             | Effect::ConsoleResize(..)

@@ -46,6 +46,7 @@ const TEST: &[Need] = &[
     },
     Need { proof: "ssh", package: "openssh-client", why: "is what commands are measured against" },
     Need { proof: "npm", package: "npm", why: "fetches the JavaScript SDK" },
+    Need { proof: "vttest", package: "vttest", why: "tries what consoles understand" },
 ];
 
 /// For measuring, beside both.

@@ -201,6 +201,7 @@ fn nothing_is_changed_in_read_only_mode() {
     // Looking and typing go on.
     assert!(matches!(keys(&mut model, "t")[..], [Effect::OpenConsole { .. }]));
     ctrl(&mut model, ']');
+    keys(&mut model, "d");
     keys(&mut model, "Rn");
     assert!(model.dialog.is_some());
 }

@@ -1,11 +1,11 @@
 //! The console: one program's terminal.
 
 use std::fmt;
+use std::time::Instant;
 
 use alacritty_terminal::Term;
-use alacritty_terminal::grid::{Dimensions, Scroll};
-use alacritty_terminal::index::{Column, Line};
-use alacritty_terminal::term::cell::Flags;
+use alacritty_terminal::grid::{Dimensions, Grid, Scroll};
+use alacritty_terminal::term::cell::Cell;
 use alacritty_terminal::term::{MIN_COLUMNS, TermMode};
 use alacritty_terminal::vte::ansi::{CursorShape, Processor, Rgb};
 use crossterm::cursor::SetCursorStyle;
@@ -13,9 +13,14 @@ use crossterm::event::{KeyEvent, MouseEvent};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use crate::emulator::{self, Guard, Listener, NoSynchronizedUpdates, Size};
-use crate::strings::StringBound;
-use crate::{draw, keys, mouse, paste};
+use crate::copy::page::{Page, Place};
+use crate::copy::{Copy, Marks, Outcome, Status};
+use crate::emulator::{self, Door, Guard, Kept, NothingHeldBack, Size};
+use crate::margins::Margins;
+use crate::outbox::Listener;
+use crate::scan::Scanner;
+use crate::sequences::Happening;
+use crate::{draw, keys, links, mouse, paste};
 
 /// Most rows of a console. More than any real screen shows.
 pub const MAX_ROWS: u16 = 500;
@@ -34,9 +39,11 @@ pub const MAX_TITLE_CHARS: usize = 256;
 /// [`paste`](Self::paste) return, and [`draw`](Self::draw) it whenever [`generation`](Self::generation) has grown.
 pub struct Console {
     term: Term<Listener>,
-    parser: Processor<NoSynchronizedUpdates>,
-    strings: StringBound,
+    parser: Processor<NothingHeldBack>,
+    scanner: Scanner,
     listener: Listener,
+    kept: Kept,
+    copy: Option<Copy>,
     title: Option<String>,
     bell: bool,
     generation: u64,
@@ -54,8 +61,10 @@ impl Console {
         Self {
             term: Term::new(config, &size, listener.clone()),
             parser: Processor::new(),
-            strings: StringBound::new(),
+            scanner: Scanner::new(),
             listener,
+            kept: Kept::default(),
+            copy: None,
             title: None,
             bell: false,
             generation: 0,
@@ -73,8 +82,13 @@ impl Console {
         if bytes.is_empty() {
             return Vec::new();
         }
-        let mut guard = Guard::new(&mut self.term, &self.listener, bytes.len());
-        self.strings.pass(bytes, |part| self.parser.advance(&mut guard, part));
+        if let Some(copy) = &mut self.copy {
+            copy.freeze(self.term.grid(), self.term.colors());
+        }
+        self.kept.hold.arrive();
+        let guard = Guard::new(&mut self.term, &mut self.kept, &self.listener, bytes.len());
+        self.scanner.pass(bytes, &mut Door { parser: &mut self.parser, guard });
+        self.kept.hold.leave();
         self.settle();
 
         let mut outbox = self.listener.outbox();
@@ -90,6 +104,13 @@ impl Console {
         let size = clamp_size(rows, cols);
         if size == self.size() {
             return;
+        }
+        self.kept.hold.clear();
+        self.kept.margins = Margins::default();
+        if let Some(copy) = &mut self.copy {
+            copy.freeze(self.term.grid(), self.term.colors());
+            let reflow = !self.term.mode().contains(TermMode::ALT_SCREEN);
+            copy.resize(reflow, size.rows, size.columns);
         }
         // In this order the scrollback is never larger than its bound: reflow to few columns makes many lines.
         let bound = scrollback_bound(self.scrollback_lines, size.columns);
@@ -148,6 +169,11 @@ impl Console {
 
     /// Scrolls by lines: positive into the past, negative towards the present. Stops at both ends.
     pub fn scroll(&mut self, lines: i32) {
+        if let Some(copy) = &mut self.copy {
+            copy.scroll(self.term.grid(), lines);
+            self.generation += 1;
+            return;
+        }
         // The emulator adds this to its position, which the bound keeps from overflowing.
         let most = i32::try_from(self.term.grid().history_size()).unwrap_or(i32::MAX / 2);
         self.scroll_by(Scroll::Delta(lines.clamp(-most, most)));
@@ -168,16 +194,18 @@ impl Console {
         self.term.grid().history_size()
     }
 
-    /// Where the cursor is (column, row), relative to the area the console is drawn in. `None` when the program hides it or the
-    /// console is scrolled back.
+    /// Where the cursor is (column, row), relative to the area the console is drawn in: the program's, or that of copy mode. `None` when
+    /// the program hides it or the console is scrolled back.
     pub fn cursor(&self) -> Option<(u16, u16)> {
-        if self.scrolled() > 0 || !self.term.mode().contains(TermMode::SHOW_CURSOR) {
-            return None;
+        if let Some(copy) = &self.copy {
+            let (_, (column, row)) = copy.shown();
+            return Some((u16::try_from(column).ok()?, u16::try_from(row).ok()?));
         }
-        let point = self.term.grid().cursor.point;
-        let behind_wide = self.term.grid()[point].flags.contains(Flags::WIDE_CHAR_SPACER);
-        let column = if behind_wide { point.column.0.saturating_sub(1) } else { point.column.0 };
-        Some((u16::try_from(column).ok()?, u16::try_from(point.line.0).ok()?))
+        match self.kept.hold.shown() {
+            _ if self.scrolled() > 0 => None,
+            Some(frame) => frame.cursor,
+            None => emulator::cursor(&self.term),
+        }
     }
 
     /// The shape of cursor the program asked for; the user's own when it asked for none.
@@ -197,7 +225,46 @@ impl Console {
     /// Draws the visible lines, top left aligned; what does not fit into `area` is cut. Default colours stay as they are in `buffer`, so the
     /// caller's theme shows through.
     pub fn draw(&self, area: Rect, buffer: &mut Buffer) {
-        draw::draw(&self.term, area, buffer);
+        self.draw_marked(area, buffer, &Marks::default());
+    }
+
+    /// The same, with selection and hits of copy mode marked so.
+    pub fn draw_marked(&self, area: Rect, buffer: &mut Buffer, marks: &Marks) {
+        let grid = self.term.grid();
+        if let Some(copy) = &self.copy {
+            let page = copy.page(grid);
+            let (top, _) = copy.shown();
+            let row = |row| (row < page.rows()).then(|| page.row(top + row));
+            draw::draw(row, copy.colors(self.term.colors()), area, buffer);
+            for row in 0..page.rows().min(usize::from(area.height)) {
+                for (from, to, style) in copy.marks(grid, top + row, marks) {
+                    let columns = usize::from(area.width);
+                    let (from, to) = (from.min(columns), (to + 1).min(columns));
+                    // Within the area, whose sides are small.
+                    let place = Rect::new(area.x + from as u16, area.y + row as u16, (to - from) as u16, 1);
+                    buffer.set_style(place, style);
+                }
+            }
+            return;
+        }
+        if let Some(frame) = self.kept.hold.shown().filter(|_| self.scrolled() == 0) {
+            return draw::draw(|row| frame.cells.chunks(frame.columns).nth(row), &frame.colors, area, buffer);
+        }
+        let page = Page(grid);
+        let top = page.last_top() - self.scrolled();
+        let row = |row| (row < page.rows()).then(|| page.row(top + row));
+        draw::draw(row, self.term.colors(), area, buffer);
+    }
+
+    /// When what is shown changes by itself: the end of an update that the program does not end.
+    pub fn changes_at(&self) -> Option<Instant> {
+        self.kept.hold.until()
+    }
+
+    /// That time has come.
+    pub fn change(&mut self) {
+        self.kept.hold.arrive();
+        self.generation += 1;
     }
 
     /// The title the program gave its window, without control characters, at most [`MAX_TITLE_CHARS`] long.
@@ -222,50 +289,56 @@ impl Console {
 
     /// The visible text, one line per row, without blanks at the ends of lines.
     pub fn text(&self) -> String {
-        let rows = self.term.screen_lines();
-        let lines: Vec<String> = (0..rows).map(|row| self.line(row, 0, usize::MAX).0).collect();
-        lines.join("\n")
-    }
-
-    /// The visible text from one cell to another, both included, each as (column, row); in reading order whichever comes first. Lines that
-    /// were wrapped by the terminal come out joined.
-    pub fn select(&self, start: (u16, u16), end: (u16, u16)) -> String {
-        let key = |(column, row): (u16, u16)| (row, column);
-        let (start, end) = if key(start) <= key(end) { (start, end) } else { (end, start) };
-        let last_row = usize::from(end.1).min(self.term.screen_lines() - 1);
+        let page = Page(self.term.grid());
+        let top = page.last_top() - self.scrolled();
         let mut text = String::new();
-        for row in usize::from(start.1)..=last_row {
-            let from = if row == usize::from(start.1) { usize::from(start.0) } else { 0 };
-            let to = if row == usize::from(end.1) { usize::from(end.0) } else { usize::MAX };
-            let (line, wrapped) = self.line(row, from, to);
-            text.push_str(&line);
-            if row < last_row && !wrapped {
+        for row in 0..page.rows() {
+            if row > 0 {
                 text.push('\n');
             }
+            page.read(top + row, 0, usize::MAX - 1, &mut text);
         }
         text
     }
 
-    /// Text of the columns `from` to `to` (included) of a visible row, and whether the line goes on in the next row. Blanks at the end go,
-    /// unless the line goes on.
-    fn line(&self, row: usize, from: usize, to: usize) -> (String, bool) {
-        let row = row as i32 - self.scrolled() as i32; // At most MAX_ROWS and MAX_SCROLLBACK_CELLS.
-        let cells = &self.term.grid()[Line(row)];
-        let last = self.term.columns() - 1;
-        let mut text = String::new();
-        for column in from..=to.min(last) {
-            let cell = &cells[Column(column)];
-            if cell.flags.intersects(Flags::WIDE_CHAR_SPACER | Flags::LEADING_WIDE_CHAR_SPACER) {
-                continue;
-            }
-            text.push(if cell.c.is_control() { ' ' } else { cell.c });
-            text.extend(cell.zerowidth().into_iter().flatten());
+    /// The directory the program says it is in.
+    pub fn directory(&self) -> Option<&str> {
+        self.kept.directory.as_deref()
+    }
+
+    /// What the program wanted to tell or give since the last call.
+    pub fn happenings(&mut self) -> Vec<Happening> {
+        std::mem::take(&mut self.kept.happenings)
+    }
+
+    /// Whether the terminal around this console tells when keys are let go. Programs are told so when they ask.
+    pub fn set_key_releases(&mut self, told: bool) {
+        self.kept.keyboard.has_releases = told;
+    }
+
+    /// Whether the program wants to know when keys are let go.
+    pub fn wants_releases(&self) -> bool {
+        self.term.mode().contains(TermMode::REPORT_EVENT_TYPES)
+    }
+
+    /// The address of the link on the visible cell (column, row): one that the program made, or one that is written there.
+    pub fn link(&self, (column, row): (u16, u16)) -> Option<String> {
+        let grid = self.term.grid();
+        let (page, top) = match &self.copy {
+            Some(copy) => (copy.page(grid), copy.shown().0),
+            None => (Page(grid), Page(grid).last_top() - self.scrolled()),
+        };
+        let (column, row) = (usize::from(column), usize::from(row));
+        if row >= page.rows() || column >= page.columns() {
+            return None;
         }
-        let wrapped = to >= last && cells[Column(last)].flags.contains(Flags::WRAPLINE);
-        if !wrapped {
-            text.truncate(text.trim_end_matches(' ').len());
+        let at = page.settled(Place::new(top + row, column));
+        if let Some(link) = page.row(at.line)[at.column].hyperlink() {
+            return self.kept.links.address(link.uri()).map(str::to_owned);
         }
-        (text, wrapped)
+        let (text, places) = page.line_of(at.line);
+        let byte = places.iter().find(|(_, place)| *place == at)?.0;
+        links::written(&text, byte).map(str::to_owned)
     }
 
     /// After any change by the emulator: brings it back into a valid state and counts the change.
@@ -285,6 +358,81 @@ impl Console {
         if self.scrolled() != before {
             self.generation += 1;
         }
+    }
+
+    /// Begins copy mode, where the console stands now.
+    pub fn copy(&mut self) {
+        if self.copy.is_none() {
+            self.copy = Some(Copy::new(self.term.grid()));
+            self.generation += 1;
+        }
+    }
+
+    /// Begins copy mode, if need be, and a search in it.
+    pub fn search(&mut self, backwards: bool) {
+        self.copy();
+        if let Some(copy) = &mut self.copy {
+            copy.ask(backwards);
+        }
+    }
+
+    /// Ends copy mode, and shows the present.
+    pub fn stop_copying(&mut self) {
+        if self.copy.take().is_some() {
+            self.generation += 1;
+            self.scroll_to_bottom();
+        }
+    }
+
+    /// Where a person is in copy mode; `None` outside of it.
+    pub fn copying(&self) -> Option<Status> {
+        self.copy.as_ref().map(|copy| copy.status(self.term.grid()))
+    }
+
+    /// A key in copy mode.
+    pub fn copy_key(&mut self, key: KeyEvent) -> Outcome {
+        self.copied(|copy, grid| copy.key(grid, key))
+    }
+
+    /// Text pasted in copy mode: it belongs to what is searched for.
+    pub fn copy_paste(&mut self, text: &str) {
+        self.copied(|copy, grid| {
+            copy.paste(grid, text);
+            Outcome::Stays
+        });
+    }
+
+    /// A button went down on a visible cell (column, row): begins copy mode, if need be. Twice at once it selects a word, three times a
+    /// line.
+    pub fn copy_press(&mut self, at: (u16, u16), times: u8) {
+        self.copy();
+        self.copied(|copy, grid| {
+            copy.press(grid, at, times);
+            Outcome::Stays
+        });
+    }
+
+    /// The pointer went to a cell (column, row) with the button down. Above and below the console this scrolls by a line.
+    pub fn copy_drag(&mut self, to: (i32, i32)) {
+        self.copied(|copy, grid| {
+            copy.drag(grid, to);
+            Outcome::Stays
+        });
+    }
+
+    /// The button was let go. With a selection this ends copy mode.
+    pub fn copy_release(&mut self) -> Outcome {
+        self.copied(|copy, grid| copy.release(grid))
+    }
+
+    fn copied(&mut self, act: impl FnOnce(&mut Copy, &Grid<Cell>) -> Outcome) -> Outcome {
+        let Some(copy) = &mut self.copy else { return Outcome::Left };
+        let outcome = act(copy, self.term.grid());
+        self.generation += 1;
+        if outcome != Outcome::Stays {
+            self.stop_copying();
+        }
+        outcome
     }
 
     fn size(&self) -> Size {

@@ -1,8 +1,5 @@
 //! Cells of the emulator into a ratatui buffer.
 
-use alacritty_terminal::Term;
-use alacritty_terminal::grid::Dimensions;
-use alacritty_terminal::index::{Column, Line};
 use alacritty_terminal::term::cell::{Cell, Flags};
 use alacritty_terminal::term::color::Colors;
 use alacritty_terminal::vte::ansi::{Color as TermColor, NamedColor, Rgb};
@@ -11,39 +8,48 @@ use ratatui::layout::Rect;
 use ratatui::style::{Color, Modifier};
 use unicode_width::UnicodeWidthStr;
 
-use crate::emulator::Listener;
-
 const ZERO_WIDTH_JOINER: char = '\u{200d}';
 
-/// Draws what is visible, with the top left corner of the console at the top left of `area`; what does not fit is cut.
+/// Draws rows of cells, with the top left corner of the console at the top left of `area`; what does not fit is cut.
 ///
 /// Cells without a colour of their own keep the colours that stand in the buffer, so that the surroundings decide how the default
 /// looks.
-pub(crate) fn draw(term: &Term<Listener>, area: Rect, buffer: &mut Buffer) {
+pub(crate) fn draw<'a>(
+    row: impl Fn(usize) -> Option<&'a [Cell]>,
+    colors: &Colors,
+    area: Rect,
+    buffer: &mut Buffer,
+) {
     let visible = area.intersection(buffer.area);
-    let offset = i32::try_from(term.grid().display_offset()).unwrap_or(i32::MAX);
     let mut symbol = String::new();
     for y in visible.top()..visible.bottom() {
-        let row = usize::from(y - area.top());
-        let line = (row < term.screen_lines()).then(|| &term.grid()[Line(row as i32 - offset)]);
+        let cells = row(usize::from(y - area.top())).unwrap_or_default();
+        // The second half of a pair is drawn with the first.
+        let mut drawn_before = false;
         for x in visible.left()..visible.right() {
             let column = usize::from(x - area.left());
             let target = &mut buffer[(x, y)];
             target.modifier = Modifier::empty();
-            let Some(line) = line.filter(|_| column < term.columns()) else {
+            let Some(cell) = cells.get(column) else {
                 target.set_char(' ');
                 continue;
             };
-            let cell = &line[Column(column)];
-            paint(cell, term.colors(), target);
+            paint(cell, colors, target);
+            if std::mem::take(&mut drawn_before) {
+                target.set_char(' ');
+                continue;
+            }
             let blank = Flags::WIDE_CHAR_SPACER | Flags::LEADING_WIDE_CHAR_SPACER | Flags::HIDDEN;
             let wide = cell.flags.contains(Flags::WIDE_CHAR);
             // Half a character cannot be drawn.
             let cut = wide && x + 1 >= visible.right();
-            if cell.flags.intersects(blank) || cut {
+            if cell.flags.intersects(blank) || cut || is_tint(cells, column) {
                 target.set_char(' ');
             } else if cell.c.is_ascii() && cell.extra.is_none() {
                 target.set_char(if cell.c.is_ascii_control() { ' ' } else { cell.c });
+            } else if x + 1 < visible.right() && flag(cells, column, &mut symbol) {
+                target.set_symbol(&symbol);
+                drawn_before = true;
             } else if write_symbol(cell, wide, &mut symbol) {
                 target.set_symbol(&symbol);
             } else {
@@ -51,6 +57,25 @@ pub(crate) fn draw(term: &Term<Listener>, area: Rect, buffer: &mut Buffer) {
             }
         }
     }
+}
+
+/// Whether a cell is a skin colour behind a wide character. The emulator gives it cells of its own, as programs count them; drawn, many
+/// terminals around us would join the two, and move the rest of the row.
+fn is_tint(cells: &[Cell], column: usize) -> bool {
+    matches!(cells[column].c, '\u{1f3fb}'..='\u{1f3ff}')
+        && column >= 2
+        && cells[column - 2].flags.contains(Flags::WIDE_CHAR)
+}
+
+/// Writes two letters that make a flag to `symbol`. Each has a cell; drawn one by one, a change of one of them would break the flag.
+fn flag(cells: &[Cell], column: usize, symbol: &mut String) -> bool {
+    let letter = |at: usize| {
+        cells.get(at).filter(|cell| matches!(cell.c, '\u{1f1e6}'..='\u{1f1ff}') && cell.extra.is_none())
+    };
+    let (Some(one), Some(two)) = (letter(column), letter(column + 1)) else { return false };
+    symbol.clear();
+    symbol.extend([one.c, two.c]);
+    symbol.width() == 2
 }
 
 /// Writes the text of `cell` to `symbol`: its character and what combines with it. `false` when there is none that takes exactly the

@@ -1,8 +1,9 @@
 //! Keys as bytes.
 //!
 //! Two languages: the one of xterm ("XTerm Control Sequences", sections "PC-Style Function Keys" and "Alt and Meta Keys"), and the kitty
-//! keyboard protocol for programs that ask for it. Of the latter the flags *disambiguate* (1) and *report all keys* (8) are
-//! spoken; `emulator` masks the others, so that a program that asks is told the truth.
+//! keyboard protocol for programs that ask for it. Of the latter the flags *disambiguate* (1), *report all keys* (8), *report text*
+//! (16), and, where the terminal around us tells it, *report releases* (2) are spoken; `keyboard` masks the others, so that a program
+//! that asks is told the truth.
 
 use alacritty_terminal::term::TermMode;
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyEventState, KeyModifiers};
@@ -12,19 +13,60 @@ const DELETE: u8 = 0x7f;
 
 /// The bytes for `key` under `mode`; empty for keys that have none (media keys, modifiers alone, releases).
 pub(crate) fn encode(key: KeyEvent, mode: TermMode) -> Vec<u8> {
+    let all = mode.contains(TermMode::REPORT_ALL_KEYS_AS_ESC);
+    let kitty = mode.intersects(TermMode::KITTY_KEYBOARD_PROTOCOL);
+    if mode.contains(TermMode::REPORT_EVENT_TYPES) && key.kind != KeyEventKind::Press {
+        return encode_event(key, mode);
+    }
     if key.kind == KeyEventKind::Release {
         return Vec::new();
     }
-    let all = mode.contains(TermMode::REPORT_ALL_KEYS_AS_ESC);
-    let kitty = all || mode.contains(TermMode::DISAMBIGUATE_ESC_CODES);
-    if kitty && let Some(bytes) = encode_kitty(key, all) {
-        return bytes;
+    if kitty && let Some((number, modifiers)) = kitty_number(key, all) {
+        let text = all && mode.contains(TermMode::REPORT_ASSOCIATED_TEXT);
+        return sequence_u(number, modifiers, text.then(|| text_of(key)).flatten());
     }
     encode_xterm(key, mode, kitty)
 }
 
-/// Keys the kitty protocol encodes its own way. `None`: the key is as in xterm.
-fn encode_kitty(key: KeyEvent, all: bool) -> Option<Vec<u8>> {
+/// A key that is held or let go, for programs that want to know: the sequence of its press, with the kind of event behind its modifiers.
+fn encode_event(key: KeyEvent, mode: TermMode) -> Vec<u8> {
+    let all = mode.contains(TermMode::REPORT_ALL_KEYS_AS_ESC);
+    let release = key.kind == KeyEventKind::Release;
+    let plain = matches!(key.code, KeyCode::Enter | KeyCode::Tab | KeyCode::Backspace | KeyCode::Char(_))
+        && kitty_number(key, all).is_none();
+    let pressed = KeyEvent { kind: KeyEventKind::Press, ..key };
+    if plain {
+        // Their presses are text, so that their releases are nothing.
+        return if release { Vec::new() } else { encode_xterm(pressed, mode, true) };
+    }
+    let press = match kitty_number(key, all) {
+        Some((number, modifiers)) => sequence_u(number, modifiers, None),
+        None => encode_xterm(pressed, mode, true),
+    };
+    with_kind(&press, if release { 3 } else { 2 })
+}
+
+/// Puts the kind of event into a sequence `ESC [ number ; modifiers last`, whose parts may be missing, or `ESC O last`.
+fn with_kind(press: &[u8], kind: u8) -> Vec<u8> {
+    let [ESCAPE, b'[' | b'O', parameters @ .., last] = press else { return Vec::new() };
+    let parameters = String::from_utf8_lossy(parameters);
+    let (number, modifiers) = parameters.split_once(';').unwrap_or((&parameters, "1"));
+    let number = if number.is_empty() { "1" } else { number };
+    format!("\x1b[{number};{modifiers}:{kind}{}", char::from(*last)).into_bytes()
+}
+
+/// The character a key stands for, as a program is told it.
+fn text_of(key: KeyEvent) -> Option<char> {
+    let typed = (key.modifiers - KeyModifiers::SHIFT).is_empty();
+    match key.code {
+        KeyCode::Char(c) if typed && key.modifiers.contains(KeyModifiers::SHIFT) => Some(single_uppercase(c)),
+        KeyCode::Char(c) if typed => Some(c),
+        _ => None,
+    }
+}
+
+/// Number and modifiers of keys the kitty protocol encodes its own way. `None`: the key is as in xterm.
+fn kitty_number(key: KeyEvent, all: bool) -> Option<(u32, KeyModifiers)> {
     let modified = !(key.modifiers - KeyModifiers::SHIFT).is_empty();
     let number = match key.code {
         KeyCode::Esc => 27,
@@ -37,7 +79,7 @@ fn encode_kitty(key: KeyEvent, all: bool) -> Option<Vec<u8>> {
             character.to_lowercase().next().unwrap_or(character) as u32
         }
         KeyCode::F(number @ 13..=35) => 57376 + u32::from(number) - 13,
-        KeyCode::CapsLock => return all.then(|| sequence_u(57358, key.modifiers)),
+        KeyCode::CapsLock if all => 57358,
         KeyCode::Menu => 57363,
         _ => return None,
     };
@@ -46,15 +88,18 @@ fn encode_kitty(key: KeyEvent, all: bool) -> Option<Vec<u8>> {
     if key.code == KeyCode::BackTab || shifted_letter {
         modifiers |= KeyModifiers::SHIFT;
     }
-    Some(sequence_u(number, modifiers))
+    Some((number, modifiers))
 }
 
-/// `CSI number ; modifiers u`
-fn sequence_u(number: u32, modifiers: KeyModifiers) -> Vec<u8> {
-    match modifier_value(modifiers) {
-        1 => format!("\x1b[{number}u").into_bytes(),
-        value => format!("\x1b[{number};{value}u").into_bytes(),
+/// `CSI number ; modifiers ; text u`
+fn sequence_u(number: u32, modifiers: KeyModifiers, text: Option<char>) -> Vec<u8> {
+    match (modifier_value(modifiers), text) {
+        (1, None) => format!("\x1b[{number}u"),
+        (value, None) => format!("\x1b[{number};{value}u"),
+        (1, Some(text)) => format!("\x1b[{number};;{}u", text as u32),
+        (value, Some(text)) => format!("\x1b[{number};{value};{}u", text as u32),
     }
+    .into_bytes()
 }
 
 fn encode_xterm(key: KeyEvent, mode: TermMode, kitty: bool) -> Vec<u8> {
@@ -346,5 +391,30 @@ mod tests {
         assert_eq!(sent(KeyCode::Char('A'), SHIFT, mode), "\x1b[97;2u");
         assert_eq!(sent(KeyCode::Enter, NONE, mode), "\x1b[13u");
         assert_eq!(sent(KeyCode::Backspace, NONE, mode), "\x1b[127u");
+        let mode = mode | TermMode::REPORT_ASSOCIATED_TEXT;
+        assert_eq!(sent(KeyCode::Char('a'), NONE, mode), "\x1b[97;;97u");
+        assert_eq!(sent(KeyCode::Char('a'), SHIFT, mode), "\x1b[97;2;65u");
+        assert_eq!(sent(KeyCode::Char('a'), CONTROL, mode), "\x1b[97;5u");
+    }
+
+    #[test]
+    fn kitty_reports_releases() {
+        let mode = TermMode::DISAMBIGUATE_ESC_CODES | TermMode::REPORT_EVENT_TYPES | TermMode::APP_CURSOR;
+        let of = |code, modifiers, kind, mode| {
+            String::from_utf8(encode(KeyEvent { kind, ..KeyEvent::new(code, modifiers) }, mode)).unwrap()
+        };
+        let (held, gone) = (KeyEventKind::Repeat, KeyEventKind::Release);
+        assert_eq!(of(KeyCode::Up, NONE, gone, mode), "\x1b[1;1:3A");
+        assert_eq!(of(KeyCode::Up, CONTROL, held, mode), "\x1b[1;5:2A");
+        assert_eq!(of(KeyCode::F(1), NONE, gone, mode), "\x1b[1;1:3P");
+        assert_eq!(of(KeyCode::F(5), NONE, gone, mode), "\x1b[15;1:3~");
+        assert_eq!(of(KeyCode::Esc, NONE, gone, mode), "\x1b[27;1:3u");
+        assert_eq!(of(KeyCode::Char('a'), CONTROL, held, mode), "\x1b[97;5:2u");
+        assert_eq!(of(KeyCode::Char('a'), NONE, gone, mode), "");
+        assert_eq!(of(KeyCode::Char('a'), NONE, held, mode), "a");
+        assert_eq!(of(KeyCode::Enter, NONE, gone, mode), "");
+        let all = mode | TermMode::REPORT_ALL_KEYS_AS_ESC;
+        assert_eq!(of(KeyCode::Char('a'), NONE, gone, all), "\x1b[97;1:3u");
+        assert_eq!(of(KeyCode::Media(crossterm::event::MediaKeyCode::Play), NONE, gone, all), "");
     }
 }

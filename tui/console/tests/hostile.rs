@@ -1,5 +1,6 @@
 //! Output made to harm: nothing panics, and memory stays bounded.
 
+use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use proptest::prelude::*;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -12,6 +13,11 @@ enum Step {
     Resize(u16, u16),
     Scroll(i32),
     Draw(Rect),
+    Copy(KeyEvent),
+    Press((u16, u16), u8),
+    Drag((i32, i32)),
+    Release,
+    Key(KeyEvent),
 }
 
 fn number() -> impl Strategy<Value = String> {
@@ -43,8 +49,17 @@ fn sequence() -> impl Strategy<Value = Vec<u8>> {
             let (mark, last) = (if private { "?" } else { "" }, if set { 'h' } else { 'l' });
             format!("\x1b[{mark}{mode}{last}").into_bytes()
         });
-    let command = (number(), "[ -~]{0,20}", prop::sample::select(vec!["\x07", "\x1b\\", "\x18", ""]))
+    let command = (
+        prop_oneof![
+            number(),
+            prop::sample::select(vec!["7", "8;", "9", "52;c", "777;notify"]).prop_map(str::to_owned)
+        ],
+        "(http://)?[ -~]{0,20}",
+        prop::sample::select(vec!["\x07", "\x1b\\", "\x18", ""]),
+    )
         .prop_map(|(code, text, end)| format!("\x1b]{code};{text}{end}").into_bytes());
+    let device = prop::sample::select(vec!["$qm", "$q q", "+q524742", "1;2|x"])
+        .prop_map(|text| format!("\x1bP{text}\x1b\\").into_bytes());
     let escape = prop::sample::select("78=>cDEHMNOPXZ()*+#%]^_\\".chars().collect::<Vec<_>>())
         .prop_map(|c| vec![0x1b, c as u8]);
     let text = prop::sample::select(vec![
@@ -53,6 +68,12 @@ fn sequence() -> impl Strategy<Value = Vec<u8>> {
         "e\u{301}",
         "\u{301}",
         "👩\u{200d}🚀",
+        "👍🏽",
+        "🇩🇪",
+        "🇩",
+        "http://a.example/b",
+        "\x1b[?2026h",
+        "\x1b[?2026l",
         "\u{202e}",
         "\t",
         "\r",
@@ -71,11 +92,33 @@ fn sequence() -> impl Strategy<Value = Vec<u8>> {
         "漢漢漢漢漢漢漢漢漢漢",
     ])
     .prop_map(|text| text.as_bytes().to_vec());
-    prop_oneof![3 => csi, 1 => mode, 1 => command, 1 => escape, 4 => text, 1 => prop::collection::vec(any::<u8>(), 0..8)]
+    prop_oneof![3 => csi, 1 => mode, 1 => command, 1 => device, 1 => escape, 4 => text, 1 => prop::collection::vec(any::<u8>(), 0..8)]
+}
+
+fn key() -> impl Strategy<Value = KeyEvent> {
+    let letters: Vec<char> = "hjklwbe0^$gGHMLvVoyYqnN/?{} abxuX漢".chars().collect();
+    let codes = prop_oneof![
+        8 => prop::sample::select(letters).prop_map(KeyCode::Char),
+        1 => prop::sample::select(vec![
+            KeyCode::Enter, KeyCode::Esc, KeyCode::Up, KeyCode::PageUp, KeyCode::PageDown, KeyCode::Home,
+            KeyCode::End, KeyCode::Backspace, KeyCode::F(3), KeyCode::BackTab, KeyCode::CapsLock,
+        ]),
+    ];
+    let kinds = prop::sample::select(vec![KeyEventKind::Press, KeyEventKind::Repeat, KeyEventKind::Release]);
+    (codes, 0u8..16, kinds).prop_map(|(code, modifiers, kind)| {
+        // Most keys come without modifiers.
+        let modifiers = KeyModifiers::from_bits_truncate(if modifiers < 8 { modifiers } else { 0 });
+        KeyEvent { kind, ..KeyEvent::new(code, modifiers) }
+    })
 }
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
+        6 => key().prop_map(Step::Copy),
+        1 => key().prop_map(Step::Key),
+        1 => ((0u16..40, 0u16..20), 0u8..4).prop_map(|(at, times)| Step::Press(at, times)),
+        2 => (-5i32..40, -5i32..20).prop_map(Step::Drag),
+        1 => Just(Step::Release),
         8 => prop::collection::vec(sequence(), 1..20).prop_map(|parts| Step::Feed(parts.concat())),
         2 => (0u16..12, 0u16..30).prop_map(|(rows, cols)| Step::Resize(rows, cols)),
         1 => any::<i32>().prop_map(Step::Scroll),
@@ -105,6 +148,14 @@ proptest! {
                 Step::Resize(rows, cols) => console.resize(rows, cols),
                 Step::Scroll(lines) => console.scroll(lines),
                 Step::Draw(area) => console.draw(area, &mut buffer),
+                Step::Copy(key) => {
+                    console.copy();
+                    let _ = console.copy_key(key);
+                }
+                Step::Press(at, times) => console.copy_press(at, times),
+                Step::Drag(to) => console.copy_drag(to),
+                Step::Release => drop(console.copy_release()),
+                Step::Key(key) => drop(console.key(key)),
             }
             console.draw(buffer.area, &mut buffer);
             let (rows, cols) = console.dimensions();
@@ -113,7 +164,11 @@ proptest! {
             }
             prop_assert!(console.scrollback() <= scrollback);
             let _ = console.text();
-            let _ = console.select((0, 0), (cols, rows));
+            let _ = console.link((cols / 2, rows / 2));
+            let _ = console.happenings();
+            if let Some(status) = console.copying() {
+                prop_assert!((1..=status.lines).contains(&status.line));
+            }
         }
     }
 

@@ -1,12 +1,14 @@
 //! What a person sees and what a program gets back.
 
 use crossterm::cursor::SetCursorStyle;
-use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+use crossterm::event::{
+    KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseButton, MouseEvent, MouseEventKind,
+};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Color, Modifier, Style};
 use sprites_console::{
-    Console, MAX_COLUMNS, MAX_REPLY_BYTES, MAX_ROWS, MAX_SCROLLBACK_CELLS, MAX_TITLE_CHARS,
+    Console, Happening, MAX_COLUMNS, MAX_REPLY_BYTES, MAX_ROWS, MAX_SCROLLBACK_CELLS, MAX_TITLE_CHARS,
 };
 
 /// A console of 5 rows and 20 columns that was fed `output`.
@@ -280,12 +282,19 @@ fn cursor_styles() {
 
 #[test]
 fn queries_are_answered() {
-    assert_eq!(replies("\x1b[c"), "\x1b[?6c");
+    assert_eq!(replies("\x1b[c"), "\x1b[?62;22;52c");
     assert_eq!(replies("ab\r\nc\x1b[6n"), "\x1b[2;2R");
     assert_eq!(replies("\x1b[5n"), "\x1b[0n");
     assert_eq!(replies("\x1b[18t"), "\x1b[8;5;20t");
     assert_eq!(replies("\x1b[?2004h\x1b[?2004$p"), "\x1b[?2004;1$y");
-    assert_eq!(replies("\x1b[?2026$p"), "\x1b[?2026;0$y", "synchronized updates are not supported");
+    assert_eq!(replies("\x1b[?2026$p"), "\x1b[?2026;2$y");
+    assert!(replies("\x1b[>q\x1b[c").starts_with("\x1bP>|sprites-tui("), "in the order of the queries");
+    assert_eq!(replies("ab\x1b[?6n"), "\x1b[?1;3R");
+    assert_eq!(replies("\x1b[14t\x1b[16t\x1b[19t"), "\x1b[4;80;160t\x1b[6;16;8t\x1b[9;5;20t");
+    assert_eq!(replies("\x1b]2;x\x07\x1b[21t\x1b[20t"), "", "a title that came back would be typed");
+    assert_eq!(replies("\x1b[1;38;2;1;2;3;44m\x1bP$qm\x1b\\"), "\x1bP1$r0;1;38:2::1:2:3;44m\x1b\\");
+    assert_eq!(replies("\x1b[5 q\x1bP$q q\x1b\\\x1bP$qx\x1b\\"), "\x1bP1$r5 q\x1b\\\x1bP0$r\x1b\\");
+    assert_eq!(replies("\x1bP+q524742;5858\x1b\\"), "\x1bP1+r524742=38\x1b\\\x1bP0+r\x1b\\");
     assert_eq!(replies("\x1b]11;?\x07"), "\x1b]11;rgb:0000/0000/0000\x07");
     let mut console = Console::new(5, 20, 0);
     console.set_default_colors((1, 2, 3), (0xff, 0xfe, 0xfd));
@@ -295,13 +304,87 @@ fn queries_are_answered() {
 
 #[test]
 fn keyboard_flags_we_do_not_speak_are_not_granted() {
-    assert_eq!(replies("\x1b[>31u\x1b[?u"), "\x1b[?9u");
+    assert_eq!(replies("\x1b[>31u\x1b[?u"), "\x1b[?25u");
     assert_eq!(replies("\x1b[=6;1u\x1b[?u"), "\x1b[?0u");
     let mut console = fed("\x1b[>1u");
     let escape = KeyEvent::new(KeyCode::Esc, KeyModifiers::NONE);
     assert_eq!(console.key(escape), b"\x1b[27u");
     let _ = console.feed(b"\x1b[<u");
     assert_eq!(console.key(escape), b"\x1b");
+    // The other screen has flags of its own.
+    let _ = console.feed(b"\x1b[>1u\x1b[?1049h");
+    assert_eq!(console.key(escape), b"\x1b");
+    let _ = console.feed(b"\x1b[>9u\x1b[?1049l");
+    assert_eq!(console.key(escape), b"\x1b[27u");
+    console.set_key_releases(true);
+    assert!(!console.wants_releases());
+    assert_eq!(console.feed(b"\x1b[=3u\x1b[?u"), b"\x1b[?3u");
+    assert!(console.wants_releases());
+    assert_eq!(console.key(KeyEvent { kind: KeyEventKind::Release, ..escape }), b"\x1b[27;1:3u");
+}
+
+#[test]
+fn keyboard_flags_may_be_pushed_without_end() {
+    let mut console = fed(&"\x1b[>1u".repeat(10_000));
+    assert_eq!(console.feed(b"\x1b[<20u\x1b[?u"), b"\x1b[?0u");
+}
+
+#[test]
+fn a_synchronized_update_shows_the_screen_before_it() {
+    let mut console = fed("before");
+    let shown = |console: &Console| row(&drawn(console), 0).trim_end().to_owned();
+    let _ = console.feed(b"\x1b[?2026h\x1b[2J\x1b[Hhalf");
+    assert_eq!(shown(&console), "before");
+    assert_eq!(console.cursor(), Some((6, 0)));
+    assert!(console.changes_at().is_some());
+    assert_eq!(console.feed(b"\x1b[?2026$p"), b"\x1b[?2026;1$y", "queries do not wait");
+    let _ = console.feed(b" done\x1b[?2026l");
+    assert_eq!(shown(&console), "half done");
+    assert_eq!((console.cursor(), console.changes_at()), (Some((9, 0)), None));
+    // One without an end shows what there is after its time.
+    let _ = console.feed(b"\x1b[?2026h\x1b[2J\x1b[Hx");
+    let until = console.changes_at().unwrap();
+    std::thread::sleep(until.saturating_duration_since(std::time::Instant::now()));
+    assert_eq!(shown(&console), "x");
+    // Beginning again without an end, over and over, is no way to be shown never.
+    let _ = console.feed(b"\x1b[?2026h");
+    let until = console.changes_at().unwrap();
+    let _ = console.feed(b"\x1b[?2026h\x1b[?2026h");
+    assert_eq!(console.changes_at(), Some(until));
+    console.resize(6, 20);
+    assert_eq!(console.changes_at(), None);
+}
+
+#[test]
+fn links_are_kept_and_found() {
+    let mut console =
+        fed("\x1b]8;id=1;https://a.example/x\x1b\\here\x1b]8;;\x1b\\ and http://b.example/a-long-on\r\n");
+    assert_eq!(console.link((3, 0)).as_deref(), Some("https://a.example/x"));
+    assert_eq!(console.link((4, 0)), None);
+    assert_eq!(console.link((3, 1)).as_deref(), Some("http://b.example/a-long-on"), "wrapped");
+    assert_eq!(console.link((99, 99)), None);
+    console.copy();
+    assert_eq!(console.link((0, 0)).as_deref(), Some("https://a.example/x"));
+}
+
+#[test]
+fn a_soft_reset_leaves_the_text() {
+    let console = fed("\x1b[?1h\x1b[?25l\x1b[2;3r\x1b[4h\x1b[1mab\x1b[!p");
+    assert_eq!(first_line(&console), "ab");
+    assert_eq!(console.cursor(), Some((2, 0)));
+    assert_eq!(console.key(KeyEvent::new(KeyCode::Up, KeyModifiers::NONE)), b"\x1b[A");
+}
+
+#[test]
+fn a_directory_and_notices_are_told() {
+    let mut console =
+        fed("\x1b]7;file://box/home/me\x07\x1b]9;built\x07\x1b]9;4;1;50\x07\x1b]777;notify;Title;all \x07");
+    assert_eq!(console.directory(), Some("/home/me"));
+    let notice = |title: &str, text: &str| Happening::Notice(title.into(), text.into());
+    assert_eq!(console.happenings(), [notice("", "built"), notice("Title", "all ")]);
+    assert_eq!(console.happenings(), []);
+    let _ = console.feed("\x1b]9;x\x07".repeat(1000).as_bytes());
+    assert!(console.happenings().len() < 20);
 }
 
 #[test]
@@ -355,29 +438,28 @@ fn the_bell_rings_once() {
 }
 
 #[test]
-fn the_clipboard_is_out_of_reach() {
+fn programs_copy_and_do_not_read_the_clipboard() {
     assert_eq!(replies("\x1b]52;c;cm0gLXJm\x07\x1b]52;c;?\x07\x1b]52;p;?\x1b\\"), "");
+    let mut console = fed("\x1b]52;c;aGVsbG8Kd29ybGQb\x07\x1b]52;;eA\x1b\\\x1b]52;c;?\x07\x1b]52;c;!!\x07");
+    let copy = |text: &str| Happening::Copy(text.into());
+    assert_eq!(console.happenings(), [copy("hello\nworld"), copy("x")]);
 }
 
 #[test]
 fn a_flood_of_queries_gets_bounded_replies() {
     let mut console = Console::new(5, 20, 0);
     assert!(console.feed(&b"\x1b[c".repeat(100_000)).len() <= MAX_REPLY_BYTES);
-    assert_eq!(console.feed(b"\x1b[c"), b"\x1b[?6c");
+    assert_eq!(console.feed(b"\x1b[c"), b"\x1b[?62;22;52c");
 }
 
 #[test]
-fn selected_text() {
-    let console = fed("first line\r\n漢字 second\r\nabcdefghijklmnopqrstuvwxyz");
-    assert_eq!(console.select((0, 0), (4, 0)), "first");
-    assert_eq!(console.select((6, 0), (1, 1)), "line\n漢");
-    assert_eq!(console.select((1, 1), (6, 0)), "line\n漢", "backwards");
-    assert_eq!(
-        console.select((0, 2), (999, 999)),
-        "abcdefghijklmnopqrstuvwxyz\n",
-        "wrapped lines are joined"
-    );
-    assert_eq!(console.select((999, 999), (999, 999)), "");
+fn emoji_take_the_cells_they_were_counted_for() {
+    // A skin colour would be joined with the hand before it; a flag is two letters.
+    let buffer = drawn(&fed("👍🏽x🇩🇪y"));
+    assert_eq!(buffer[(0, 0)].symbol(), "👍");
+    assert_eq!((buffer[(2, 0)].symbol(), buffer[(4, 0)].symbol()), (" ", "x"));
+    assert_eq!((buffer[(5, 0)].symbol(), buffer[(6, 0)].symbol()), ("🇩🇪", " "));
+    assert_eq!(buffer[(7, 0)].symbol(), "y");
 }
 
 #[test]

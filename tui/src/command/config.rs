@@ -7,6 +7,7 @@ use sprites_tui::action::Action;
 use sprites_tui::config::table::{SECTIONS, SETTINGS};
 use sprites_tui::config::{self, schema};
 use sprites_tui::keys::{Chord, Keys};
+use sprites_tui::prefix::{Command, Prefix};
 use sprites_tui::theme::Theme;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -105,6 +106,9 @@ fn show(config: &config::Config) {
                 None => println!("# {}: {}", setting.name, setting.usual),
             }
         }
+        if section == "console" {
+            console(config);
+        }
         println!();
     }
     println!("# Which keys do what.\n[keys]");
@@ -121,6 +125,18 @@ fn show(config: &config::Config) {
         }
     }
     config.mistakes.iter().for_each(|mistake| eprintln!("sprites-tui: {mistake}"));
+}
+
+/// What follows the key of consoles.
+fn console(config: &config::Config) {
+    let usual = Prefix::default();
+    for command in Command::iter() {
+        let keys = |prefix: &Prefix| {
+            prefix.of(command).iter().map(|key| written(&vec![*key])).collect::<Vec<_>>().join(", ")
+        };
+        let mark = if keys(&config.prefix) == keys(&usual) { "# " } else { "" };
+        println!("{mark}{command} = [{}]", keys(&config.prefix));
+    }
 }
 
 /// Keys that are pressed one after the other, as the file writes them.

@@ -2,6 +2,7 @@
 
 use super::table::{Kind, SECTIONS, SETTINGS, Setting};
 use crate::action::Action;
+use crate::prefix::Command;
 use crate::theme::ROLES;
 use serde_json::{Map, Value, json};
 use strum::IntoEnumIterator;
@@ -12,7 +13,14 @@ const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
 pub fn config() -> Value {
     let mut properties = section("");
     for (name, about) in SECTIONS.iter().filter(|(name, _)| !name.is_empty()) {
-        properties.insert((*name).to_owned(), table(about, section(name), &[]));
+        let mut settings = section(name);
+        if *name == "console" {
+            settings.extend(Command::iter().map(|command| {
+                let (about, usual) = (command.about(), command.default_keys());
+                (command.to_string(), bound(about, usual))
+            }));
+        }
+        properties.insert((*name).to_owned(), table(about, settings, &[]));
     }
     let context = [
         ("name", json!({ "type": "string", "pattern": "^[!-~]{1,40}$" })),
@@ -81,17 +89,21 @@ fn one(setting: &Setting) -> Value {
     schema
 }
 
+/// What keys can be bound to.
+fn bound(about: &str, usual: &[&str]) -> Value {
+    json!({
+        "description": format!("{about}. Usual: {}.", usual.join(", ")),
+        "anyOf": [
+            { "type": "string" },
+            { "type": "array", "items": { "type": "string" } },
+            { "type": "boolean", "description": "true: the usual keys; false: none." },
+        ],
+    })
+}
+
 fn keys() -> Map<String, Value> {
-    let form = json!([
-        { "type": "string" },
-        { "type": "array", "items": { "type": "string" } },
-        { "type": "boolean", "description": "true: the usual keys; false: none." },
-    ]);
     let mut keys: Map<String, Value> = Action::iter()
-        .map(|action| {
-            let about = format!("{}. Usual: {}.", action.about(), action.default_keys().join(", "));
-            (action.to_string(), json!({ "description": about, "anyOf": form }))
-        })
+        .map(|action| (action.to_string(), bound(action.about(), action.default_keys())))
         .collect();
     let about = "False when no action is to have keys that are not given here.";
     keys.insert(super::DEFAULTS.into(), json!({ "type": "boolean", "description": about }));
@@ -110,6 +122,7 @@ mod tests {
         for setting in SETTINGS {
             let value = match setting.kind {
                 Kind::Text if setting.name == "context" => "\"local\"".to_owned(),
+                Kind::Text if setting.name == "prefix" => "\"ctrl-a\"".to_owned(),
                 Kind::Text => "\"x\"".to_owned(),
                 Kind::Word(words) => format!("{:?}", words[words.len() - 1]),
                 Kind::Whole(most) => most.to_string(),

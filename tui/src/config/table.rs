@@ -2,6 +2,7 @@
 
 use super::{Config, Reading};
 use crate::look::Graphs;
+use crate::prefix::Prefix;
 use serde::Serialize;
 use toml::Spanned;
 use toml::de::DeValue;
@@ -39,9 +40,10 @@ pub struct Setting {
 }
 
 /// Sections, and what they are about.
-pub const SECTIONS: [(&str, &str); 4] = [
+pub const SECTIONS: [(&str, &str); 5] = [
     ("", "The app."),
     ("look", "How things look."),
+    ("console", "Consoles: the key that begins all others, and what follows it."),
     ("server", "How this machine's server runs; read when it starts."),
     ("network", "What sprites may reach; read when the server starts."),
 ];
@@ -130,6 +132,32 @@ pub const SETTINGS: &[Setting] = &[
         "No full screen: what changes is told line by line, for screen readers.",
         "false",
         look.plain
+    ),
+    Setting {
+        section: "console",
+        name: "prefix",
+        kind: Kind::Text,
+        about: "The one key that consoles do not give to programs.",
+        usual: "ctrl-]",
+        read: |reading, value| {
+            let at = value.span();
+            let Some(key) = reading.value::<String>(value) else { return };
+            if let Err(why) = reading.config.prefix.set_key(&key) {
+                reading.mistakes.wrong(at, why);
+            }
+        },
+        shown: |config| {
+            let name = config.prefix.name();
+            (name != Prefix::default().name()).then(|| written(&name))
+        },
+    },
+    plain!(
+        "console",
+        "scrollback",
+        Kind::Whole(ANY),
+        "Lines of scrollback of each console.",
+        "as many as docs/consoles.md tells",
+        scrollback
     ),
     plain!(
         "server",

@@ -3,13 +3,14 @@
 mod console;
 mod dialog;
 mod inside;
+pub mod layout;
 mod list;
 pub mod network;
 mod palette;
 mod possible;
 mod trail;
 
-pub use console::{Attachment, Tab};
+pub use console::{Attachment, Drag, HINT, Mux, Tab, Task};
 pub use dialog::{Ask, Dialog, Many, destroying};
 pub use inside::{Entry, Forward, Heads, Inside, Item, Log, past};
 pub use list::{Column, Row};
@@ -253,6 +254,8 @@ pub struct Model {
     pub other_graphs: bool,
     /// Consoles.
     pub consoles: Vec<Tab>,
+    /// How they share the screen, and what is done with them.
+    pub mux: Mux,
     /// The bill of this month by sprite, for the header; none where the endpoint makes none.
     pub costs: Option<Costs>,
     /// The bill that is looked at, and what its lines are.
@@ -332,6 +335,7 @@ impl Model {
             zoom: 0,
             other_graphs: false,
             consoles: Vec::new(),
+            mux: Mux::default(),
             costs: None,
             bill: (Group::Sprite, Load::Waiting),
             events: None,
@@ -357,6 +361,7 @@ impl Model {
         let fresh = Self::new(here, keys, themes, self.theme, self.size);
         let before = std::mem::replace(self, fresh);
         self.contexts = before.contexts;
+        self.mux = before.mux.carried();
         self.log = before.log;
         self.demo = before.demo;
         (self.turned, self.wanted, self.look) = (before.turned, before.wanted, before.look);

@@ -3,7 +3,7 @@
 use super::act::{act, step, turn};
 use super::part::{self, open_sprite};
 use super::{Effect, console, dialog, network, palette};
-use crate::keys::{Step, is_leave, normal};
+use crate::keys::{Step, normal};
 use crate::model::{Model, Screen};
 use crate::view::geometry;
 use crossterm::event::{
@@ -39,7 +39,12 @@ pub(super) fn terminal(model: &mut Model, event: Terminal) -> Vec<Effect> {
             _ => Vec::new(),
         },
         Terminal::Mouse(mouse) => moused(model, mouse),
-        Terminal::FocusGained | Terminal::FocusLost | Terminal::Key(_) => Vec::new(),
+        Terminal::Key(key) => match model.screen {
+            Screen::Console(id) if model.dialog.is_none() => console::released(model, id, key),
+            _ => Vec::new(),
+        },
+        Terminal::FocusGained => console::focus(model, true),
+        Terminal::FocusLost => console::focus(model, false),
     }
 }
 
@@ -51,9 +56,6 @@ fn pressed(model: &mut Model, key: KeyEvent) -> Vec<Effect> {
         return dialog::key(model, key);
     }
     if let Screen::Console(id) = model.screen {
-        if is_leave(key) {
-            return console::leave(model);
-        }
         return console::key(model, id, key);
     }
     let waiting = std::mem::take(&mut model.waiting);

@@ -12,6 +12,7 @@ mod palette;
 mod part;
 
 use crate::action::Part;
+use crate::keep::Keep;
 use crate::model::{Group, Load, Model, Screen, Weight, ZOOMS};
 use bytes::Bytes;
 use crossterm::event::Event as Terminal;
@@ -91,6 +92,10 @@ pub enum Event {
     ConsoleFailed(u64, String),
     /// A console takes no more input for now, so some was lost.
     InputLost(u64, String),
+    /// Something was done, or was not: a sentence.
+    Told(Result<String, String>),
+    /// The time came at which the screen was to change by itself.
+    Wake,
 }
 
 impl Event {
@@ -199,6 +204,10 @@ pub enum Effect {
     ConsoleDetach(u64),
     /// Give the terminal back to the shell until it calls.
     Suspend,
+    /// Give this text to the clipboard.
+    Copy(String),
+    /// Keep for the next run which consoles there are.
+    Keep(Keep),
     /// Go to the context of that index.
     Enter(usize),
 }
@@ -226,6 +235,7 @@ impl Effect {
 /// Takes one event.
 pub fn update(model: &mut Model, event: Event) -> Vec<Effect> {
     let mut effects = take(model, event);
+    effects.extend(console::settle(model));
     effects.extend(inside::settle(model));
     // Nothing gets past this, whatever asked for it.
     effects.retain(|effect| !model.read_only || !effect.changes());
@@ -244,10 +254,15 @@ fn take(model: &mut Model, event: Event) -> Vec<Effect> {
                 model.arrange();
             }
             let mut effects = console::detach_unseen(model, now);
+            effects.extend(console::keep(model));
             effects.extend(ask_again(model, now));
             effects
         }
-        Event::Sprites(Ok(sprites)) => list::listed(model, sprites),
+        Event::Sprites(Ok(sprites)) => {
+            let effects = list::listed(model, sprites);
+            console::restore(model);
+            effects
+        }
         Event::Sprites(Err(why)) => {
             if !matches!(model.sprites, Load::Ready(_)) {
                 model.sprites = Load::Failed(why.clone());
@@ -389,6 +404,18 @@ fn take(model: &mut Model, event: Event) -> Vec<Effect> {
                 tab.attachment = crate::model::Attachment::Failed(why.clone());
             }
             model.say(Weight::Bad, why);
+            Vec::new()
+        }
+        Event::Told(Ok(text)) => {
+            model.say(Weight::Good, text);
+            Vec::new()
+        }
+        Event::Told(Err(why)) => {
+            model.say(Weight::Bad, why);
+            Vec::new()
+        }
+        Event::Wake => {
+            console::woken(model);
             Vec::new()
         }
         Event::InputLost(id, why) => {

@@ -1,7 +1,6 @@
 //! What surrounds every screen: header, footer, toasts, dialogs.
 
 use crate::action::{Action, Part};
-use crate::keys::LEAVE_NAME;
 use crate::model::network::Pane;
 use crate::model::{Ask, Attachment, Dialog, Forward, Load, Model, Screen, Weight};
 use crate::number;
@@ -143,11 +142,13 @@ fn forwards(model: &Model, less: usize) -> String {
 fn tabs(model: &Model, name: usize) -> Line<'static> {
     let colors = model.colors();
     let mut spans = Vec::new();
+    let shown_ids: Vec<u64> = model.panes().into_iter().map(|(id, _)| id).collect();
     for (index, tab) in model.consoles.iter().enumerate().take(TABS) {
-        let here = model.screen == Screen::Console(tab.id);
+        let here = shown_ids.contains(&tab.id);
         let style = if here { colors.accent().add_modifier(Modifier::REVERSED) } else { colors.dim() };
-        let shown = match (number::cut(&tab.sprite, name), &tab.attachment) {
+        let shown = match (number::cut(tab.title(), name), &tab.attachment) {
             (name, Attachment::Detached) => format!("({name})"),
+            (name, _) if tab.rang => format!("{name}!"),
             (name, _) => name,
         };
         let words = if name == 0 { format!(" {} ", index + 1) } else { format!(" {} {shown} ", index + 1) };
@@ -179,12 +180,7 @@ pub(super) fn footer(model: &Model, frame: &mut Frame<'_>, area: Rect) {
             Span::styled(more, colors.dim()),
         ])
     } else if let Screen::Console(_) = model.screen {
-        Line::from(vec![
-            Span::styled(format!(" {LEAVE_NAME}"), colors.accent()),
-            Span::styled(" leave; the program goes on while its sprite is awake   ", colors.dim()),
-            Span::styled("shift-pageup", colors.accent()),
-            Span::styled(" or wheel: scroll back", colors.dim()),
-        ])
+        super::console::keys(model)
     } else {
         hints(model, area.width)
     };

@@ -38,10 +38,14 @@ pub fn parts(area: Rect) -> Parts {
     Parts { header, body, footer }
 }
 
-/// The terminal of a console on a screen of that size: the body without its frame.
-pub fn console((columns, rows): (u16, u16)) -> Rect {
-    let body = parts(Rect::new(0, 0, columns, rows)).body;
-    inner(body)
+/// The screen itself, on a terminal of that size.
+pub fn body((columns, rows): (u16, u16)) -> Rect {
+    parts(Rect::new(0, 0, columns, rows)).body
+}
+
+/// The terminal of a console that is alone on a screen of that size: the body without its frame.
+pub fn console(size: (u16, u16)) -> Rect {
+    inner(body(size))
 }
 
 /// The inside of a frame.

@@ -15,6 +15,8 @@ mod palette;
 mod sprite;
 mod text;
 
+pub use console::cursor_style;
+
 use crate::model::{Model, Screen};
 use ratatui::Frame;
 use ratatui::layout::Alignment;

@@ -2,8 +2,8 @@
 
 use super::geometry;
 use crate::action::{Action, Part, Place};
-use crate::keys::LEAVE_NAME;
 use crate::model::{Model, Screen, Weight};
+use crate::prefix::Command;
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
@@ -44,11 +44,20 @@ pub(super) fn help(model: &Model, frame: &mut Frame<'_>, body: Rect) {
     }
     lines.push(Line::styled("Consoles", colors.accent()));
     lines.extend([
-        entry(LEAVE_NAME, "leave; all other keys go to the program, which goes on"),
+        entry(&model.mux.prefix.name(), "the one key that is not for the program; twice, it is"),
         entry("1 … 9", "outside of consoles: look at that console"),
         entry("shift-pageup", "scroll back; so does the wheel, unless a program wants it"),
+        entry("ctrl-click", "open a link in the browser; dragging selects and copies"),
         entry("(name)", "above: detached; looking at it attaches it again"),
     ]);
+    lines.push(Line::default());
+    lines.push(Line::styled(format!("In a console, after {}", model.mux.prefix.name()), colors.accent()));
+    for command in Command::iter() {
+        let keys = model.mux.prefix.keys_of(command);
+        if !keys.is_empty() {
+            lines.push(entry(&keys, command.about()));
+        }
+    }
     lines.push(Line::default());
     lines.push(Line::styled("Figures", colors.accent()));
     lines.extend([

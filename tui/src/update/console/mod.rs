@@ -1,18 +1,27 @@
 //! Consoles: open, look at, type, detach.
 
+mod command;
+mod copy;
+mod mouse;
+mod told;
+
+#[cfg(test)]
+mod tests;
+
+pub(super) use command::key;
+pub(super) use mouse::mouse;
+
 use super::{Effect, UNSEEN};
-use crate::model::{Attachment, Model, Screen, Tab};
+use crate::keep::Consoles;
+use crate::model::{Attachment, Load, Model, Screen, Tab};
 use crate::view::geometry;
-use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseEvent, MouseEventKind};
+use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use ratatui::style::Color;
 use sprites_api::exec::Session;
 use sprites_backend::client::ExecEvent;
 use sprites_console::Console;
 use std::time::Instant;
 
-/// Lines kept above the screen.
-const SCROLLBACK: usize = 10_000;
-/// Lines the wheel moves.
-const WHEEL: i32 = 3;
 /// Most bytes that may be typed before a console is connected.
 const TYPED: usize = 4096;
 /// Most consoles at once.
@@ -36,44 +45,68 @@ pub(super) fn open(model: &mut Model, name: &str, fresh: bool) -> Vec<Effect> {
         model.say(crate::model::Weight::Bad, format!("There are {MAX} consoles already; detach some first."));
         return Vec::new();
     }
-    let id = model.number();
-    let area = geometry::console(model.size);
-    let (rows, cols) = (area.height, area.width);
-    model.consoles.push(Tab {
-        id,
-        sprite: name.to_owned(),
-        session: None,
-        attachment: Attachment::Connecting,
-        typed: Vec::new(),
-        terminal: Console::new(rows, cols, SCROLLBACK),
-        seen: Instant::now(),
-    });
+    let id = add(model, name, None, None);
     enter(model, id);
-    vec![Effect::OpenConsole { id, name: name.to_owned(), session: None, rows, cols, fresh }]
+    vec![connect(model, id, fresh)].into_iter().flatten().collect()
 }
 
-/// Looks at a console, connecting it again if needed.
-pub(super) fn show(model: &mut Model, id: u64) -> Vec<Effect> {
+/// Adds a console that is not connected.
+fn add(model: &mut Model, sprite: &str, session: Option<String>, name: Option<String>) -> u64 {
+    let id = model.number();
     let area = geometry::console(model.size);
+    let mut terminal = Console::new(area.height, area.width, model.mux.scrollback);
+    terminal.set_key_releases(model.mux.key_releases);
+    let (foreground, background) = colors(model);
+    terminal.set_default_colors(foreground, background);
+    model.consoles.push(Tab {
+        id,
+        sprite: sprite.to_owned(),
+        name,
+        session,
+        attachment: Attachment::Detached,
+        typed: Vec::new(),
+        terminal,
+        seen: Instant::now(),
+        rang: false,
+        told: None,
+    });
+    id
+}
+
+/// Connects a console that is not, with the size it has on the screen.
+fn connect(model: &mut Model, id: u64, fresh: bool) -> Option<Effect> {
+    fit(model);
+    let tab = model.console(id)?;
+    if tab.attachment != Attachment::Detached {
+        return None;
+    }
+    tab.attachment = Attachment::Connecting;
+    let (rows, cols) = tab.terminal.dimensions();
+    let (name, session) = (tab.sprite.clone(), tab.session.clone());
+    Some(Effect::OpenConsole { id, name, session, rows, cols, fresh })
+}
+
+/// What programs are told that "no colour" looks like: that of the theme, or what is usual for its kind.
+fn colors(model: &Model) -> ((u8, u8, u8), (u8, u8, u8)) {
+    let theme = model.colors();
+    let of = |color: Option<Color>, usual| match color {
+        Some(Color::Rgb(r, g, b)) => (r, g, b),
+        _ => usual,
+    };
+    let (black, white) = ((0x00, 0x00, 0x00), (0xe5, 0xe5, 0xe5));
+    let (ink, paper) = if theme.dark { (white, black) } else { (black, (0xff, 0xff, 0xff)) };
+    (of(theme.base().fg, ink), of(theme.base().bg, paper))
+}
+
+/// Looks at a console, connecting it again if needed, and what is on the screen beside it.
+pub(super) fn show(model: &mut Model, id: u64) -> Vec<Effect> {
     let Some(tab) = model.console(id) else { return Vec::new() };
     tab.seen = Instant::now();
-    let effect = if tab.attachment == Attachment::Detached {
-        tab.attachment = Attachment::Connecting;
-        let session = tab.session.clone();
-        Some(Effect::OpenConsole {
-            id,
-            name: tab.sprite.clone(),
-            session,
-            rows: area.height,
-            cols: area.width,
-            fresh: false,
-        })
-    } else {
-        None
-    };
     enter(model, id);
-    let mut effects = resize(model);
-    effects.extend(effect);
+    let mut effects = fit(model);
+    for (id, _) in model.panes() {
+        effects.extend(connect(model, id, false));
+    }
     effects
 }
 
@@ -85,6 +118,9 @@ fn enter(model: &mut Model, id: u64) {
         covered => covered,
     };
     model.screen = Screen::Console(id);
+    if let Some(layout) = model.mux.layout_mut(id) {
+        layout.focus = id;
+    }
 }
 
 /// Back to where the console was opened; it stays.
@@ -117,23 +153,109 @@ pub(super) fn leave(model: &mut Model) -> Vec<Effect> {
 /// Sessions of a sprite: those with a terminal that nobody is connected to become consoles, so that what an earlier run of the app or
 /// another program left behind can be seen and entered.
 pub(super) fn found(model: &mut Model, name: &str, sessions: Vec<Session>) {
-    let area = geometry::console(model.size);
     for session in sessions.into_iter().filter(|session| session.tty && session.attached == 0) {
         let held = |tab: &Tab| tab.sprite == name && tab.session.as_ref() == Some(&session.id);
-        if model.consoles.len() >= MAX || model.consoles.iter().any(held) {
+        if model.consoles.len() < MAX && !model.consoles.iter().any(held) {
+            add(model, name, Some(session.id), None);
+        }
+    }
+}
+
+/// The consoles of the last time, once it is known which sprites there are. They connect when they are looked at.
+pub(super) fn restore(model: &mut Model) {
+    let Load::Ready(sprites) = &model.sprites else { return };
+    if std::mem::replace(&mut model.mux.restored, true) {
+        return;
+    }
+    let known: Vec<String> = sprites.keys().cloned().collect();
+    let Some(Consoles { consoles, layouts }) = model.mux.kept.0.get(&model.here.context).cloned() else {
+        return;
+    };
+    let mut ids = Vec::new();
+    for kept in consoles {
+        let held = |tab: &&Tab| tab.sprite == kept.sprite && tab.session.as_ref() == Some(&kept.session);
+        let id = match model.consoles.iter().find(held).map(|tab| tab.id) {
+            Some(id) => Some(id),
+            None if known.contains(&kept.sprite) && model.consoles.len() < MAX => {
+                Some(add(model, &kept.sprite, Some(kept.session), kept.name))
+            }
+            None => None,
+        };
+        ids.push(id);
+    }
+    for layout in layouts.iter().filter_map(|kept| kept.layout(&ids)) {
+        if !layout.ids().iter().any(|id| model.mux.layout(*id).is_some()) {
+            model.mux.layouts.push(layout);
+        }
+    }
+}
+
+/// What is to be kept for the next time, when that changed.
+pub(super) fn keep(model: &mut Model) -> Vec<Effect> {
+    let keep = model.mux.kept.with(model);
+    if keep == model.mux.kept {
+        return Vec::new();
+    }
+    model.mux.kept = keep.clone();
+    vec![Effect::Keep(keep)]
+}
+
+/// After every event: consoles that are gone leave the screen, and those that are on it have the size they have there.
+pub(super) fn settle(model: &mut Model) -> Vec<Effect> {
+    let ids: Vec<u64> = model.consoles.iter().map(|tab| tab.id).collect();
+    for layout in &mut model.mux.layouts {
+        for id in layout.ids() {
+            // The last one goes with its layout.
+            if !ids.contains(&id) {
+                layout.remove(id);
+            }
+        }
+    }
+    model.mux.layouts.retain(|layout| layout.ids().len() > 1);
+    if !matches!(model.screen, Screen::Console(_)) {
+        (model.mux.task, model.mux.drag, model.mux.hint) = Default::default();
+        return Vec::new();
+    }
+    let theme = model.colors().name.clone();
+    if model.mux.themed.as_ref() != Some(&theme) {
+        model.mux.themed = Some(theme);
+        let (foreground, background) = colors(model);
+        for tab in &mut model.consoles {
+            tab.terminal.set_default_colors(foreground, background);
+        }
+    }
+    fit(model)
+}
+
+/// Gives the consoles on the screen the sizes they have there, and tells their sessions.
+fn fit(model: &mut Model) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    for (id, place) in model.panes() {
+        let inside = geometry::inner(place);
+        let Some(tab) = model.console(id) else { continue };
+        let before = tab.terminal.dimensions();
+        if before == (inside.height, inside.width) {
             continue;
         }
-        let id = model.number();
-        model.consoles.push(Tab {
-            id,
-            sprite: name.to_owned(),
-            session: Some(session.id),
-            attachment: Attachment::Detached,
-            typed: Vec::new(),
-            terminal: Console::new(area.height, area.width, SCROLLBACK),
-            seen: Instant::now(),
-        });
+        tab.terminal.resize(inside.height, inside.width);
+        let (rows, cols) = tab.terminal.dimensions();
+        if (rows, cols) != before && tab.attachment == Attachment::Attached {
+            effects.push(Effect::ConsoleResize(id, rows, cols));
+        }
     }
+    effects
+}
+
+/// The time came at which something was to change by itself.
+pub(super) fn woken(model: &mut Model) {
+    let now = Instant::now();
+    for tab in &mut model.consoles {
+        if tab.terminal.changes_at().is_some_and(|at| at <= now) {
+            tab.terminal.change();
+        }
+    }
+    command::hint(model, now);
+    mouse::scroll_on(model, now);
 }
 
 /// Detaches all consoles of a sprite.
@@ -156,14 +278,12 @@ pub(super) fn detach(model: &mut Model, name: &str) -> Vec<Effect> {
 
 /// Detaches consoles that nobody has looked at for a while.
 pub(super) fn detach_unseen(model: &mut Model, now: Instant) -> Vec<Effect> {
-    let looked = match model.screen {
-        Screen::Console(id) => Some(id),
-        _ => None,
-    };
+    let looked: Vec<u64> = model.panes().into_iter().map(|(id, _)| id).collect();
     let mut effects = Vec::new();
     for tab in &mut model.consoles {
-        if Some(tab.id) == looked {
+        if looked.contains(&tab.id) {
             tab.seen = now;
+            tab.rang = false;
         } else if tab.attachment == Attachment::Attached
             && now.saturating_duration_since(tab.seen) >= UNSEEN
             && tab.session.is_some()
@@ -205,7 +325,11 @@ pub(super) fn happened(model: &mut Model, id: u64, event: ExecEvent) -> Vec<Effe
             for piece in bytes.chunks(16 << 10) {
                 answers.extend(tab.terminal.feed(piece));
             }
-            if answers.is_empty() { Vec::new() } else { vec![Effect::ConsoleInput(id, answers.into())] }
+            let mut effects = told::told(model, id);
+            if !answers.is_empty() {
+                effects.push(Effect::ConsoleInput(id, answers.into()));
+            }
+            effects
         }
         ExecEvent::Exit(code) => {
             tab.attachment = Attachment::Ended(code);
@@ -225,7 +349,8 @@ pub(super) fn happened(model: &mut Model, id: u64, event: ExecEvent) -> Vec<Effe
     }
 }
 
-pub(super) fn key(model: &mut Model, id: u64, key: KeyEvent) -> Vec<Effect> {
+/// A key for the program, or one that scrolls.
+fn typed(model: &mut Model, id: u64, key: KeyEvent) -> Vec<Effect> {
     let Some(tab) = model.console(id) else { return Vec::new() };
     let page = i32::from(tab.terminal.dimensions().0).max(2) - 1;
     match (&tab.attachment, key.modifiers, key.code) {
@@ -245,6 +370,21 @@ pub(super) fn key(model: &mut Model, id: u64, key: KeyEvent) -> Vec<Effect> {
     Vec::new()
 }
 
+/// A key was let go.
+pub(super) fn released(model: &mut Model, id: u64, key: KeyEvent) -> Vec<Effect> {
+    match model.console(id) {
+        Some(tab)
+            if key.kind == KeyEventKind::Release
+                && tab.attachment == Attachment::Attached
+                && tab.terminal.copying().is_none() =>
+        {
+            let bytes = tab.terminal.key(key);
+            send(tab, bytes)
+        }
+        _ => Vec::new(),
+    }
+}
+
 /// Input for a console. One that is on its way is given it when it is there: who types ahead knows what for.
 fn send(tab: &mut Tab, bytes: Vec<u8>) -> Vec<Effect> {
     if tab.attachment == Attachment::Connecting {
@@ -256,7 +396,14 @@ fn send(tab: &mut Tab, bytes: Vec<u8>) -> Vec<Effect> {
 }
 
 pub(super) fn paste(model: &mut Model, id: u64, text: &str) -> Vec<Effect> {
+    if command::pasted(model, text) {
+        return Vec::new();
+    }
     match model.console(id) {
+        Some(tab) if tab.terminal.copying().is_some() => {
+            tab.terminal.copy_paste(text);
+            Vec::new()
+        }
         Some(tab) => {
             let bytes = tab.terminal.paste(text);
             send(tab, bytes)
@@ -265,28 +412,19 @@ pub(super) fn paste(model: &mut Model, id: u64, text: &str) -> Vec<Effect> {
     }
 }
 
-pub(super) fn mouse(model: &mut Model, id: u64, mouse: MouseEvent) -> Vec<Effect> {
-    let area = geometry::console(model.size);
-    let Some(tab) = model.console(id) else { return Vec::new() };
-    if let Some(bytes) = tab.terminal.mouse(mouse, area) {
-        return vec![Effect::ConsoleInput(id, bytes.into())];
+/// The window has the focus, or has it no longer.
+pub(super) fn focus(model: &mut Model, gained: bool) -> Vec<Effect> {
+    let Screen::Console(id) = model.screen else { return Vec::new() };
+    match model.console(id) {
+        Some(tab) if tab.attachment == Attachment::Attached => {
+            let bytes = tab.terminal.focus(gained).unwrap_or_default().to_vec();
+            send(tab, bytes)
+        }
+        _ => Vec::new(),
     }
-    match mouse.kind {
-        MouseEventKind::ScrollUp => tab.terminal.scroll(WHEEL),
-        MouseEventKind::ScrollDown => tab.terminal.scroll(-WHEEL),
-        _ => {}
-    }
-    Vec::new()
 }
 
-/// Gives the console on the screen the size it has there.
+/// Gives the consoles on the screen the sizes they have there.
 pub(super) fn resize(model: &mut Model) -> Vec<Effect> {
-    let Screen::Console(id) = model.screen else { return Vec::new() };
-    let area = geometry::console(model.size);
-    let Some(tab) = model.console(id) else { return Vec::new() };
-    if tab.terminal.dimensions() == (area.height, area.width) {
-        return Vec::new();
-    }
-    tab.terminal.resize(area.height, area.width);
-    vec![Effect::ConsoleResize(id, area.height, area.width)]
+    fit(model)
 }

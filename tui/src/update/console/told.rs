@@ -1,0 +1,53 @@
+//! What programs tell or give of their own accord.
+
+use crate::model::{Model, Weight};
+use crate::update::Effect;
+use sprites_console::Happening;
+use std::time::{Duration, Instant};
+
+/// Between two notices of one console: a program must not fill the screen with them.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Takes what a console's program has told. What it copies is taken only where a person looks: it would replace what they copied
+/// themselves.
+pub(super) fn told(model: &mut Model, id: u64) -> Vec<Effect> {
+    let seen = model.panes().iter().any(|(shown, _)| *shown == id);
+    let Some(tab) = model.console(id) else { return Vec::new() };
+    let rang = tab.terminal.bell();
+    let now = Instant::now();
+    let mut notice = None;
+    let mut copy = None;
+    for happening in tab.terminal.happenings() {
+        match happening {
+            Happening::Copy(text) => copy = Some(text),
+            Happening::Notice(title, text) => {
+                if tab.told.is_none_or(|at| now.saturating_duration_since(at) >= PAUSE) {
+                    tab.told = Some(now);
+                    let between = if title.is_empty() || text.is_empty() { "" } else { ": " };
+                    notice = Some(format!("{}: {title}{between}{text}", tab.title()));
+                }
+            }
+        }
+    }
+    tab.rang |= rang && !seen;
+    let refused = (copy.is_some() && !seen).then(|| tab.title().to_owned());
+    model.mux.bell |= rang && seen;
+    if let Some(notice) = notice {
+        model.say(Weight::Good, notice);
+    }
+    match (copy, refused) {
+        (Some(text), None) => {
+            model.mux.copied = Some(text.clone());
+            vec![Effect::Copy(text)]
+        }
+        (_, Some(title)) => {
+            let text =
+                format!("{title} wanted to copy something and was not let, because nobody looks at it");
+            if !model.toasts.iter().any(|toast| toast.text.starts_with(&text)) {
+                model.say(Weight::Bad, text);
+            }
+            Vec::new()
+        }
+        (None, None) => Vec::new(),
+    }
+}
