@@ -32,6 +32,7 @@ pub mod name;
 pub mod policy;
 pub mod services;
 pub mod sprite;
+pub mod state;
 pub mod task;
 pub mod time;
 

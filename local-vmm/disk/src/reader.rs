@@ -1,4 +1,4 @@
-//! A checkpoint as a disk that can only be read, beside whoever has the volume open.
+//! A checkpoint, or a live disk at rest, as a disk that can only be read, beside whoever has the volume open.
 
 use crate::chain;
 use crate::frozen::Frozen;
@@ -33,7 +33,21 @@ impl CheckpointReader {
     pub fn open(dir: &Path, id: &str) -> Result<Self> {
         let manifest = Manifest::load(dir)?;
         let top = manifest.find(id)?.layer;
-        let map = chain::build_plain(dir, &manifest, &chain::slots(&manifest), top)?;
+        Self::of(dir, &manifest, top)
+    }
+
+    /// Opens the live disk of the volume in `dir` as it is stored now. That somebody writes to it meanwhile is the caller's to keep out or to notice: then
+    /// what is read is of no one moment.
+    ///
+    /// # Errors
+    /// When a layer cannot be read.
+    pub fn open_still(dir: &Path) -> Result<Self> {
+        let manifest = Manifest::load(dir)?;
+        Self::of(dir, &manifest, manifest.top())
+    }
+
+    fn of(dir: &Path, manifest: &Manifest, top: Uuid) -> Result<Self> {
+        let map = chain::build_plain(dir, manifest, &chain::slots(manifest), top)?;
         Ok(Self {
             dir: dir.to_owned(),
             layers: manifest.layers.iter().map(|layer| layer.id).collect(),
@@ -46,6 +60,18 @@ impl CheckpointReader {
     /// Size of the disk in bytes.
     pub fn size(&self) -> u64 {
         self.size
+    }
+
+    /// Which layer holds the byte at `offset`, if one does, and for how many bytes from there on, of `most`. What a layer holds stands at its own place: two states of a disk
+    /// are the same wherever the same layer holds both.
+    pub fn holder(&self, offset: u64, most: u64) -> (Option<Uuid>, u64) {
+        let end = offset.saturating_add(most).min(self.size);
+        if offset >= end {
+            return (None, 0);
+        }
+        let (slot, blocks) = self.map.run(offset / BLOCK, end.div_ceil(BLOCK));
+        let layer = slot.index().and_then(|index| self.layers.get(index).copied());
+        (layer, ((offset / BLOCK + blocks) * BLOCK).min(end) - offset)
     }
 
     /// Reads into `buffer` from byte `offset` on.
