@@ -33,6 +33,7 @@ pub mod policy;
 pub mod services;
 pub mod sprite;
 pub mod state;
+pub mod storage;
 pub mod task;
 pub mod time;
 

@@ -2,12 +2,14 @@
 
 use crate::chain;
 use crate::frozen::Frozen;
-use crate::layer::{OpenLayers, data_path};
-use crate::manifest::Manifest;
+use crate::layer::{OpenLayers, data_path, zero_path};
+use crate::manifest::{self, Manifest};
 use crate::map::Slot;
 use crate::volume::read_exact;
 use crate::{BLOCK, Error, Result};
+use std::fs;
 use std::io::IoSliceMut;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
@@ -23,6 +25,27 @@ pub struct CheckpointReader {
     map: Frozen,
     open: OpenLayers,
     size: u64,
+    state: State,
+}
+
+/// What is read, to see whether it is still there.
+#[derive(Debug)]
+enum State {
+    Checkpoint(String),
+    /// What the files of the layer that takes writes tell of their last change.
+    Head(Stamp),
+}
+
+/// Which layer takes writes, and when its files and the manifest were last changed (seconds and nanoseconds).
+type Stamp = (Uuid, Vec<(i64, i64)>);
+
+fn stamp(dir: &Path, manifest: &Manifest) -> Result<Stamp> {
+    let top = manifest.top();
+    let changed = [manifest::path(dir), data_path(dir, top), zero_path(dir, top)].map(|path| {
+        let found = fs::metadata(&path).map_err(|error| Error::io("read", path, error))?;
+        Ok((found.mtime(), found.mtime_nsec()))
+    });
+    Ok((top, changed.into_iter().collect::<Result<_>>()?))
 }
 
 impl CheckpointReader {
@@ -33,20 +56,33 @@ impl CheckpointReader {
     pub fn open(dir: &Path, id: &str) -> Result<Self> {
         let manifest = Manifest::load(dir)?;
         let top = manifest.find(id)?.layer;
-        Self::of(dir, &manifest, top)
+        Self::of(dir, &manifest, top, State::Checkpoint(id.to_owned()))
     }
 
-    /// Opens the live disk of the volume in `dir` as it is stored now. That somebody writes to it meanwhile is the caller's to keep out or to notice: then
-    /// what is read is of no one moment.
+    /// Opens the live disk of the volume in `dir` as it is stored now. Nobody may write to it: whoever has read something asks whether it
+    /// [still](Self::is_still) stood, and forgets it otherwise.
     ///
     /// # Errors
     /// When a layer cannot be read.
     pub fn open_still(dir: &Path) -> Result<Self> {
         let manifest = Manifest::load(dir)?;
-        Self::of(dir, &manifest, manifest.top())
+        let stamp = stamp(dir, &manifest)?;
+        Self::of(dir, &manifest, manifest.top(), State::Head(stamp))
     }
 
-    fn of(dir: &Path, manifest: &Manifest, top: Uuid) -> Result<Self> {
+    /// Whether all that was read so far is of the state that was opened: its checkpoint was not deleted, or nothing was written to the live disk.
+    ///
+    /// # Errors
+    /// When the volume cannot be looked at.
+    pub fn is_still(&self) -> Result<bool> {
+        let manifest = Manifest::load(&self.dir)?;
+        match &self.state {
+            State::Checkpoint(id) => Ok(manifest.find(id).is_ok()),
+            State::Head(before) => Ok(stamp(&self.dir, &manifest)? == *before),
+        }
+    }
+
+    fn of(dir: &Path, manifest: &Manifest, top: Uuid, state: State) -> Result<Self> {
         let map = chain::build_plain(dir, manifest, &chain::slots(manifest), top)?;
         Ok(Self {
             dir: dir.to_owned(),
@@ -54,6 +90,7 @@ impl CheckpointReader {
             map: Frozen::new(&map),
             open: OpenLayers::at_most(LAYERS),
             size: manifest.size,
+            state,
         })
     }
 

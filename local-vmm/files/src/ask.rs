@@ -2,6 +2,7 @@
 
 use crate::compare;
 use crate::device::Device;
+use crate::ext4::Content;
 use crate::state::State;
 use crate::{Error, Result, text};
 use serde::{Deserialize, Serialize};
@@ -101,38 +102,28 @@ pub fn answer<D: Device>(
     deadline: Instant,
     out: &mut impl Write,
 ) -> io::Result<()> {
-    let told = open(disks, deadline).and_then(|states| {
-        match (ask, states.as_slice()) {
-            (Ask::List { path, .. }, [at]) => at.list(path).map(|listing| (Answer::Listing(listing), None)),
-            (Ask::Read { path, offset, length, .. }, [at]) => {
-                let (inode, content) = at.open_file(path)?;
-                let length = content.size.saturating_sub(*offset).min(*length);
-                let head = Head { size: content.size, mode: inode.permissions(), length };
-                Ok((Answer::Bytes(head), Some((content, *offset, length))))
-            }
-            (Ask::Diff { .. }, [from, to]) => {
-                compare::compare(from, to).map(|diff| (Answer::Diff(diff), None))
-            }
-            (Ask::DiffFile { path, .. }, [from, to]) => {
-                text::compare(from, to, path).map(|diff| (Answer::FileDiff(diff), None))
-            }
-            _ => Err(Error::Disk("the question does not fit its disks".into())),
-        }
-        .map(|told| (told, states))
-    });
-    let ((head, bytes), states) = match told {
-        Ok(told) => told,
-        Err(error) => ((Answer::Failed(error), None), Vec::new()),
+    let states = match disks.into_iter().map(|disk| State::open(disk, deadline)).collect::<Result<Vec<_>>>() {
+        Ok(states) => states,
+        Err(error) => return refuse(error, out),
     };
-    serde_json::to_writer(&mut *out, &head)?;
-    out.write_all(b"\n")?;
+    let still =
+        || match states.iter().map(|state| state.ext4.device.is_still()).collect::<io::Result<Vec<_>>>() {
+            Ok(still) if still.iter().all(|still| *still) => Ok(()),
+            Ok(_) => Err(Error::Moved),
+            Err(error) => Err(Error::Disk(error.to_string())),
+        };
+    let (head, bytes) = match consider(ask, &states).and_then(|found| still().map(|()| found)) {
+        Ok(found) => found,
+        Err(error) => (Answer::Failed(error), None),
+    };
+    tell(&head, out)?;
     if let (Some((content, mut offset, length)), Some(state)) = (bytes, states.first()) {
         let (mut piece, end) = (vec![0; PIECE], offset + length);
         while offset < end {
             let most = (end - offset).min(PIECE as u64) as usize;
+            let count = state.ext4.read_content(&content, offset, &mut piece[..most]);
             // Fewer bytes than were promised are the only way to tell it here.
-            let count =
-                state.ext4.read_content(&content, offset, &mut piece[..most]).map_err(io::Error::other)?;
+            let count = count.and_then(|count| still().map(|()| count)).map_err(io::Error::other)?;
             out.write_all(&piece[..count])?;
             offset += count as u64;
         }
@@ -140,6 +131,34 @@ pub fn answer<D: Device>(
     out.flush()
 }
 
-fn open<D: Device>(disks: Vec<D>, deadline: Instant) -> Result<Vec<State<D>>> {
-    disks.into_iter().map(|disk| State::open(disk, deadline)).collect()
+/// Answers that there is no answer.
+///
+/// # Errors
+/// When nobody listens any more.
+pub fn refuse(error: Error, out: &mut impl Write) -> io::Result<()> {
+    tell(&Answer::Failed(error), out)
+}
+
+fn tell(head: &Answer, out: &mut impl Write) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, head)?;
+    out.write_all(b"\n")?;
+    out.flush()
+}
+
+/// Content of a file, and which part of it: first byte and number.
+type Part = (Content, u64, u64);
+
+fn consider<D: Device>(ask: &Ask, states: &[State<D>]) -> Result<(Answer, Option<Part>)> {
+    Ok(match (ask, states) {
+        (Ask::List { path, .. }, [at]) => (Answer::Listing(at.list(path)?), None),
+        (Ask::Read { path, offset, length, .. }, [at]) => {
+            let (inode, content) = at.open_file(path)?;
+            let length = content.size.saturating_sub(*offset).min(*length);
+            let head = Head { size: content.size, mode: inode.permissions(), length };
+            (Answer::Bytes(head), Some((content, *offset, length)))
+        }
+        (Ask::Diff { .. }, [from, to]) => (Answer::Diff(compare::compare(from, to)?), None),
+        (Ask::DiffFile { path, .. }, [from, to]) => (Answer::FileDiff(text::compare(from, to, path)?), None),
+        _ => return Err(Error::Disk("the question does not fit its disks".into())),
+    })
 }

@@ -17,6 +17,8 @@ const NAMES: u64 = 4_000_000;
 const DEPTH: usize = 256;
 /// Most bytes of files that are compared one by one; what remains counts as changed.
 const BYTES: u64 = 2 << 30;
+/// Most bytes of paths that are told.
+const TOLD: usize = 8 << 20;
 /// Bytes that are compared at once.
 const STEP: usize = 256 << 10;
 
@@ -30,6 +32,7 @@ pub(crate) fn compare<D: Device, E: Device>(from: &State<D>, to: &State<E>) -> R
         diff: Diff { disk_bytes, ..Diff::default() },
         names: 0,
         bytes: 0,
+        told: 0,
         seen: HashSet::new(),
     };
     // Not one block is another.
@@ -50,6 +53,7 @@ struct Walk<'a, D, E> {
     diff: Diff,
     names: u64,
     bytes: u64,
+    told: usize,
     /// Directories that were gone into, by their inodes in both states: a disk may say that one lies in itself.
     seen: HashSet<(u32, u32)>,
 }
@@ -134,7 +138,8 @@ impl<D: Device, E: Device> Walk<'_, D, E> {
         };
         *count += 1;
         let Some(inode) = two.or(one) else { return };
-        if self.diff.changes.len() < MAX_CHANGES {
+        if self.diff.changes.len() < MAX_CHANGES && self.told < TOLD {
+            self.told += path.len();
             // A directory's own bytes and a device's mean nothing to anybody.
             let size = |inode: &Inode| match inode.kind {
                 Kind::File | Kind::Link => inode.size,

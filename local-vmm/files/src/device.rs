@@ -17,6 +17,12 @@ pub trait Device {
     /// Who holds the byte at `offset`, and for how many bytes from there on, of `most`. What the same holder holds at the same offset is the same; what
     /// nobody holds is zeros.
     fn holder(&self, offset: u64, most: u64) -> (Option<u128>, u64);
+
+    /// Whether all that was read is of one state. Asked when an answer is complete.
+    ///
+    /// # Errors
+    /// When the host cannot tell.
+    fn is_still(&self) -> io::Result<bool>;
 }
 
 impl Device for CheckpointReader {
@@ -31,6 +37,10 @@ impl Device for CheckpointReader {
     fn holder(&self, offset: u64, most: u64) -> (Option<u128>, u64) {
         let (layer, bytes) = self.holder(offset, most);
         (layer.map(|id| id.as_u128()), bytes)
+    }
+
+    fn is_still(&self) -> io::Result<bool> {
+        Ok(self.is_still()?)
     }
 }
 

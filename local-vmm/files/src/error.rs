@@ -30,6 +30,9 @@ pub enum Error {
     /// No such checkpoint, or a volume that cannot be opened.
     #[error("{0}")]
     Disk(String),
+    /// The sprite was woken, or the checkpoint deleted, while it was looked at.
+    #[error("this changed while it was looked at; ask again")]
+    Moved,
     /// The file system contradicts itself.
     #[error(
         "the file system on this disk is damaged: {0}; start the sprite and run `fsck -n` in it to learn more"

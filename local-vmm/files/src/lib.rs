@@ -22,6 +22,6 @@ mod state;
 mod tests;
 mod text;
 
-pub use ask::{Answer, Ask, Head, answer};
+pub use ask::{Answer, Ask, Head, answer, refuse};
 pub use device::Device;
 pub use error::{Error, Result};

@@ -13,6 +13,9 @@ const LONGEST: usize = 4096;
 /// Links that a path may lead through (`MAXSYMLINKS`).
 const LINKS: usize = 40;
 
+/// Most bytes of a folder's path that are told with its entries.
+const TOLD: usize = 8 << 20;
+
 /// See the module.
 pub(crate) struct State<D> {
     pub ext4: Ext4<D>,
@@ -113,7 +116,9 @@ impl<D: Device> State<D> {
         let mut entries = Vec::new();
         let count = if found.inode.kind == Kind::Directory {
             let names = self.ext4.names(&found.inode)?;
-            for (name, named) in names.iter().take(MAX_LISTED) {
+            // Each entry tells its whole path.
+            let most = MAX_LISTED.min(TOLD / (found.path.len() + 1));
+            for (name, named) in names.iter().take(most) {
                 entries.push(entry(name, &below(&found.path, name), &self.ext4.inode(named.inode)?));
             }
             names.len()

@@ -39,6 +39,10 @@ impl Device for Memory {
         let empty = bytes.iter().all(|byte| *byte == 0);
         ((!empty).then(|| hasher.finish().into()), most.min(block + 4096 - offset))
     }
+
+    fn is_still(&self) -> io::Result<bool> {
+        Ok(true)
+    }
 }
 
 /// A tool of e2fsprogs, which is not on every user's path.
