@@ -21,7 +21,7 @@ fn main() {
     for name in ["agent", "build", "scratch"] {
         make_sprite(&mut app, name);
     }
-    app.send("g");
+    app.send("gg");
     open_console(&mut app, "agent:~$");
     app.send("git init -q work && cd work && echo '# notes' > README.md && clear\r");
     app.wait_for("agent:~/work$", SHORT);

@@ -42,7 +42,7 @@ fn a_person_makes_uses_breaks_and_restores_a_sprite() {
     app.wait_for("● running", SHORT);
     app.send(ENTER);
     app.wait_for("with the file", SHORT);
-    app.send("g");
+    app.send("gg");
     app.send("r");
     app.wait_for("Press R", SHORT);
     app.send("x");
@@ -66,7 +66,7 @@ fn a_person_makes_uses_breaks_and_restores_a_sprite() {
     app.wait_for("● running", SHORT);
     app.send(ENTER);
     app.wait_for("with the file", SHORT);
-    app.send("g");
+    app.send("gg");
     app.send("f");
     app.wait_for("Fork of box", SHORT);
     app.send("twin");
@@ -76,7 +76,7 @@ fn a_person_makes_uses_breaks_and_restores_a_sprite() {
     app.wait_for("twin", SHORT);
 
     // Quit with a program in a console; everything is still there afterwards, the program too.
-    app.send("g");
+    app.send("gg");
     open_console(&mut app, "box:~$");
     app.send("echo 5 times 7 is $((5*7)); read\r");
     app.wait_for("5 times 7 is 35", SHORT);

@@ -409,7 +409,7 @@ fn the_app_shows_hostile_texts_as_texts() {
     app.send(ENTER);
     app.wait_for("#]0;gotcha", SHORT);
     app.send("\x1b");
-    app.wait_for("age", SHORT);
+    app.wait_for("name ▾", SHORT);
     app.send("n");
     app.wait_for("New sprite", SHORT);
     app.send("other\r");

@@ -15,6 +15,8 @@ pub enum Place {
     Either,
     /// On the screen of one sprite, where this part of it is looked at.
     Part(Part),
+    /// On screens of text: help, log, costs, events.
+    Text,
 }
 
 /// A part of a sprite's screen, with a title of its own, in their order.
@@ -80,8 +82,12 @@ pub enum Action {
     Stop,
     Destroy,
     Filter,
+    Mark,
+    MarkRange,
+    MarkAll,
     Sort,
     Reverse,
+    Search,
     ZoomIn,
     ZoomOut,
     Graphs,
@@ -95,8 +101,16 @@ pub enum Action {
     SaveRules,
     ForgetRules,
     BuildImage,
+    Palette,
+    ShowList,
+    ShowCheckpoints,
+    ShowNetwork,
+    ShowInside,
+    JumpBack,
+    JumpForward,
     Contexts,
     Refresh,
+    ReadOnly,
     Theme,
     Costs,
     Budget,
@@ -110,7 +124,15 @@ impl Action {
     /// Where it is possible.
     pub fn place(self) -> Place {
         match self {
-            Self::Open | Self::New | Self::Filter | Self::Sort | Self::Reverse => Place::List,
+            Self::Open
+            | Self::New
+            | Self::Filter
+            | Self::Mark
+            | Self::MarkRange
+            | Self::MarkAll
+            | Self::Sort
+            | Self::Reverse => Place::List,
+            Self::Search => Place::Text,
             Self::NextPart | Self::PreviousPart | Self::ZoomIn | Self::ZoomOut | Self::Graphs => {
                 Place::Sprite
             }
@@ -142,6 +164,48 @@ impl Action {
         }
     }
 
+    /// Whether it changes sprites, what they may do, or how they are kept. What only wakes one, such as a console, does not.
+    pub fn changes(self) -> bool {
+        matches!(
+            self,
+            Self::New
+                | Self::Checkpoint
+                | Self::Restore
+                | Self::Undo
+                | Self::Fork
+                | Self::DeleteCheckpoint
+                | Self::StartService
+                | Self::StopService
+                | Self::RestartService
+                | Self::Stop
+                | Self::Destroy
+                | Self::SaveRules
+                | Self::BuildImage
+                | Self::Budget
+        )
+    }
+
+    /// Whether it moves within what is on the screen.
+    pub fn moves(self) -> bool {
+        matches!(self, Self::Up | Self::Down | Self::PageUp | Self::PageDown | Self::Top | Self::Bottom)
+    }
+
+    /// Whether it is about the selected sprite.
+    pub fn is_of_a_sprite(self) -> bool {
+        match self.place() {
+            Place::Either | Place::Sprite | Place::Part(_) => self != Self::Refresh,
+            Place::List => matches!(self, Self::Open | Self::Mark | Self::MarkRange | Self::MarkAll),
+            Place::Everywhere | Place::Text => {
+                matches!(self, Self::ShowCheckpoints | Self::ShowNetwork | Self::ShowInside)
+            }
+        }
+    }
+
+    /// Whether it can be done to many sprites at once.
+    pub fn is_for_many(self) -> bool {
+        matches!(self, Self::Checkpoint | Self::Stop | Self::Destroy | Self::Detach)
+    }
+
     /// One line for help.
     pub fn about(self) -> &'static str {
         match self {
@@ -171,7 +235,19 @@ impl Action {
             Self::Browse => "the selected port, or the sprite's URL, in the browser",
             Self::Stop => "stop the sprite; the next use starts it again",
             Self::Destroy => "destroy the sprite; asks for its name",
-            Self::Filter => "only sprites whose name or label holds a text",
+            Self::Filter => "only some sprites: words, state:running, !label:ci",
+            Self::Mark => "mark the sprite, or no longer; actions take all marked",
+            Self::MarkRange => "mark all from the last mark to here",
+            Self::MarkAll => "mark all that are shown, or none",
+            Self::Search => "only lines that hold a text",
+            Self::Palette => "any command by a few of its letters, or a sprite",
+            Self::ShowList => "to the list of sprites",
+            Self::ShowCheckpoints => "to the sprite's checkpoints",
+            Self::ShowNetwork => "to what the sprite reaches and may reach",
+            Self::ShowInside => "to what goes on in the sprite",
+            Self::JumpBack => "to where you were before",
+            Self::JumpForward => "forward again",
+            Self::ReadOnly => "let nothing be changed from here, or let it again",
             Self::Sort => "sort by the next column",
             Self::Reverse => "sort the other way round",
             Self::ZoomIn => "graphs over a shorter time",
@@ -220,6 +296,9 @@ impl Action {
             Self::Stop => "stop",
             Self::Destroy => "destroy",
             Self::Filter => "filter",
+            Self::Mark => "mark",
+            Self::Search => "search",
+            Self::Palette => "commands",
             Self::Sort => "sort",
             Self::ZoomOut => "zoom out",
             Self::ZoomIn => "zoom in",
@@ -250,7 +329,7 @@ impl Action {
             Self::Down => &["down", "j"],
             Self::PageUp => &["pageup"],
             Self::PageDown => &["pagedown"],
-            Self::Top => &["home", "g"],
+            Self::Top => &["home", "g g"],
             Self::Bottom => &["end", "shift-g"],
             Self::Open => &["enter", "right"],
             Self::Back => &["esc", "left"],
@@ -273,6 +352,18 @@ impl Action {
             Self::Stop => &["z"],
             Self::Destroy => &["x"],
             Self::Filter => &["/"],
+            Self::Mark => &["space"],
+            Self::MarkRange => &["shift-v"],
+            Self::MarkAll => &["*"],
+            Self::Search => &["/"],
+            Self::Palette => &[":", "ctrl-p"],
+            Self::ShowList => &["g s"],
+            Self::ShowCheckpoints => &["g c"],
+            Self::ShowNetwork => &["g n"],
+            Self::ShowInside => &["g i"],
+            Self::JumpBack => &["[", "alt-left"],
+            Self::JumpForward => &["]", "alt-right"],
+            Self::ReadOnly => &["shift-r"],
             Self::Sort => &["s"],
             Self::Reverse => &["shift-s"],
             Self::ZoomIn => &["+"],
@@ -291,10 +382,10 @@ impl Action {
             Self::Contexts => &["shift-c"],
             Self::Refresh => &["f5"],
             Self::Theme => &["shift-p"],
-            Self::Costs => &["$"],
+            Self::Costs => &["$", "g $"],
             Self::Budget => &["shift-b"],
-            Self::Events => &["e"],
-            Self::Log => &["l"],
+            Self::Events => &["e", "g e"],
+            Self::Log => &["l", "g l"],
             Self::Help => &["?"],
             Self::Quit => &["q", "ctrl-c"],
         }

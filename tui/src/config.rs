@@ -29,6 +29,8 @@ pub struct Config {
     pub theme: Option<String>,
     /// Name of the context to begin with; this machine when absent.
     pub context: Option<String>,
+    /// Nothing is changed from here, until somebody wants it otherwise.
+    pub read_only: bool,
     /// Remote endpoints.
     pub contexts: Vec<Remote>,
     /// Key bindings.
@@ -129,6 +131,8 @@ impl Config {
         for (setting, value) in settings.into_inner() {
             match setting.get_ref().as_ref() {
                 "theme" => reading.config.theme = reading.value(value),
+                // Who meant to change nothing is not to change something because of a mistake.
+                "read_only" => reading.config.read_only = reading.value(value).unwrap_or(true),
                 "context" => begin_with = reading.value::<String>(value.clone()).map(|it| (value.span(), it)),
                 "contexts" => match value.get_ref().as_array() {
                     Some(entries) => entries.iter().for_each(|entry| reading.remote(entry.clone())),
@@ -152,7 +156,7 @@ impl Config {
                 other => reading.wrong(
                     setting.span(),
                     format!(
-                        "there is no setting {other:?}; there are theme, context, contexts, keys, server and network"
+                        "there is no setting {other:?}; there are theme, read_only, context, contexts, keys, server and network"
                     ),
                 ),
             }

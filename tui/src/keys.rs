@@ -18,10 +18,24 @@ pub fn is_leave(key: KeyEvent) -> bool {
     [LEAVE, LEAVE_TOO].iter().any(|leave| (leave.code, leave.modifiers) == (key.code, key.modifiers))
 }
 
+/// Keys that are pressed one after the other; mostly there is one.
+pub type Chord = Vec<KeyCombination>;
+
+/// What comes of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// It does this.
+    Act(Action),
+    /// It begins something, and another key is waited for.
+    More,
+    /// It does nothing here.
+    Nothing,
+}
+
 /// All bindings.
 #[derive(Clone, Debug)]
 pub struct Keys {
-    by_action: HashMap<Action, Vec<KeyCombination>>,
+    by_action: HashMap<Action, Vec<Chord>>,
     /// Actions whose keys somebody chose.
     chosen: HashSet<Action>,
 }
@@ -40,39 +54,60 @@ impl Default for Keys {
 
 impl Keys {
     /// Gives an action other keys, or none. Actions that still have their usual keys lose those of them that are wanted here.
-    pub fn bind(&mut self, action: Action, keys: Vec<KeyCombination>) {
+    pub fn bind(&mut self, action: Action, keys: Vec<Chord>) {
         for other in Action::iter().filter(|other| *other != action && together(action, *other)) {
             if !self.chosen.contains(&other)
                 && let Some(usual) = self.by_action.get_mut(&other)
             {
-                usual.retain(|key| !keys.contains(key));
+                usual.retain(|usual| !keys.iter().any(|key| clash(key, usual)));
             }
         }
         self.chosen.insert(action);
         self.by_action.insert(action, keys);
     }
 
-    /// What a key does at a place.
-    pub fn action(&self, key: KeyEvent, at: Place) -> Option<Action> {
-        let pressed = normal(KeyCombination::from(key));
-        Action::iter()
-            .filter(|action| fits(action.place(), at))
-            .find(|action| self.of(*action).contains(&pressed))
+    /// What a key does at a place, after those that are waiting.
+    pub fn step(&self, waiting: &[KeyCombination], key: KeyEvent, at: Place) -> Step {
+        let mut pressed = waiting.to_vec();
+        pressed.push(normal(KeyCombination::from(key)));
+        let mut more = Step::Nothing;
+        for action in Action::iter().filter(|action| fits(action.place(), at)) {
+            for keys in self.of(action) {
+                if *keys == pressed {
+                    return Step::Act(action);
+                }
+                if keys.starts_with(&pressed) {
+                    more = Step::More;
+                }
+            }
+        }
+        more
+    }
+
+    /// What can follow the keys that are waiting: the next key, and what it does or that it begins something.
+    pub fn following(&self, waiting: &[KeyCombination], at: Place) -> Vec<(String, Action)> {
+        let here = Action::iter().filter(|action| fits(action.place(), at));
+        let next = |keys: &Chord| {
+            let rest = keys.strip_prefix(waiting).filter(|rest| !rest.is_empty())?;
+            Some(written(rest))
+        };
+        here.flat_map(|action| self.of(action).iter().filter_map(next).map(move |key| (key, action)))
+            .collect()
     }
 
     /// The keys of an action.
-    pub fn of(&self, action: Action) -> &[KeyCombination] {
+    pub fn of(&self, action: Action) -> &[Chord] {
         self.by_action.get(&action).map_or(&[], Vec::as_slice)
     }
 
     /// The first key of an action, as it is written.
     pub fn name(&self, action: Action) -> Option<String> {
-        self.of(action).first().map(|key| name(*key))
+        self.of(action).first().map(|keys| written(keys))
     }
 
     /// All keys of an action, as they are written.
     pub fn names(&self, action: Action) -> String {
-        self.of(action).iter().map(|key| name(*key)).collect::<Vec<_>>().join(", ")
+        self.of(action).iter().map(|keys| written(keys)).collect::<Vec<_>>().join(", ")
     }
 
     /// Pairs of actions of one place with the same key.
@@ -80,8 +115,9 @@ impl Keys {
         let mut clashes = Vec::new();
         for one in Action::iter() {
             for two in Action::iter().filter(|two| *two > one && together(one, *two)) {
-                if let Some(key) = self.of(one).iter().find(|key| self.of(two).contains(key)) {
-                    clashes.push((one, two, name(*key)));
+                let both = |keys: &&Chord| self.of(two).iter().any(|other| clash(keys, other));
+                if let Some(keys) = self.of(one).iter().find(both) {
+                    clashes.push((one, two, written(keys)));
                 }
             }
         }
@@ -89,13 +125,19 @@ impl Keys {
     }
 }
 
+/// Whether one of two is never reached: they are the same, or one is the beginning of the other.
+fn clash(one: &Chord, two: &Chord) -> bool {
+    one.starts_with(two) || two.starts_with(one)
+}
+
 /// Whether two actions are possible at one place.
 fn together(one: Action, two: Action) -> bool {
-    let mut places = Part::iter().map(Place::Part).chain([Place::List]);
+    let mut places = Part::iter().map(Place::Part).chain([Place::List, Place::Text]);
     places.any(|at| fits(one.place(), at) && fits(two.place(), at))
 }
 
-fn fits(place: Place, at: Place) -> bool {
+/// Whether what is possible at one place is so at another, where somebody is.
+pub fn fits(place: Place, at: Place) -> bool {
     match place {
         Place::Everywhere => true,
         Place::Either => matches!(at, Place::List | Place::Part(_)),
@@ -104,9 +146,17 @@ fn fits(place: Place, at: Place) -> bool {
     }
 }
 
-/// Reads a key as the configuration writes it.
-pub fn parse(text: &str) -> Result<KeyCombination, String> {
-    let plain = text.trim();
+/// Reads keys as the configuration writes them: one, or several with spaces between them.
+pub fn parse(text: &str) -> Result<Chord, String> {
+    let keys = text.split_whitespace().map(one).collect::<Result<Chord, _>>()?;
+    match keys.len() {
+        0 => Err(format!("{text:?} is no key")),
+        1..=3 => Ok(keys),
+        _ => Err(format!("{text:?} has more than three keys")),
+    }
+}
+
+fn one(plain: &str) -> Result<KeyCombination, String> {
     // A minus alone separates modifiers in the library's grammar.
     let written = if plain == "-" { "hyphen" } else { plain };
     crokey::parse(written)
@@ -115,7 +165,7 @@ pub fn parse(text: &str) -> Result<KeyCombination, String> {
 }
 
 /// Terminals differ in whether a capital letter comes with shift; here it always does, and other characters never do.
-fn normal(key: KeyCombination) -> KeyCombination {
+pub fn normal(key: KeyCombination) -> KeyCombination {
     let event: KeyEvent = match key.codes {
         crokey::OneToThree::One(code) => KeyEvent::new(code, key.modifiers),
         _ => return key,
@@ -139,6 +189,11 @@ fn normal(key: KeyCombination) -> KeyCombination {
         code => code,
     };
     KeyCombination::new(code, modifiers)
+}
+
+/// Keys as they are written for people.
+pub fn written(keys: &[KeyCombination]) -> String {
+    keys.iter().map(|key| name(*key)).collect::<Vec<_>>().join(" ")
 }
 
 fn name(key: KeyCombination) -> String {
@@ -182,31 +237,45 @@ mod tests {
         for key in
             [press(KeyCode::Char('G'), KeyModifiers::SHIFT), press(KeyCode::Char('G'), KeyModifiers::NONE)]
         {
-            assert_eq!(keys.action(key, Place::List), Some(Action::Bottom));
+            assert_eq!(keys.step(&[], key, Place::List), Step::Act(Action::Bottom));
         }
-        assert_eq!(
-            keys.action(press(KeyCode::Char('?'), KeyModifiers::SHIFT), Place::List),
-            Some(Action::Help)
-        );
-        assert_eq!(
-            keys.action(press(KeyCode::Char('-'), KeyModifiers::NONE), Place::Part(Part::Network)),
-            Some(Action::ZoomOut)
-        );
-        assert_eq!(
-            keys.action(press(KeyCode::Char('+'), KeyModifiers::SHIFT), Place::Part(Part::Checkpoints)),
-            Some(Action::ZoomIn)
-        );
-        assert_eq!(keys.action(press(KeyCode::Char('r'), KeyModifiers::NONE), Place::List), None);
+        let step = |code, modifiers, at| keys.step(&[], press(code, modifiers), at);
+        let (none, shift) = (KeyModifiers::NONE, KeyModifiers::SHIFT);
+        let network = Place::Part(Part::Network);
+        assert_eq!(step(KeyCode::Char('?'), shift, Place::List), Step::Act(Action::Help));
+        assert_eq!(step(KeyCode::Char('-'), none, network), Step::Act(Action::ZoomOut));
+        assert_eq!(step(KeyCode::Char('+'), shift, network), Step::Act(Action::ZoomIn));
+        assert_eq!(step(KeyCode::Char('r'), none, Place::List), Step::Nothing);
         assert_eq!(keys.name(Action::Bottom).as_deref(), Some("end"));
         assert_eq!(keys.names(Action::Bottom), "end, G");
         for (key, at, action) in [
-            (press(KeyCode::BackTab, KeyModifiers::SHIFT), Part::Network, Some(Action::PreviousPart)),
-            (press(KeyCode::Tab, KeyModifiers::SHIFT), Part::Network, Some(Action::PreviousPart)),
-            (press(KeyCode::Char('u'), KeyModifiers::NONE), Part::Checkpoints, Some(Action::Undo)),
-            (press(KeyCode::Char('u'), KeyModifiers::NONE), Part::Network, Some(Action::ForgetRules)),
+            (press(KeyCode::BackTab, shift), Part::Network, Action::PreviousPart),
+            (press(KeyCode::Tab, shift), Part::Network, Action::PreviousPart),
+            (press(KeyCode::Char('u'), none), Part::Checkpoints, Action::Undo),
+            (press(KeyCode::Char('u'), none), Part::Network, Action::ForgetRules),
         ] {
-            assert_eq!(keys.action(key, Place::Part(at)), action, "{key:?}");
+            assert_eq!(keys.step(&[], key, Place::Part(at)), Step::Act(action), "{key:?}");
         }
         assert_eq!(keys.names(Action::PreviousPart), "shift-tab");
+    }
+
+    #[test]
+    fn some_keys_begin_others() {
+        let mut keys = Keys::default();
+        let key = |letter| press(KeyCode::Char(letter), KeyModifiers::NONE);
+        assert_eq!(keys.step(&[], key('g'), Place::List), Step::More);
+        let waiting = parse("g").unwrap();
+        assert_eq!(keys.step(&waiting, key('g'), Place::List), Step::Act(Action::Top));
+        assert_eq!(keys.step(&waiting, key('y'), Place::List), Step::Nothing);
+        let following = keys.following(&waiting, Place::List);
+        assert!(following.contains(&("g".into(), Action::Top)), "{following:?}");
+        assert!(keys.following(&[], Place::List).contains(&("g g".into(), Action::Top)));
+        // A key of its own takes the place of all that it begins.
+        keys.bind(Action::Filter, vec![waiting]);
+        assert_eq!(keys.step(&[], key('g'), Place::List), Step::Act(Action::Filter));
+        assert_eq!(keys.clashes(), []);
+        for bad in ["", "a b c d", "g nothing"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
     }
 }

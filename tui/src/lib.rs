@@ -10,6 +10,7 @@
 //! | [`model`] | everything the app knows, as plain data |
 //! | [`action`] | what a person can do: one table for dispatch, keys, help |
 //! | [`keys`] | which keys do it |
+//! | [`filter`] | terms that choose sprites |
 //! | [`update`] | events change the model and ask for effects |
 //! | [`view`] | the model as cells; reads only |
 //! | [`terminal`] | the modes a terminal is in while the app has it |
@@ -24,6 +25,7 @@
 pub mod action;
 pub mod browser;
 pub mod config;
+pub mod filter;
 pub mod guard;
 pub mod keys;
 pub mod model;

@@ -60,6 +60,7 @@ pub async fn run(
     let theme = wanted.unwrap_or(0).min(themes.len() - 1);
     let mut model =
         Model::new(here(&context, &client), config.keys, themes, theme, (size.width, size.height));
+    model.read_only = config.read_only;
     model.contexts = contexts.iter().map(|context| context.name.clone()).collect();
     if wanted.is_none()
         && let Some(name) = &config.theme

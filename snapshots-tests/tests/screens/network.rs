@@ -149,7 +149,7 @@ fn only_what_was_denied_and_only_what_is_open() {
     };
     update(&mut model, more());
     assert_eq!(model.network.place(&model.network.lines()), 2);
-    keys(&mut model, "g");
+    keys(&mut model, "gg");
     update(&mut model, more());
     assert_eq!(model.network.place(&model.network.lines()), 0);
     // What comes of another sprite, or fails once, takes nothing away.

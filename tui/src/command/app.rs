@@ -12,10 +12,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Runs the app: on the endpoint at `url`, else on the context of that name, else on this machine.
-pub(super) fn run(url: Option<&str>, context: Option<String>, theme: Option<String>) -> Outcome {
+pub(super) fn run(
+    url: Option<&str>,
+    context: Option<String>,
+    theme: Option<String>,
+    read_only: bool,
+) -> Outcome {
     let paths = Paths::resolve()?;
     let mut config = Config::load(&paths.config_file());
     config.theme = theme.or(config.theme);
+    config.read_only |= read_only;
     let mut contexts = vec![Context::new(LOCAL, local(&paths)?).with_stopped({
         let paths = paths.clone();
         move || sprites_backend::endpoint::was_stopped(&paths)

@@ -33,6 +33,9 @@ pub struct Arguments {
     /// Theme, instead of the configured one
     #[arg(long)]
     theme: Option<String>,
+    /// Change nothing from the app: no sprite, checkpoint, rule or budget
+    #[arg(long)]
+    read_only: bool,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -136,7 +139,7 @@ impl Arguments {
                 sprites_tui::guard::watch();
                 Ok(ExitCode::SUCCESS)
             }
-            None => app::run(self.url.as_deref(), self.context, self.theme),
+            None => app::run(self.url.as_deref(), self.context, self.theme, self.read_only),
         };
         match outcome {
             Ok(code) => code,

@@ -32,8 +32,12 @@ pub enum Ask {
     ForgetRules(String),
     /// A deliberate key, to leave though rules of these sprites were changed and are not saved.
     Quit(Vec<String>),
-    /// Text to filter by.
+    /// Terms to filter by.
     Filter,
+    /// Text that lines hold.
+    Search,
+    /// What is done to all of these sprites.
+    Many(Many, Vec<String>),
     /// The number of one of these contexts.
     Context(Vec<String>),
     /// Dollars that a month may cost.
@@ -50,6 +54,22 @@ pub enum Ask {
     Address(String, String),
     /// A deliberate key, to delete this checkpoint of this sprite, which frees so many bytes.
     Delete(String, String, u64),
+}
+
+/// What is done to many sprites at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Many {
+    /// A checkpoint of each, with the comment that is typed.
+    Checkpoint,
+    /// A deliberate key, to stop them.
+    Stop,
+    /// How many they are, to destroy them.
+    Destroy,
+}
+
+/// What is typed to destroy so many sprites.
+pub fn destroying(count: usize) -> String {
+    format!("destroy {count}")
 }
 
 /// An open dialog.
@@ -81,7 +101,7 @@ impl Dialog {
 
     /// Whether it tells what would come of what is typed.
     pub fn has_note(&self) -> bool {
-        matches!(self.ask, Ask::Rule(_) | Ask::TryName(_))
+        matches!(self.ask, Ask::Rule(_) | Ask::TryName(_) | Ask::Filter)
     }
 
     /// The key that confirms; none where enter does after typing.
@@ -89,7 +109,7 @@ impl Dialog {
         match self.ask {
             Ask::Restore(..) => Some('R'),
             Ask::Undo(..) => Some('U'),
-            Ask::Stop(_) => Some('Z'),
+            Ask::Stop(_) | Ask::Many(Many::Stop, _) => Some('Z'),
             Ask::Service(..) => Some('W'),
             Ask::Delete(..) => Some('D'),
             Ask::SaveRules { .. } => Some('S'),
@@ -107,6 +127,15 @@ impl Dialog {
             Ask::Fork(name, _) => format!("Fork of {name}"),
             Ask::Destroy(name) => format!("Destroy {name}"),
             Ask::Filter => "Filter".into(),
+            Ask::Search => "Search".into(),
+            Ask::Many(many, names) => {
+                let what = match many {
+                    Many::Checkpoint => "Checkpoints of",
+                    Many::Stop => "Stop",
+                    Many::Destroy => "Destroy",
+                };
+                format!("{what} {}", number::count(names.len() as u64, "sprite", "sprites"))
+            }
             Ask::Rule(name) => format!("A rule for {name}"),
             Ask::TryName(name) => format!("What the rules of {name} say"),
             Ask::SaveRules { name, .. } => format!("Save the rules of {name}"),
@@ -173,7 +202,22 @@ impl Dialog {
                 "Rules of {} were changed and are not saved: s on the network part of a sprite saves them. Press Q to leave all the same.",
                 names.join(", ")
             ),
-            Ask::Filter => "Show sprites whose name or label holds this text; empty shows all.".into(),
+            Ask::Filter => "Words of name and label, name:, label:, use:, state:running|warm, cpu: memory: stored: cost: with > or <; \
+                 ! turns a term round. Empty shows all.".into(),
+            Ask::Search => "Lines that hold this text; empty shows all.".into(),
+            Ask::Many(many, names) => {
+                let told = told(names);
+                match many {
+                    Many::Checkpoint => format!("{told}\nA comment for all of them, if you like. Programs go on meanwhile."),
+                    Many::Stop => format!(
+                        "{told}\nTheir programs and consoles end; disks and checkpoints stay. The next use starts each again. Press Z to stop them."
+                    ),
+                    Many::Destroy => format!(
+                        "{told}\nTheir disks, all their checkpoints and their consoles are lost for good. Type {} to destroy them.",
+                        destroying(names.len())
+                    ),
+                }
+            }
             Ask::Restore(name, id) if self.switch == Some(true) => format!(
                 "The disk of {name} becomes that of {id}, and the programs that ran then run on; those of now end. What is on the disk now is \
                  kept as a checkpoint, so that u undoes it. Press R to restore."
@@ -199,5 +243,17 @@ impl Dialog {
                 number::bytes(*bytes)
             ),
         }
+    }
+}
+
+/// Most names that are told one by one.
+const TOLD: usize = 12;
+
+/// Names, or the first of them and how many more there are.
+fn told(names: &[String]) -> String {
+    let first = names.iter().take(TOLD).cloned().collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(TOLD) {
+        0 => first,
+        more => format!("{first} and {more} more"),
     }
 }

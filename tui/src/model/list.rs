@@ -1,6 +1,7 @@
 //! The list of sprites: rows, order, selection.
 
 use super::{Load, Model};
+use crate::filter::Filter;
 use sprites_api::extension::{UsageSample, UsageTotals};
 use sprites_api::sprite::Sprite;
 use sprites_backend::client::clean;
@@ -25,6 +26,19 @@ pub enum Column {
 }
 
 impl Column {
+    /// Its title.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Name => "name",
+            Self::State => "state",
+            Self::Cpu => "cpu",
+            Self::Memory => "memory",
+            Self::Storage => "stored",
+            Self::Cost => "cost",
+            Self::Age => "age",
+        }
+    }
+
     /// The one after this.
     #[must_use]
     pub fn next(self) -> Self {
@@ -82,16 +96,11 @@ impl Model {
             .as_ref()
             .and_then(|name| self.order.iter().position(|other| other == name))
             .unwrap_or(0);
-        let wanted = self.filter.to_lowercase();
-        let mut order: Vec<(&String, &Row)> = sprites
-            .iter()
-            .filter(|(name, row)| {
-                wanted.is_empty()
-                    || name.contains(&wanted)
-                    || row.sprite.labels.iter().any(|label| label.to_lowercase().contains(&wanted))
-            })
-            .collect();
-        order.sort_by(|(one, first), (two, second)| {
+        // Only what can be meant is kept, so this is no mistake.
+        let filter: Filter = self.filter.parse().unwrap_or_default();
+        let mut order = filter.choose(sprites.values());
+        self.marked.retain(|name| sprites.contains_key(name));
+        order.sort_by(|first, second| {
             let key = match self.sort {
                 Column::Name => Ordering::Equal,
                 Column::State => first.sprite.status.as_str().cmp(second.sprite.status.as_str()),
@@ -104,9 +113,9 @@ impl Model {
                 Column::Cost => by(Some(first.totals.cost_usd), Some(second.totals.cost_usd)),
                 Column::Age => second.sprite.created_at.cmp(&first.sprite.created_at),
             };
-            key.then_with(|| one.cmp(two))
+            key.then_with(|| first.sprite.name.cmp(&second.sprite.name))
         });
-        let mut order: Vec<String> = order.into_iter().map(|(name, _)| name.clone()).collect();
+        let mut order: Vec<String> = order.into_iter().map(|row| row.sprite.name.clone()).collect();
         if self.reverse {
             order.reverse();
         }

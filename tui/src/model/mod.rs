@@ -5,22 +5,28 @@ mod dialog;
 mod inside;
 mod list;
 pub mod network;
+mod palette;
+mod possible;
+mod trail;
 
 pub use console::{Attachment, Tab};
-pub use dialog::{Ask, Dialog};
+pub use dialog::{Ask, Dialog, Many, destroying};
 pub use inside::{Entry, Forward, Heads, Inside, Item, Log, past};
 pub use list::{Column, Row};
 pub use network::Network;
+pub use palette::{Command, Palette};
+pub use trail::{Spot, Trail};
 
 use crate::action::Part;
 use crate::keys::Keys;
 use crate::theme::Theme;
+use crokey::KeyCombination;
 use sprites_api::cost::Costs;
 use sprites_api::extension::{BuildLine, Event, Tree, TreeNode, UsageSample};
 use sprites_api::policy::Rule;
 use sprites_backend::client::clean;
 use sprites_backend::estimate::Estimate;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 use strum::{EnumIter, IntoEnumIterator, IntoStaticStr};
 
@@ -188,8 +194,24 @@ pub struct Model {
     pub sort: Column,
     /// Largest first.
     pub reverse: bool,
-    /// Text that shown names or labels hold.
+    /// Terms that shown sprites fulfil; see [`crate::filter`].
     pub filter: String,
+    /// Names of marked sprites.
+    pub marked: BTreeSet<String>,
+    /// The sprite that was marked last.
+    pub last_marked: Option<String>,
+    /// Whether nothing may be changed from here.
+    pub read_only: bool,
+    /// Keys that begin something, and wait for another.
+    pub waiting: Vec<KeyCombination>,
+    /// The open palette.
+    pub palette: Option<Palette>,
+    /// Lines of the palette, the newest last.
+    pub commands: Vec<String>,
+    /// Where somebody has been.
+    pub trail: Trail,
+    /// Text that shown lines of a screen of text hold.
+    pub search: String,
     /// What is on the screen.
     pub screen: Screen,
     /// Where `back` leads from help and log.
@@ -273,6 +295,14 @@ impl Model {
             sort: Column::Name,
             reverse: false,
             filter: String::new(),
+            marked: BTreeSet::new(),
+            last_marked: None,
+            read_only: false,
+            waiting: Vec::new(),
+            palette: None,
+            commands: Vec::new(),
+            trail: Trail::default(),
+            search: String::new(),
             screen: Screen::List,
             before: Screen::List,
             under: Screen::List,
@@ -317,6 +347,8 @@ impl Model {
         self.log = before.log;
         self.zoom = before.zoom;
         self.part = before.part;
+        self.read_only = before.read_only;
+        self.commands = before.commands;
         self.drafts = before.drafts;
         (self.sort, self.reverse) = (before.sort, before.reverse);
         // Events of the one before must not be taken for this one's.

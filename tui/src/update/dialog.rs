@@ -1,7 +1,7 @@
 //! Keys in a dialog, and what follows when it is confirmed.
 
-use super::{Effect, network};
-use crate::model::{Ask, Job, Load, Model, Screen};
+use super::{Effect, list, network};
+use crate::model::{Ask, Job, Load, Many, Model, Screen, destroying};
 use crossterm::event::{Event as Terminal, KeyCode, KeyEvent, KeyModifiers};
 use sprites_api::cost::Budget;
 use sprites_api::policy::NetworkPolicy;
@@ -24,10 +24,8 @@ pub(super) fn key(model: &mut Model, key: KeyEvent) -> Vec<Effect> {
         if index >= names.len() {
             return Vec::new();
         }
-        let text = format!("Going to {}", names[index]);
         model.dialog = None;
-        begin(model, text);
-        return vec![Effect::Enter(index)];
+        return enter(model, index);
     }
     if let Ask::Address(..) = dialog.ask {
         model.dialog = None;
@@ -35,7 +33,7 @@ pub(super) fn key(model: &mut Model, key: KeyEvent) -> Vec<Effect> {
     }
     if let (KeyCode::Tab, Some(on)) = (key.code, &mut dialog.switch) {
         *on = !*on;
-        network::note(model);
+        typed(model);
         return Vec::new();
     }
     if let Some(wanted) = dialog.key() {
@@ -56,13 +54,92 @@ pub(super) fn key(model: &mut Model, key: KeyEvent) -> Vec<Effect> {
         dialog.input.handle_event(&Terminal::Key(key));
         dialog.error = None;
     }
-    network::note(model);
-    let Some(dialog) = &model.dialog else { return Vec::new() };
-    if dialog.ask == Ask::Filter {
-        model.filter = dialog.input.value().trim().to_owned();
-        model.arrange();
-    }
+    typed(model);
     Vec::new()
+}
+
+/// Something was typed, or is to begin with: what shows at once what would come of it does so.
+pub(super) fn typed(model: &mut Model) {
+    network::note(model);
+    let Some(dialog) = &model.dialog else { return };
+    let text = dialog.input.value().trim().to_owned();
+    match dialog.ask {
+        Ask::Filter => {
+            let note = list::filter(model, &text).err().map(Err);
+            if let Some(dialog) = &mut model.dialog {
+                dialog.note = note;
+            }
+        }
+        Ask::Search => model.search = text,
+        _ => {}
+    }
+}
+
+/// Goes to another context.
+pub(super) fn enter(model: &mut Model, index: usize) -> Vec<Effect> {
+    let name = model.contexts.get(index).cloned().unwrap_or_default();
+    begin(model, format!("Going to {name}"));
+    vec![Effect::Enter(index)]
+}
+
+/// Makes a sprite.
+pub(super) fn create(model: &mut Model, name: String) -> Vec<Effect> {
+    model.selected = Some(name.clone());
+    let job = begin(model, format!("Making {name}"));
+    vec![Effect::Create { job, name }]
+}
+
+/// Makes a checkpoint.
+pub(super) fn checkpoint(
+    model: &mut Model,
+    name: String,
+    comment: Option<String>,
+    memory: bool,
+) -> Vec<Effect> {
+    let job = begin(model, format!("Checkpoint of {name}"));
+    let comment = comment.filter(|text| !text.is_empty());
+    vec![Effect::Checkpoint { job, name, comment, memory }]
+}
+
+/// Makes a sprite from another.
+pub(super) fn fork(
+    model: &mut Model,
+    name: String,
+    to: String,
+    checkpoint: Option<String>,
+    memory: bool,
+) -> Vec<Effect> {
+    let job = begin(model, format!("Forking {name} as {to}"));
+    vec![Effect::Fork { job, name, to, checkpoint, memory }]
+}
+
+/// Stops a sprite.
+fn stop(model: &mut Model, name: String) -> Vec<Effect> {
+    let job = begin(model, format!("Stopping {name}"));
+    vec![Effect::Stop { job, name }]
+}
+
+/// Destroys a sprite.
+fn destroy(model: &mut Model, name: String) -> Vec<Effect> {
+    let job = begin(model, format!("Destroying {name}"));
+    model.consoles.retain(|tab| tab.sprite != name);
+    if model.screen == Screen::Sprite {
+        model.screen = Screen::List;
+    }
+    vec![Effect::Destroy { job, name }]
+}
+
+/// Does something to many sprites, of which some may be gone meanwhile.
+fn many(model: &mut Model, what: Many, names: Vec<String>, comment: Option<&String>) -> Vec<Effect> {
+    model.marked.clear();
+    let known = |name: &String| matches!(&model.sprites, Load::Ready(sprites) if sprites.contains_key(name));
+    let names: Vec<String> = names.into_iter().filter(known).collect();
+    let one = |name| match what {
+        Many::Checkpoint => checkpoint(model, name, comment.cloned(), false),
+        Many::Stop => stop(model, name),
+        Many::Destroy => destroy(model, name),
+    };
+    names.into_iter().flat_map(one).collect()
 }
 
 fn confirm(model: &mut Model) -> Vec<Effect> {
@@ -89,11 +166,16 @@ fn confirm(model: &mut Model) -> Vec<Effect> {
     {
         return refuse(model, format!("type {name} to destroy it, or press esc"));
     }
+    if let Ask::Many(Many::Destroy, names) = &dialog.ask
+        && destroying(names.len()) != typed
+    {
+        return refuse(model, format!("type {} to destroy them, or press esc", destroying(names.len())));
+    }
     let budget = match (&dialog.ask, budget(&typed, dialog.switch.unwrap_or(false))) {
         (Ask::Budget, Err(why)) => return refuse(model, why),
         (_, budget) => budget.unwrap_or_default(),
     };
-    if let (Ask::Rule(_), Some(Err(_))) = (&dialog.ask, &dialog.note) {
+    if let (Ask::Rule(_) | Ask::Filter, Some(Err(_))) = (&dialog.ask, &dialog.note) {
         // It is told already.
         return Vec::new();
     }
@@ -106,7 +188,10 @@ fn confirm(model: &mut Model) -> Vec<Effect> {
     let memory = dialog.switch.unwrap_or(false);
     let comment = Some(typed.clone()).filter(|text| !text.is_empty());
     match dialog.ask {
-        Ask::Filter | Ask::Context(_) | Ask::Address(..) | Ask::Rule(_) | Ask::TryName(_) => Vec::new(),
+        Ask::Filter | Ask::Search | Ask::Context(_) | Ask::Address(..) | Ask::Rule(_) | Ask::TryName(_) => {
+            Vec::new()
+        }
+        Ask::Many(what, names) => many(model, what, names, comment.as_ref()),
         Ask::Service(name, service, action) => vec![self::service(model, name, service, action)],
         Ask::SaveRules { name, rules, .. } => {
             let job = begin(model, format!("Changing the rules of {name}"));
@@ -124,27 +209,10 @@ fn confirm(model: &mut Model) -> Vec<Effect> {
             let job = begin(model, "Changing the budget".to_owned());
             vec![Effect::SetBudget { job, budget }]
         }
-        Ask::New => {
-            model.selected = Some(typed.clone());
-            let job = begin(model, format!("Making {typed}"));
-            vec![Effect::Create { job, name: typed }]
-        }
-        Ask::Checkpoint(name) => {
-            let job = begin(model, format!("Checkpoint of {name}"));
-            vec![Effect::Checkpoint { job, name, comment, memory }]
-        }
-        Ask::Fork(name, checkpoint) => {
-            let job = begin(model, format!("Forking {name} as {typed}"));
-            vec![Effect::Fork { job, name, to: typed, checkpoint, memory }]
-        }
-        Ask::Destroy(name) => {
-            let job = begin(model, format!("Destroying {name}"));
-            model.consoles.retain(|tab| tab.sprite != name);
-            if model.screen == Screen::Sprite {
-                model.screen = Screen::List;
-            }
-            vec![Effect::Destroy { job, name }]
-        }
+        Ask::New => create(model, typed),
+        Ask::Checkpoint(name) => checkpoint(model, name, comment, memory),
+        Ask::Fork(name, from) => fork(model, name, typed, from, memory),
+        Ask::Destroy(name) => destroy(model, name),
         Ask::Restore(name, id) => {
             let job = begin(model, format!("Restoring {name} to {id}"));
             vec![Effect::Restore { job, name, id, undo: false, memory }]
@@ -153,10 +221,7 @@ fn confirm(model: &mut Model) -> Vec<Effect> {
             let job = begin(model, format!("Undoing the last restore of {name}"));
             vec![Effect::Restore { job, name, id, undo: true, memory }]
         }
-        Ask::Stop(name) => {
-            let job = begin(model, format!("Stopping {name}"));
-            vec![Effect::Stop { job, name }]
-        }
+        Ask::Stop(name) => stop(model, name),
         Ask::Delete(name, id, _) => {
             let job = begin(model, format!("Deleting checkpoint {id}"));
             vec![Effect::DeleteCheckpoint { job, name, id }]

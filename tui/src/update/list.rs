@@ -144,3 +144,40 @@ fn leave_lost(model: &mut Model) {
         model.screen = Screen::List;
     }
 }
+
+/// Shows only those that fulfil terms; the error is a sentence, and what was shown before is shown still.
+pub(super) fn filter(model: &mut Model, terms: &str) -> Result<(), String> {
+    terms.parse::<crate::filter::Filter>()?;
+    terms.trim().clone_into(&mut model.filter);
+    model.arrange();
+    Ok(())
+}
+
+/// Marks a sprite, or takes its mark away, and goes on to the next.
+pub(super) fn mark(model: &mut Model, name: &str) {
+    if !model.marked.remove(name) {
+        model.marked.insert(name.to_owned());
+    }
+    model.last_marked = Some(name.to_owned());
+    model.select(1);
+}
+
+/// Marks all from the one that was marked last to this one.
+pub(super) fn mark_range(model: &mut Model, name: &str) {
+    let place = |name: &str| model.order.iter().position(|other| other == name);
+    let Some(here) = place(name) else { return };
+    let from = model.last_marked.as_deref().and_then(place).unwrap_or(here);
+    let range = from.min(here)..=from.max(here);
+    model.marked.extend(model.order[range].iter().cloned());
+    model.last_marked = Some(name.to_owned());
+}
+
+/// Marks all that are shown; those that are marked already, no longer.
+pub(super) fn mark_all(model: &mut Model) {
+    let all = model.order.iter().all(|name| model.marked.contains(name));
+    if all {
+        model.marked.retain(|name| !model.order.contains(name));
+    } else {
+        model.marked.extend(model.order.iter().cloned());
+    }
+}

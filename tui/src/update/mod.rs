@@ -1,11 +1,14 @@
 //! Events change the model and ask for effects. No terminal, no server, no clock but the one that is handed in.
 
+mod act;
 mod console;
 mod dialog;
 mod input;
 mod inside;
+mod jump;
 mod list;
 mod network;
+mod palette;
 mod part;
 
 use crate::action::Part;
@@ -183,10 +186,34 @@ pub enum Effect {
     Enter(usize),
 }
 
+impl Effect {
+    /// Whether it changes sprites, what they may do, or how they are kept.
+    fn changes(&self) -> bool {
+        matches!(
+            self,
+            Self::SetNetworkPolicy { .. }
+                | Self::Service { .. }
+                | Self::SetBudget { .. }
+                | Self::BuildImage
+                | Self::Create { .. }
+                | Self::Destroy { .. }
+                | Self::Checkpoint { .. }
+                | Self::Restore { .. }
+                | Self::Stop { .. }
+                | Self::DeleteCheckpoint { .. }
+                | Self::Fork { .. }
+        )
+    }
+}
+
 /// Takes one event.
 pub fn update(model: &mut Model, event: Event) -> Vec<Effect> {
     let mut effects = take(model, event);
     effects.extend(inside::settle(model));
+    // Nothing gets past this, whatever asked for it.
+    effects.retain(|effect| !model.read_only || !effect.changes());
+    let here = model.spot();
+    model.trail.note(here);
     effects
 }
 

@@ -34,12 +34,24 @@ pub(super) fn header(model: &Model, frame: &mut Frame<'_>, area: Rect) {
 }
 
 /// The shortest form of [`summary`].
-const LEAST_TOLD: usize = 4;
+const LEAST_TOLD: usize = 5;
 
 /// All there is in one line: with 0 everything, up to [`LEAST_TOLD`] less and less.
 fn summary(model: &Model, width: u16, less: usize) -> Line<'static> {
     let colors = model.colors();
+    // The way here goes before words of figures do.
+    let has_way = less < 2;
+    let less = if has_way { less } else { less - 1 };
     let mut line = vec![Span::styled(" sprites", colors.accent())];
+    if has_way {
+        for crumb in model.crumbs() {
+            line.push(Span::styled(" › ", colors.dim()));
+            line.push(Span::styled(number::cut(&crumb, 24), colors.accent()));
+        }
+    }
+    if model.read_only {
+        line.push(Span::styled("  read-only", colors.warn()));
+    }
     // Where it is goes without saying on this machine.
     if less < 4 && (!model.here.local || less == 0) {
         let place = if model.contexts.len() > 1 {
@@ -190,11 +202,13 @@ fn hints(model: &Model, width: u16) -> Line<'static> {
                 A::Fork,
                 A::Stop,
                 A::Destroy,
+                A::Mark,
                 A::Filter,
+                A::Palette,
                 A::Help,
                 A::Quit,
             ],
-            &[A::Stop, A::Fork, A::Filter, A::Destroy, A::Checkpoint],
+            &[A::Mark, A::Stop, A::Fork, A::Destroy, A::Filter, A::Palette, A::Checkpoint],
         ),
         Screen::Sprite if model.part == Part::Network => {
             match (model.network.pane, model.draft(&model.network.name).is_some()) {
@@ -277,11 +291,12 @@ fn hints(model: &Model, width: u16) -> Line<'static> {
             ],
             &[A::ZoomOut, A::Stop, A::Fork, A::Quit, A::DeleteCheckpoint, A::Console, A::NextPart],
         ),
-        _ => (&[A::Back, A::Quit], &[]),
+        _ => (&[A::Back, A::Search, A::Palette, A::Quit], &[]),
     };
     let width_of =
         |action: &Action| model.keys.name(*action).map_or(0, |key| key.width() + action.hint().width() + 3);
-    let mut shown = wanted.to_vec();
+    // What cannot be done now is no hint.
+    let mut shown: Vec<A> = wanted.iter().copied().filter(|action| model.possible(*action).is_ok()).collect();
     for action in spare {
         if shown.iter().map(width_of).sum::<usize>() <= usize::from(width) {
             break;

@@ -2,7 +2,7 @@
 
 use crate::action::Part;
 use crate::model::network::Pane;
-use crate::model::{Entry, Item, Model, Screen};
+use crate::model::{Entry, Item, Model, Palette, Screen};
 use ratatui::layout::{Constraint, Layout, Position, Rect};
 use std::rc::Rc;
 use strum::IntoEnumIterator;
@@ -52,6 +52,45 @@ pub fn inner(area: Rect) -> Rect {
         area.width.saturating_sub(2).max(2),
         area.height.saturating_sub(2).max(1),
     )
+}
+
+/// What the palette consists of.
+#[derive(Clone, Copy, Debug)]
+pub struct PaletteParts {
+    /// All of it.
+    pub whole: Rect,
+    /// Where is typed.
+    pub line: Rect,
+    /// What was found.
+    pub entries: Rect,
+    /// Which keys there are.
+    pub told: Rect,
+}
+
+/// Most entries of the palette that are shown at once.
+const ENTRIES: u16 = 14;
+
+/// Cuts the palette out of a screen of that size.
+pub fn palette((columns, rows): (u16, u16)) -> PaletteParts {
+    let width = columns.saturating_sub(4).clamp(20, 100);
+    let height = (ENTRIES + 4).min(rows.saturating_sub(2)).max(5);
+    let whole = Rect::new(columns.saturating_sub(width) / 2, 1, width, height);
+    let inside = inner(whole);
+    let [line, entries, told] =
+        Layout::vertical([Constraint::Length(1), Constraint::Min(1), Constraint::Length(1)]).areas(inside);
+    PaletteParts { whole, line, entries, told }
+}
+
+/// Which entry of the palette is at a cell; none within it is the one that is selected.
+pub fn palette_entry(open: &Palette, size: (u16, u16), column: u16, row: u16) -> Option<usize> {
+    let areas = palette(size);
+    let at = Position::new(column, row);
+    if !areas.whole.contains(at) {
+        return None;
+    }
+    let first = window(open.entries.len(), usize::from(areas.entries.height), open.chosen);
+    let place = areas.entries.contains(at).then(|| first + usize::from(row - areas.entries.y));
+    place.filter(|place| *place < open.entries.len()).or(Some(open.chosen))
 }
 
 /// The list and, where there is room, its preview.

@@ -17,11 +17,14 @@ const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█']
 pub(super) fn draw(model: &Model, frame: &mut Frame<'_>, body: Rect) {
     let (area, preview) = geometry::list(body);
     let colors = model.colors();
-    let title = if model.filter.is_empty() {
+    let mut title = if model.filter.is_empty() {
         " sprites ".to_owned()
     } else {
-        format!(" sprites with {:?}, {} of them ", model.filter, model.order.len())
+        format!(" sprites: {}, {} of them ", model.filter, model.order.len())
     };
+    if !model.marked.is_empty() {
+        title += &format!("· {} marked ", model.marked.len());
+    }
     let block = Block::bordered().border_style(colors.border()).title(Span::styled(title, colors.accent()));
     let say = |frame: &mut Frame<'_>, words: String| {
         let inside = geometry::inner(body);
@@ -67,7 +70,7 @@ pub(super) fn draw(model: &Model, frame: &mut Frame<'_>, body: Rect) {
         Load::Ready(_) if model.order.is_empty() => {
             return say(
                 frame,
-                format!("No sprite holds {:?}. {} shows all again.", model.filter, key(Action::Back)),
+                format!("No sprite is {:?}. {} shows all again.", model.filter, key(Action::Back)),
             );
         }
         Load::Ready(sprites) => {
@@ -127,15 +130,7 @@ fn widths(width: u16) -> Vec<u16> {
 
 fn head(model: &Model, width: u16) -> Cells<'static> {
     let cells = columns(width).into_iter().map(|column| {
-        let word = match column {
-            Column::Name => "name",
-            Column::State => "state",
-            Column::Cpu => "cpu",
-            Column::Memory => "memory",
-            Column::Storage => "stored",
-            Column::Cost => "cost",
-            Column::Age => "age",
-        };
+        let word = column.word();
         let arrow = match (column == model.sort, model.reverse) {
             (false, _) => "",
             (true, false) => " ▾",
@@ -158,7 +153,14 @@ fn line(model: &Model, row: &Row, now: jiff::Timestamp, width: u16) -> Cells<'st
     let name = widths(width).first().copied().unwrap_or_default();
     let cells = columns(width).into_iter().map(|column| {
         let content = match column {
-            Column::Name => Line::from(number::cut(&row.sprite.name, usize::from(name))),
+            Column::Name if model.marked.is_empty() => {
+                Line::from(number::cut(&row.sprite.name, usize::from(name)))
+            }
+            Column::Name => {
+                let mark = if model.marked.contains(&row.sprite.name) { "▪ " } else { "  " };
+                let name = number::cut(&row.sprite.name, usize::from(name).saturating_sub(2));
+                Line::from(vec![Span::styled(mark, colors.accent()), Span::raw(name)])
+            }
             Column::State => state(model, row),
             Column::Cpu => {
                 let text = row.now().map(|now| format!("{:>6} ", number::cpus(now.cpus))).unwrap_or_default();

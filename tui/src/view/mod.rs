@@ -10,6 +10,7 @@ mod graphs;
 mod inside;
 mod list;
 mod network;
+mod palette;
 mod sprite;
 mod text;
 
@@ -49,7 +50,11 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>) {
         Screen::Events => events::draw(model, frame, parts.body),
     }
     frame::footer(model, frame, parts.footer);
+    palette::following(model, frame, parts.body);
     frame::toasts(model, frame, parts.body);
+    if let Some(open) = &model.palette {
+        palette::draw(model, frame, area, open);
+    }
     if let Some(dialog) = &model.dialog {
         frame::dialog(model, frame, area, dialog);
     }

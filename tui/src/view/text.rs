@@ -57,7 +57,31 @@ pub(super) fn help(model: &Model, frame: &mut Frame<'_>, body: Rect) {
         entry("only its own", "what deleting the checkpoint would free"),
         entry("warm, cold", "asleep in memory; not running. Neither uses CPU"),
     ]);
-    page(model, frame, body, " help ", lines, model.scroll);
+    page(model, frame, body, " help ", sections_with(lines, model), model.scroll);
+}
+
+/// Whether a line holds a text, in whatever case.
+fn has(line: &Line<'_>, text: &str) -> bool {
+    text.is_empty() || line.to_string().to_lowercase().contains(&text.to_lowercase())
+}
+
+/// Of a searched text the lines that hold it, each behind the title of its section.
+fn sections_with<'l>(lines: Vec<Line<'l>>, model: &Model) -> Vec<Line<'l>> {
+    if model.search.is_empty() {
+        return lines;
+    }
+    let mut section = String::new();
+    let mut found = Vec::new();
+    for line in lines {
+        if line.spans.len() == 1 {
+            section = line.to_string();
+        } else if has(&line, &model.search) {
+            let mut spans = line.spans;
+            spans.push(Span::styled(format!("  ({section})"), model.colors().dim()));
+            found.push(Line::from(spans));
+        }
+    }
+    found
 }
 
 /// What happened, newest first.
@@ -95,12 +119,14 @@ pub(super) fn page(
     scroll: usize,
 ) {
     let colors = model.colors();
+    let lines: Vec<Line<'_>> = lines.into_iter().filter(|line| has(line, &model.search)).collect();
     let height = usize::from(geometry::inner(body).height);
     let first = scroll.min(lines.len().saturating_sub(height));
     let more = lines.len() > first + height;
-    let mut block = Block::bordered()
-        .border_style(colors.border())
-        .title(Span::styled(title.to_owned(), colors.accent()));
+    let title =
+        if model.search.is_empty() { title.to_owned() } else { format!("{title}with {:?} ", model.search) };
+    let mut block =
+        Block::bordered().border_style(colors.border()).title(Span::styled(title, colors.accent()));
     if more {
         block = block.title_bottom(Span::styled(" more below ", colors.dim()));
     }

@@ -1,0 +1,237 @@
+//! What a person wants done, whether by key, palette or mouse.
+
+use super::part::{self, open_sprite};
+use super::{Effect, console, dialog, inside, jump, list, network, palette};
+use crate::action::{Action, Part};
+use crate::model::{Ask, Dialog, Many, Model, Screen, Weight, ZOOMS};
+use sprites_api::extension::BuildLine;
+use sprites_backend::client::ServiceAction;
+
+/// Does it, or says why it cannot be done.
+pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
+    if let Err(why) = model.possible(action) {
+        model.say(Weight::Bad, why);
+        return Vec::new();
+    }
+    let marked = model.marked_here();
+    if action.is_for_many() && !marked.is_empty() {
+        return of_many(model, action, marked);
+    }
+    match model.current().map(|row| row.sprite.name.clone()) {
+        Some(name) if action.is_of_a_sprite() => of_a_sprite(model, action, name),
+        _ => of_none(model, action),
+    }
+}
+
+/// What has nothing to do with the selected sprite.
+fn of_none(model: &mut Model, action: Action) -> Vec<Effect> {
+    match action {
+        Action::Up => return step(model, -1),
+        Action::Down => return step(model, 1),
+        Action::PageUp => return turn(model, -page(model)),
+        Action::PageDown => return turn(model, page(model)),
+        Action::Top => return turn(model, isize::MIN / 2),
+        Action::Bottom => return turn(model, isize::MAX / 2),
+        Action::Back => jump::back(model),
+        Action::ShowList => model.screen = Screen::List,
+        Action::JumpBack => return jump::walk(model, false),
+        Action::JumpForward => return jump::walk(model, true),
+        Action::Help => return jump::open_text(model, Screen::Help),
+        Action::Log => return jump::open_text(model, Screen::Log),
+        Action::Costs => {
+            if model.screen == Screen::Costs {
+                model.bill.0 = model.bill.0.next();
+            }
+            return jump::open_text(model, Screen::Costs);
+        }
+        Action::Palette => return palette::open(model),
+        Action::Filter => {
+            let terms = model.filter.clone();
+            ask(model, Ask::Filter, &terms);
+        }
+        Action::Search => {
+            let text = model.search.clone();
+            ask(model, Ask::Search, &text);
+        }
+        Action::Sort => {
+            model.sort = model.sort.next();
+            model.arrange();
+        }
+        Action::Reverse => {
+            model.reverse = !model.reverse;
+            model.arrange();
+        }
+        Action::New => ask(model, Ask::New, ""),
+        Action::Budget => {
+            let budget = model.costs.as_ref().map(|costs| costs.budget).unwrap_or_default();
+            let amount = budget.month_usd.map(|usd| format!("{usd}")).unwrap_or_default();
+            ask_with(model, Ask::Budget, &amount, Some(budget.sleep));
+        }
+        Action::BuildImage => {
+            model.build = Some(BuildLine { step: "Preparing".into(), ..BuildLine::default() });
+            return vec![Effect::BuildImage];
+        }
+        Action::Contexts => {
+            let names = model.contexts.clone();
+            ask(model, Ask::Context(names), "");
+        }
+        Action::Refresh => return refresh(model),
+        Action::ReadOnly => {
+            model.read_only = !model.read_only;
+            let words = if model.read_only {
+                "Nothing is changed from here now."
+            } else {
+                "Changes are possible again."
+            };
+            model.say(Weight::Good, words);
+        }
+        Action::Theme => theme(model, (model.theme + 1) % model.themes.len()),
+        Action::Quit => match model.drafted() {
+            names if names.is_empty() => model.quit = true,
+            names => ask(model, Ask::Quit(names), ""),
+        },
+        _ => {}
+    }
+    Vec::new()
+}
+
+/// What is done to the selected sprite, or from it.
+fn of_a_sprite(model: &mut Model, action: Action, name: String) -> Vec<Effect> {
+    match action {
+        Action::Open => return open_sprite(model),
+        Action::NextPart => return part::open(model, model.part.next(true)),
+        Action::PreviousPart => return part::open(model, model.part.next(false)),
+        Action::ShowCheckpoints => return jump::show_part(model, Part::Checkpoints),
+        Action::ShowNetwork => return jump::show_part(model, Part::Network),
+        Action::ShowInside => return jump::show_part(model, Part::Inside),
+        Action::Events => return jump::open_text(model, Screen::Events),
+        Action::Mark => list::mark(model, &name),
+        Action::MarkRange => list::mark_range(model, &name),
+        Action::MarkAll => list::mark_all(model),
+        Action::ZoomIn => return zoom(model, model.zoom.saturating_sub(1)),
+        Action::ZoomOut => return zoom(model, (model.zoom + 1).min(ZOOMS.len() - 1)),
+        Action::Graphs => model.other_graphs = !model.other_graphs,
+        Action::Console => return console::open(model, &name, false),
+        Action::NewConsole => return console::open(model, &name, true),
+        Action::Detach => return console::detach(model, &name),
+        Action::Checkpoint => {
+            let switch = model.keeps_memory.then_some(false);
+            ask_with(model, Ask::Checkpoint(name), "", switch);
+        }
+        Action::Fork => {
+            // The present state can be had with memory, a checkpoint when it was made so.
+            let from = model.chosen_checkpoint().map(|node| (node.id.clone(), node.memory_bytes.is_some()));
+            let has = from.as_ref().map_or(model.keeps_memory, |(_, has)| *has);
+            ask_with(model, Ask::Fork(name, from.map(|(id, _)| id)), "", has.then_some(false));
+        }
+        Action::Restore => {
+            if let Some(node) = model.chosen_checkpoint() {
+                let (id, switch) = (node.id.clone(), node.memory_bytes.map(|_| true));
+                ask_with(model, Ask::Restore(name, id), "", switch);
+            }
+        }
+        Action::Undo => {
+            if let Some(node) = model.replaced() {
+                let time =
+                    jiff::Timestamp::from_microsecond(node.create_time.as_micros()).unwrap_or_default();
+                let shown = time.to_zoned(jiff::tz::TimeZone::system()).strftime("%H:%M:%S on %F");
+                let undo = Ask::Undo(name, node.id.clone(), shown.to_string());
+                ask(model, undo, "");
+            }
+        }
+        Action::DeleteCheckpoint => {
+            if let Some(node) = model.chosen_checkpoint() {
+                let delete = Ask::Delete(name, node.id.clone(), node.exclusive_bytes);
+                ask(model, delete, "");
+            }
+        }
+        Action::Stop => ask(model, Ask::Stop(name), ""),
+        Action::Destroy => ask(model, Ask::Destroy(name), ""),
+        Action::StartService => return inside::service(model, name, ServiceAction::Start),
+        Action::StopService => return inside::service(model, name, ServiceAction::Stop),
+        Action::RestartService => return inside::service(model, name, ServiceAction::Restart),
+        Action::ForwardPort => return inside::forward(model, name),
+        Action::Browse => return inside::browse(model, name),
+        action => return network::act(model, action),
+    }
+    Vec::new()
+}
+
+/// What is done to all marked sprites.
+fn of_many(model: &mut Model, action: Action, names: Vec<String>) -> Vec<Effect> {
+    let many = match action {
+        Action::Detach => {
+            let effects = names.iter().flat_map(|name| console::detach(model, name)).collect();
+            model.marked.clear();
+            return effects;
+        }
+        Action::Checkpoint => Many::Checkpoint,
+        Action::Destroy => Many::Destroy,
+        _ => Many::Stop,
+    };
+    ask(model, Ask::Many(many, names), "");
+    Vec::new()
+}
+
+fn ask(model: &mut Model, ask: Ask, text: &str) {
+    ask_with(model, ask, text, None);
+}
+
+fn ask_with(model: &mut Model, ask: Ask, text: &str, switch: Option<bool>) {
+    model.dialog = Some(Dialog { switch, ..Dialog::new(ask, text) });
+    dialog::typed(model);
+}
+
+fn refresh(model: &mut Model) -> Vec<Effect> {
+    // A server that was stopped takes a while to start; the list comes by itself then.
+    if !model.connected {
+        return vec![Effect::Start];
+    }
+    let mut effects = vec![Effect::LoadSprites, Effect::LoadImages];
+    if model.screen == Screen::Sprite {
+        let name = model.selected.clone().filter(|_| model.part != Part::Checkpoints);
+        effects.extend(name.map(Effect::LoadTree));
+        effects.extend(part::load(model));
+    }
+    effects
+}
+
+pub(super) fn theme(model: &mut Model, index: usize) {
+    model.theme = index.min(model.themes.len() - 1);
+    let name = model.themes[model.theme].name.clone();
+    model.say(Weight::Good, format!("Theme {name}"));
+}
+
+pub(super) fn zoom(model: &mut Model, to: usize) -> Vec<Effect> {
+    if to == model.zoom || model.history.name.is_empty() {
+        return Vec::new();
+    }
+    model.zoom = to;
+    vec![Effect::LoadHistory(model.history.name.clone(), ZOOMS[to])]
+}
+
+fn page(model: &Model) -> isize {
+    isize::from(i16::try_from(model.size.1.saturating_sub(6)).unwrap_or(20)).max(1)
+}
+
+/// Moves the selection, or what is read.
+pub(super) fn step(model: &mut Model, by: isize) -> Vec<Effect> {
+    match model.screen {
+        Screen::List => model.select(by),
+        Screen::Sprite => part::step(model, by),
+        Screen::Help | Screen::Log | Screen::Costs | Screen::Events => {
+            model.scroll = model.scroll.saturating_add_signed(by).min(10_000);
+        }
+        Screen::Console(_) => {}
+    }
+    Vec::new()
+}
+
+/// Pages through what there is to read.
+pub(super) fn turn(model: &mut Model, lines: isize) -> Vec<Effect> {
+    if model.screen != Screen::Sprite {
+        return step(model, lines);
+    }
+    part::turn(model, lines);
+    Vec::new()
+}
