@@ -64,7 +64,9 @@ fn what_changed_is_seen_from_outside() {
     assert_eq!((found.incomplete, found.from.seen, found.to.seen), (None, Seen::Whole, Seen::Whole));
     assert!((1..1 << 30).contains(&found.disk_bytes), "{}", found.disk_bytes);
     let later = read(&first, "/home/sprite/work/later");
-    assert!(later.len() == 200_000 && later.starts_with(b"begin") && later[5..].iter().all(|byte| *byte == 0));
+    assert!(
+        later.len() == 200_000 && later.starts_with(b"begin") && later[5..].iter().all(|byte| *byte == 0)
+    );
 
     // The present of one that runs is its own word, and to be compared a checkpoint of it.
     inside("echo live > ~/work/live");
@@ -98,7 +100,10 @@ fn what_changed_is_seen_from_outside() {
     assert_eq!((code, out.as_str()), (0, ""));
     let (code, out, _) = home.run(&["-s", "box", "diff", &first, "--path", "/home/sprite/work/bytes"]);
     assert!(code == 1 && out.contains("Binary files"), "{out}");
-    assert_eq!(home.good(&["-s", "box", "cat", "--at", &first, "/home/sprite/work/text"]), "one\ntwo\nthree\n");
+    assert_eq!(
+        home.good(&["-s", "box", "cat", "--at", &first, "/home/sprite/work/text"]),
+        "one\ntwo\nthree\n"
+    );
     // A link leads to the sprite's own file, not to the host's.
     let name = home.good(&["-s", "box", "cat", "--at", &first, "/home/sprite/work/link"]);
     assert_eq!(name, home.good(&["-s", "box", "cat", "/etc/hostname"]));
@@ -120,7 +125,10 @@ fn what_changed_is_seen_from_outside() {
     let automatic = storage.checkpoints.iter().filter(|one| one.is_auto).count();
     assert!(storage.stored_bytes > 3_000_000 && automatic >= 1, "{storage:?}");
     assert!(storage.checkpoints.iter().take(automatic).all(|one| one.is_auto), "{storage:?}");
-    assert!(storage.first.len() + usize::from(storage.checkpoints.iter().any(|one| one.is_auto && one.is_used)) == automatic);
+    assert!(
+        storage.first.len() + usize::from(storage.checkpoints.iter().any(|one| one.is_auto && one.is_used))
+            == automatic
+    );
     let all = runtime.block_on(client.storage()).unwrap();
     assert!(all.sprites.iter().any(|sprite| sprite.name == "box") && all.free_bytes > 0);
     assert_eq!(status(&home), "cold");

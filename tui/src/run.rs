@@ -7,7 +7,7 @@ use crate::terminal;
 use crate::theme::Theme;
 use crate::update::{Effect, Event, update};
 use crate::view;
-use crate::worker::Worker;
+use crate::worker::{Worker, run_editor};
 use crossterm::event::EventStream;
 use futures::StreamExt;
 use ratatui::Terminal;
@@ -16,6 +16,7 @@ use sprites_api::sprite::Status;
 use sprites_backend::client::Client;
 use sprites_backend::context::Context;
 use std::io::{self, IsTerminal, Stdout};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use termprofile::{DetectorSettings, TermProfile};
 use tokio::signal::unix::{SignalKind, signal};
@@ -145,6 +146,7 @@ async fn live(
     let mut stale = true;
     // The way into another context takes as long as its server takes to start.
     let mut entering = None;
+    let mut edit = None;
     loop {
         if stale && drawn.is_none_or(|at| at.elapsed() >= FRAME) {
             screen.terminal.draw(|frame| view::draw(model, frame))?;
@@ -195,8 +197,19 @@ async fn live(
                         let contexts = contexts.to_vec();
                         entering = Some(tokio::spawn(async move { open(&contexts, index).await }));
                     }
+                    Effect::RunEditor(wanted) => edit = Some(wanted),
                     effect => worker.perform(effect),
                 }
+            }
+        }
+        if let Some(edit) = edit.take() {
+            // Whoever reads keys would take them from the editor.
+            drop(keys);
+            let outcome = screen.lend(edit.copy.clone()).await?;
+            keys = EventStream::new();
+            stale = true;
+            for effect in update(model, Event::Edited(edit, outcome)) {
+                worker.perform(effect);
             }
         }
         if model.quit {
@@ -233,6 +246,17 @@ impl Screen {
         let guard = Guard::start();
         terminal::take()?;
         Ok(Self { terminal: Terminal::new(CrosstermBackend::new(io::stdout()))?, _guard: guard })
+    }
+}
+
+impl Screen {
+    /// Leaves the terminal to the editor until that ends.
+    async fn lend(&mut self, copy: PathBuf) -> io::Result<Result<(), String>> {
+        terminal::give_back();
+        let edited = tokio::task::spawn_blocking(move || run_editor(&copy)).await;
+        terminal::take()?;
+        self.terminal.clear()?;
+        Ok(edited.unwrap_or_else(|_| Err("the editor could not be run".to_owned())))
     }
 }
 
