@@ -56,7 +56,7 @@ pub fn run() -> Result<(), JailError> {
     let mut text = Vec::new();
     io::stdin().take(QUESTION).read_to_end(&mut text).map_err(|error| failed(&error))?;
     let Job { volume, ask } = serde_json::from_slice(&text).map_err(|error| failed(&error))?;
-    reader::enter(&volume)?;
+    confine(&volume)?;
     let deadline = Instant::now() + WORK;
     let open = |state: &str| match state {
         CURRENT => CheckpointReader::open_still(&volume),
@@ -68,6 +68,14 @@ pub fn run() -> Result<(), JailError> {
         Err(error) => vmm_files::refuse(Error::Disk(error.to_string()), &mut out),
     }
     .map_err(|error| failed(&error))
+}
+
+/// Puts the walls up around the calling process, which must have one thread: it can read the disk in `volume` from here on, and nothing else.
+///
+/// # Errors
+/// When one of them cannot be put up.
+pub fn confine(volume: &Path) -> Result<(), JailError> {
+    reader::enter(volume)
 }
 
 /// The bytes of a file, and the process from which they come.

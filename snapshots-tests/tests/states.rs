@@ -1,8 +1,10 @@
 //! Files of checkpoints and of the present, looked at and compared from outside, with a real sprite that is not to notice.
 
 use futures::TryStreamExt;
-use snapshots_tests::harness::Home;
+use snapshots_tests::harness::{Home, command_line};
+use snapshots_tests::person::{ENTER, SHORT};
 use snapshots_tests::process::naming;
+use snapshots_tests::pty::Pty;
 use snapshots_tests::said::until;
 use sprites_api::state::{Change, Diff, Seen};
 use std::time::Duration;
@@ -135,4 +137,51 @@ fn what_changed_is_seen_from_outside() {
     until(LONG, "the end of those who looked", || {
         !naming(snapshots_tests::harness::executable()).iter().any(|(_, words)| words.contains(" files"))
     });
+}
+
+/// Somebody edits a file of the sprite with an editor of this machine, and copies one out.
+#[test]
+fn a_file_is_edited_here() {
+    let home = Home::new();
+    home.serve();
+    home.good(&["create", "box", "--skip-console"]);
+    let inside = |script: &str| home.good(&["-s", "box", "exec", "sh", "-ec", script]);
+    inside("printf 'one\\n' > ~/zz.txt && chmod 640 ~/zz.txt");
+    let folder = tempfile::tempdir().unwrap();
+    let editor = folder.path().join("editor");
+    // The second time somebody else writes to the file in the meantime.
+    let script = format!(
+        "#!/bin/sh\nif grep -q one \"$1\"; then sed -i s/one/uno/ \"$1\"; exit; fi\n\
+         {} -s box exec sh -c 'echo theirs > ~/zz.txt' </dev/null >/dev/null 2>&1; echo mine > \"$1\"\n",
+        command_line().display()
+    );
+    std::fs::write(&editor, script).unwrap();
+    let mut command = home.terminal_command(&[]);
+    command.env("VISUAL", "");
+    command.env("EDITOR", format!("sh {}", editor.display()));
+    command.cwd(folder.path());
+    let mut app = Pty::spawn(command, 30, 110);
+    app.wait_for("box", LONG);
+    app.send(ENTER);
+    app.wait_for("the live disk", LONG);
+    app.send("gf");
+    app.wait_for("zz.txt", LONG);
+    // The last line.
+    app.send("G");
+    app.send("E");
+    app.wait_for("zz.txt is written", LONG);
+    assert_eq!(inside("cat ~/zz.txt; stat -c %a ~/zz.txt"), "uno\n640\n");
+    app.send("y");
+    app.wait_for("is copied to", SHORT);
+    assert_eq!(std::fs::read_to_string(folder.path().join("zz.txt")).unwrap(), "uno\n");
+    app.send("y");
+    app.wait_for("is here already", SHORT);
+    app.send("E");
+    app.wait_for("was changed in the sprite meanwhile", LONG);
+    assert_eq!(inside("cat ~/zz.txt"), "theirs\n");
+    // What was written is not lost.
+    let kept = app.screen().contents().replace('\n', " ");
+    assert!(kept.contains("is kept in"), "{kept}");
+    app.send("q");
+    assert_eq!(app.end(LONG), 0);
 }

@@ -14,6 +14,7 @@ use sprites_api::files::{Entry, FileKind};
 use sprites_api::state::{Aspect, Change, Changed, Diff, Seen, Side};
 use sprites_api::storage::Storage;
 use sprites_backend::client::clean;
+use unicode_width::UnicodeWidthStr;
 
 pub(super) fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     let files = &model.files;
@@ -109,7 +110,7 @@ fn entry(model: &Model, entry: &Entry, width: usize, now: jiff::Timestamp) -> Li
     let figures = format!(" {:>5} {size:>9} {:>6}", entry.mode, number::age(entry.mod_time, now));
     let room = width.saturating_sub(figures.len());
     let name = number::cut(&format!("{}{mark}", clean(&entry.name)), room);
-    let gap = " ".repeat(room.saturating_sub(unicode_width::UnicodeWidthStr::width(name.as_str())));
+    let gap = " ".repeat(room.saturating_sub(UnicodeWidthStr::width(name.as_str())));
     Line::from(vec![Span::styled(name, style), Span::raw(gap), Span::styled(figures, colors.dim())])
 }
 
@@ -142,9 +143,9 @@ fn change(model: &Model, line: &Changed, width: usize) -> Line<'static> {
         .collect();
     let told = format!(" {} {sizes:>22}", words.join(", "));
     let end = if line.kind == FileKind::Directory { "/" } else { "" };
-    let room = width.saturating_sub(told.len() + 2);
+    let room = width.saturating_sub(UnicodeWidthStr::width(told.as_str()) + 2);
     let path = number::cut(&format!("{}{end}", clean(&line.path)), room);
-    let gap = " ".repeat(room.saturating_sub(unicode_width::UnicodeWidthStr::width(path.as_str())));
+    let gap = " ".repeat(room.saturating_sub(UnicodeWidthStr::width(path.as_str())));
     Line::from(vec![
         Span::styled(mark, style),
         Span::styled(path, style),
@@ -234,6 +235,7 @@ fn disks(model: &Model, storage: &Storage) -> Vec<Line<'static>> {
         };
         let first = match sprite.first.len() {
             0 => String::new(),
+            1 => format!("; 1 automatic checkpoint holds {}", number::bytes(sprite.first_bytes)),
             count => format!("; {count} automatic checkpoints hold {}", number::bytes(sprite.first_bytes)),
         };
         lines.push(Line::from(vec![
