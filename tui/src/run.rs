@@ -9,6 +9,7 @@ use crate::update::{Effect, Event, update};
 use crate::view;
 use crate::worker::{Worker, run_editor};
 use crossterm::event::EventStream;
+use crossterm::terminal::{Clear, ClearType};
 use futures::StreamExt;
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
@@ -255,7 +256,9 @@ impl Screen {
         terminal::give_back();
         let edited = tokio::task::spawn_blocking(move || run_editor(&copy)).await;
         terminal::take()?;
-        self.terminal.clear()?;
+        // Nothing of what it knows to be drawn is there any more. Its own way to clear asks the terminal for the cursor, and waits.
+        self.terminal = Terminal::new(CrosstermBackend::new(io::stdout()))?;
+        crossterm::execute!(io::stdout(), Clear(ClearType::All))?;
         Ok(edited.unwrap_or_else(|_| Err("the editor could not be run".to_owned())))
     }
 }
