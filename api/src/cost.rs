@@ -50,8 +50,8 @@ pub struct Costs {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Budget {
-    /// US dollars a month; none: as much as it does.
-    #[serde(default)]
+    /// US dollars a month; none: as much as it does. To be said in any case: who says nothing has forgotten it.
+    #[serde(deserialize_with = "Option::deserialize")]
     pub month_usd: Option<f64>,
     /// When it is used up every sprite is put to sleep and none wakes until the next month, or until it is raised.
     #[serde(default)]

@@ -7,12 +7,17 @@ use crate::terminal::{DETACH, Terminal};
 use crate::{files, output};
 use bytes::Bytes;
 use sprites_api::exec::SessionInfo;
-use sprites_backend::client::{ExecEvent, ExecReceiver, ExecRequest, ExecSender, ExecSession};
+use sprites_api::sprite::{Sprite, Status};
+use sprites_backend::client::{Client, ExecEvent, ExecReceiver, ExecRequest, ExecSender, ExecSession};
 use std::io::{IsTerminal, stdin};
 use std::process::ExitCode;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, stderr, stdin as async_stdin, stdout};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
 
+/// How long an endpoint may take to tell how a sprite is.
+const LOOK: Duration = Duration::from_secs(5);
 /// Most bytes read from the terminal at once.
 const READ: usize = 32 << 10;
 
@@ -52,11 +57,12 @@ pub(crate) async fn exec(place: &PlaceArguments, wish: Exec) -> Outcome {
         (!wish.no_port_forward).then(|| Forwards::new(client.clone(), name.clone(), flags.clone(), remarks));
     let (tty, takes_input) = (request.tty, request.stdin);
     let session = client.exec(&name, request).await?;
-    if tty {
+    let outcome = if tty {
         with_terminal(session, forwards, &flags).await
     } else {
         with_pipes(session, takes_input, forwards).await
-    }
+    };
+    explained(&client, &name, outcome).await
 }
 
 /// `sprite console`.
@@ -81,7 +87,8 @@ pub(crate) async fn console(place: &PlaceArguments, wish: Console) -> Outcome {
     let forwards = (!wish.no_port_forward)
         .then(|| Forwards::new(client.clone(), name.clone(), flags.clone(), Remarks::kept()));
     let session = client.exec(&name, request).await?;
-    with_terminal(session, forwards, &flags).await
+    let outcome = with_terminal(session, forwards, &flags).await;
+    explained(&client, &name, outcome).await
 }
 
 /// `sprite attach`.
@@ -93,11 +100,23 @@ pub(crate) async fn attach(place: &PlaceArguments, id: &str) -> Outcome {
     })?;
     let size = known.tty.then(Terminal::size);
     let session = client.attach(&name, id, size).await?;
-    if known.tty {
+    let outcome = if known.tty {
         with_terminal(session, None, &place.flags(&name)).await
     } else {
         with_pipes(session, true, None).await
-    }
+    };
+    explained(&client, &name, outcome).await
+}
+
+/// Of a connection that ended too early, why: the sprite may be asleep for a reason that is told.
+async fn explained(client: &Client, name: &str, outcome: Outcome) -> Outcome {
+    let Err(Failure::CutOff(why)) = outcome else { return outcome };
+    Err(Failure::CutOff(match timeout(LOOK, client.get(name)).await {
+        Ok(Ok(Sprite { status, reason: Some(reason), .. })) if status != Status::Running => {
+            format!("{why}; {name} is {}: {reason}", status.as_str())
+        }
+        _ => why,
+    }))
 }
 
 fn variables(given: &[String]) -> Result<Vec<(String, String)>, Failure> {
@@ -167,7 +186,7 @@ async fn with_pipes(session: ExecSession, takes_input: bool, mut forwards: Optio
 /// The connection ended before the command did, for this reason if one was heard that has not been told yet.
 fn cut_off(why: Option<String>) -> Failure {
     let why = why.unwrap_or_else(|| "the connection ended before the command did".into());
-    Failure::Other(format!("{why}; it may still run, see `sprite sessions list`"))
+    Failure::CutOff(format!("{why}; it may still run, see `sprite sessions list`"))
 }
 
 async fn port(forwards: &mut Option<Forwards>, open: bool, port: u16) {

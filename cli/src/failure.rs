@@ -24,6 +24,9 @@ pub enum Failure {
         /// The system's reason.
         source: io::Error,
     },
+    /// The connection to a command ended before it did; one sentence.
+    #[error("{0}")]
+    CutOff(String),
     /// Anything else; one sentence.
     #[error("{0}")]
     Other(String),

@@ -59,6 +59,11 @@ fn bills_budgets_and_reasons() {
 
     // A budget that is used up puts all to sleep, and none wakes before it is raised.
     home.good(&["-s", "box", "exec", "true"]);
+    let long = home.sprite(&["-s", "box", "exec", "sleep", "1000"]);
+    let long = std::thread::spawn(move || fed(long, ""));
+    until(LONG, "the use", || {
+        home.json(&["api", "/v1/sprites/box"])["in_use_by"].as_array().is_some_and(|uses| !uses.is_empty())
+    });
     tui(&home, &["budget", "0", "--sleep"]);
     until(LONG, "sleep", || home.json(&["api", "/v1/sprites/box"])["status"] == "warm");
     let (code, _, wrong) = home.run(&["-s", "box", "exec", "true"]);
@@ -66,7 +71,10 @@ fn bills_budgets_and_reasons() {
         code != 0 && wrong.contains("budget is used up") && wrong.contains("sprites-tui budget"),
         "{wrong}"
     );
-    assert_eq!(home.json(&["api", "/v1/sprites/box"])["reason"], "this month's budget is used up");
+    // Whoever uses it then hears of it.
+    let (code, _, wrong) = long.join().unwrap();
+    assert!(code != 0 && wrong.contains("box is warm: this month's budget was used up"), "{code} {wrong}");
+    assert_eq!(home.json(&["api", "/v1/sprites/box"])["reason"], "this month's budget was used up");
     let shown = tui(&home, &["budget", "20"]);
     assert!(shown.contains("$20"), "{shown}");
     home.good(&["-s", "box", "exec", "true"]);

@@ -97,3 +97,19 @@ fn memory_has_a_limit() {
     made.unset("resources");
     assert_eq!(made.says(take), "314572800");
 }
+
+#[test]
+fn as_many_rules_as_there_may_be() {
+    let made = Sprite::new();
+    let rules: Vec<String> = (0..10_000)
+        .map(|number| format!(r#"{{"domain":"{number}.{}.example.com","action":"allow"}}"#, "a".repeat(60)))
+        .collect();
+    let file = made.home.paths().token().with_file_name("rules.json");
+    std::fs::write(&file, format!(r#"{{"rules":[{}]}}"#, rules.join(","))).unwrap();
+    assert_eq!(made.says("echo before"), "before");
+    made.set("network", &format!("@{}", file.display()));
+    assert_eq!(made.says("echo meanwhile"), "meanwhile");
+    // It is told them again when it starts.
+    made.stop();
+    assert_eq!(made.says("echo afterwards"), "afterwards");
+}

@@ -105,9 +105,18 @@ struct RemoteEntry {
 impl Config {
     /// Reads the file; without one everything is as usual.
     pub fn load(path: &Path) -> Self {
-        let told =
-            |why: String| Self { mistakes: vec![format!("{}: {why}", path.display())], ..Self::default() };
+        // What was meant for sprites' networks may be in it.
+        let network = Network { off: Some(true), ..Network::default() };
+        let told = |why: String| Self {
+            mistakes: vec![format!(
+                "{}: {why}; until that is mended, sprites that start have no network",
+                path.display()
+            )],
+            network,
+            ..Self::default()
+        };
         match fs::metadata(path) {
+            Ok(found) if !found.is_file() => return told("it is no file".into()),
             Ok(found) if found.len() > MAX => return told("it is far too large and is not read".into()),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Self::default(),
@@ -124,7 +133,8 @@ impl Config {
         let mut reading = Reading { name, text, config: Self::default() };
         let (settings, errors) = DeTable::parse_recoverable(text);
         for error in errors {
-            reading.wrong(error.span().unwrap_or_default(), first_line(&error));
+            // What was meant for sprites' networks may have been in what is lost.
+            reading.no_network(error.span().unwrap_or_default(), first_line(&error));
         }
         let mut begin_with = None;
         let mut bindings = Vec::new();
@@ -151,7 +161,10 @@ impl Config {
                 },
                 "network" => match value.get_ref().as_table() {
                     Some(table) => table.iter().for_each(|(key, value)| reading.network(key, value.clone())),
-                    None => reading.wrong(value.span(), "what sprites may reach is written below [network]"),
+                    None => {
+                        let why = "what sprites may reach is written below [network]";
+                        reading.no_network(value.span(), why);
+                    }
                 },
                 other => reading.wrong(
                     setting.span(),
@@ -191,6 +204,12 @@ impl Reading<'_> {
         let before = self.text.get(..at.start).unwrap_or(self.text);
         let line = before.matches('\n').count() + 1;
         self.config.mistakes.push(format!("{}, line {line}: {why}", self.name));
+    }
+
+    /// A mistake by which somebody may have meant that sprites have no network: until it is mended they have none.
+    fn no_network(&mut self, at: Range<usize>, why: impl Display) {
+        self.wrong(at, format!("{why}; until that is mended, sprites that start have no network"));
+        self.config.network.off = Some(true);
     }
 
     /// A value of the right type, else a mistake.
@@ -261,8 +280,13 @@ impl Reading<'_> {
 
     fn network(&mut self, setting: &Spanned<Cow<'_, str>>, value: Spanned<DeValue<'_>>) {
         match setting.get_ref().as_ref() {
-            // Who meant to have none is not to have one because of a mistake.
-            "off" => self.config.network.off = Some(self.value(value).unwrap_or(true)),
+            "off" => {
+                let at = value.span();
+                match value.get_ref().as_bool() {
+                    Some(off) => self.config.network.off = Some(off || self.config.network.off == Some(true)),
+                    None => self.no_network(at, "`off` is true or false"),
+                }
+            }
             "allow_private" => self.config.network.allow_private = self.value(value),
             "reachable" => {
                 self.config.network.reachable =
@@ -273,12 +297,12 @@ impl Reading<'_> {
                     self.list(value, "address of a name server; write one such as 192.168.7.1:53");
             }
             "ipv6" => self.config.network.ipv6 = self.value(value),
-            other => self.wrong(
-                setting.span(),
-                format!(
+            other => {
+                let why = format!(
                     "[network] has no setting {other:?}; it has off, allow_private, reachable, resolvers and ipv6"
-                ),
-            ),
+                );
+                self.no_network(setting.span(), why);
+            }
         }
     }
 

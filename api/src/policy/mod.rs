@@ -35,6 +35,8 @@ impl Policies {
 
 /// Most rules of a policy.
 pub const MAX_RULES: usize = 10_000;
+/// Longest policies in JSON, bytes: so many rules of the longest names are three megabytes.
+pub const MAX_BYTES: usize = 4 << 20;
 /// The one known list of rules that can be included.
 pub const DEFAULTS: &str = "defaults";
 
@@ -151,6 +153,9 @@ pub fn check_domain(domain: &str) -> Result<(), &'static str> {
     }
     let name = domain.strip_prefix("*.").unwrap_or(domain);
     let name = name.strip_suffix('.').unwrap_or(name);
+    if domain.contains('/') {
+        return Err("a rule is about a host: leave out http:// and what follows the name");
+    }
     if name.is_empty() || name.len() > 253 {
         return Err("a domain has 1 to 253 characters");
     }

@@ -228,7 +228,7 @@ impl Error {
         } else {
             message
         };
-        let advice = told.advice(retry_after, said);
+        let advice = told.advice(retry_after, said, message.contains("try again"));
         let answer = Answer { status: status.as_u16(), code: told.code(), message };
         match status.as_u16() {
             401 => Self::Unauthorized(answer),
@@ -307,8 +307,8 @@ impl Told {
             .unwrap_or_default()
     }
 
-    /// The limit that was hit and what to do about it. `said` is whether the server said something itself, which often is advice.
-    fn advice(&self, retry_after: Option<Duration>, said: bool) -> String {
+    /// The limit that was hit and what to do about it. `said` is whether the server said something itself, `advised` whether that is what to do.
+    fn advice(&self, retry_after: Option<Duration>, said: bool, advised: bool) -> String {
         let too_many_run = self.error == TOO_MANY_RUN;
         let of_what = if too_many_run { "sprites are running" } else { "are in use" };
         let mut parts = Vec::new();
@@ -321,7 +321,9 @@ impl Told {
         }
         match retry_after.map(|after| after.as_secs()) {
             Some(seconds @ 1..) => parts.push(format!("try again in {seconds} s")),
-            _ if too_many_run => parts.push("let one fall asleep or destroy one, then try again".into()),
+            _ if too_many_run && !advised => {
+                parts.push("let one fall asleep or destroy one, then try again".into())
+            }
             _ if !said => parts.push("try again in a moment".into()),
             _ => {}
         }
@@ -346,11 +348,11 @@ pub(super) fn is_page(body: &[u8]) -> bool {
     body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii_start().starts_with(b"<")
 }
 
-/// Whether a terminal obeys this character instead of showing it: control characters, and those that turn the direction of writing, by
-/// which one text can be made to look like another.
+/// Whether a terminal obeys this character instead of showing it: control characters, those that turn the direction of writing, and those that take
+/// no room, by which one text can be made to look like another.
 pub fn is_obeyed(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(c, '\u{200b}' | '\u{2060}' | '\u{feff}' | '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// A server's text made safe for a terminal: one line, nothing that a terminal would obey, bounded.

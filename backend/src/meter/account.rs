@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use sprites_api::agent::Counters;
 use sprites_api::extension::{UsageSample, UsageTotals};
 
-/// Seconds by which a guest's clock and the host's may differ between two readings.
+/// Seconds by which a guest's clock may be ahead of the host's, all readings together: granted anew with each it would be a way to use up the
+/// budget of all.
 const SLACK: f64 = 1.0;
 /// Counters of CPU time may be this much ahead of the clock.
 const ROUNDING: f64 = 1.1;
@@ -77,6 +78,8 @@ pub(crate) struct Account {
     pub read: Option<(Counters, Moment)>,
     /// The same of its network.
     pub carried: Option<Carried>,
+    /// Seconds by which the guest's clock may still get ahead. Not written down either.
+    pub credit: f64,
     /// Seconds awake by the host's clock that no counters have told of. They are not written down: few are lost with a server.
     pub untold: f64,
 }
@@ -95,7 +98,24 @@ pub(crate) struct Entry {
 impl Account {
     /// One that begins now.
     pub(crate) fn new(now: Moment) -> Self {
-        Self { totals: UsageTotals::default(), kept_until: now, read: None, carried: None, untold: 0.0 }
+        Self {
+            totals: UsageTotals::default(),
+            kept_until: now,
+            read: None,
+            carried: None,
+            credit: SLACK,
+            untold: 0.0,
+        }
+    }
+
+    /// One that was written down.
+    pub(crate) fn written(
+        totals: UsageTotals,
+        kept_until: Moment,
+        read: Option<(Counters, Moment)>,
+        carried: Option<Carried>,
+    ) -> Self {
+        Self { totals, read, carried, ..Self::new(kept_until) }
     }
 
     /// Takes a reading in.
@@ -149,7 +169,7 @@ impl Account {
     }
 
     fn ran(
-        &self,
+        &mut self,
         counters: Counters,
         stored_bytes: u64,
         size: Size,
@@ -161,7 +181,9 @@ impl Account {
             .read
             .filter(|(before, _)| before.boot == counters.boot && before.uptime_ms < counters.uptime_ms)?;
         // The guest's own clock stands still while it sleeps, so a pause is never counted.
-        let seconds = ((counters.uptime_ms - before.uptime_ms) as f64 / 1e3).min(now.since(read_at) + SLACK);
+        let passed = now.since(read_at);
+        let seconds = ((counters.uptime_ms - before.uptime_ms) as f64 / 1e3).min(passed + self.credit);
+        self.credit = (self.credit + passed - seconds).clamp(0.0, SLACK);
         let cpu_seconds = counters.cpu_usec.saturating_sub(before.cpu_usec) as f64 / 1e6;
         let cpu_seconds = cpu_seconds.min(seconds * f64::from(size.cpus) * ROUNDING);
         let use_ = Running {
@@ -268,6 +290,15 @@ mod tests {
         assert!(sample.seconds <= 2.0 && sample.cpus <= ROUNDING + 1e-9, "{sample:?}");
         assert_eq!(sample.memory_bytes, SIZE.memory_bytes);
         assert_eq!(sample.processes, MOST_PROCESSES);
+    }
+
+    #[test]
+    fn who_tells_too_much_is_believed_once() {
+        let mut account = Account::new(at(0));
+        for second in 1..=100 {
+            account.advance(running(Some(counters(1, second * 2000, 0))), 0, SIZE, at(second));
+        }
+        assert!((99.0..=100.0).contains(&account.totals.running_seconds), "{:?}", account.totals);
     }
 
     #[test]

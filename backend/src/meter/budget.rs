@@ -16,7 +16,7 @@ const KEY: &str = "budget";
 /// A forecast goes by this many days.
 const DAYS: i64 = 7;
 /// A forecast from less than this would be a guess, seconds.
-const LEAST: f64 = 3600.0;
+const LEAST: f64 = 24.0 * 3600.0;
 
 /// Begin and end of a month (UTC).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,16 +55,17 @@ impl Month {
 }
 
 /// What `month` will have cost, US dollars, at `now`: what it has cost, and for its rest the mean of the last days.
-fn forecast(store: &Store, month: Month, now: Time, so_far: f64) -> Result<f64, SpriteError> {
+/// None as long as it would be a guess.
+fn forecast(store: &Store, month: Month, now: Time, so_far: f64) -> Result<Option<f64>, SpriteError> {
     let week = Time::from_micros(now.as_micros() - DAYS * 24 * 3600 * 1_000_000);
     // Days before the first bill say nothing.
     let begin = store.first_bill()?.map_or(now, |first| first.max(week));
     let seconds = now.seconds_since(begin);
     if seconds < LEAST {
-        return Ok(so_far);
+        return Ok(None);
     }
     let recent = store.cost(begin, now)?.cost_usd;
-    Ok(so_far + recent / seconds * month.until.seconds_since(now).max(0.0))
+    Ok(Some(so_far + recent / seconds * month.until.seconds_since(now).max(0.0)))
 }
 
 impl Meter {
@@ -77,7 +78,7 @@ impl Meter {
             let rows = store.costs(month.from, month.until, by)?;
             let total = store.cost(month.from, month.until)?;
             let forecast_usd = match month.has(now) {
-                true => Some(forecast(&store, month, now, total.cost_usd)?),
+                true => forecast(&store, month, now, total.cost_usd)?,
                 false => None,
             };
             Ok(Costs {

@@ -2,10 +2,19 @@
 
 use nix::time::{ClockId, clock_gettime};
 use sprites_api::Time;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 /// Longest time that is believed when only the calendar tells it, seconds: a clock that was set may say anything.
 const MOST: f64 = 31.0 * 24.0 * 3600.0;
+
+/// Names the host's present start; empty where it cannot be known.
+pub(crate) fn boot() -> &'static str {
+    static BOOT: LazyLock<String> = LazyLock::new(|| {
+        std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+    });
+    &BOOT
+}
 
 /// A point in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +32,8 @@ impl Moment {
         Self { wall: Time::now(), steady }
     }
 
-    /// One that was written down.
+    /// One of which only the calendar is known.
+    #[cfg(test)]
     pub(crate) fn written(wall: Time) -> Self {
         Self { wall, steady: None }
     }

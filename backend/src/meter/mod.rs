@@ -8,7 +8,7 @@
 //! | `clock` | time to measure by |
 //!
 //! What could not be read is not lost: the next reading of the counters covers it. The last counters are written down together with what they added,
-//! so that a server that was killed neither loses nor repeats anything.
+//! so that a server that was killed repeats nothing, and loses only what a machine used that ended before the next server came.
 
 pub(crate) mod account;
 pub(crate) mod budget;
@@ -59,7 +59,9 @@ pub(crate) struct Meter {
     sprites: Arc<Sprites>,
     known: Mutex<HashMap<String, Known>>,
     lines: broadcast::Sender<UsageLine>,
-    /// What is used cannot be written down now.
+    /// What was used and could not be written down yet, by sprite.
+    unwritten: Mutex<HashMap<String, Tick>>,
+    /// It has been told that usage cannot be written down now.
     stuck: AtomicBool,
 }
 
@@ -77,7 +79,13 @@ impl Meter {
     /// Starts the meter.
     pub(crate) fn start(sprites: Arc<Sprites>) -> Arc<Self> {
         let (lines, _) = broadcast::channel(LINES);
-        let meter = Arc::new(Self { sprites, known: Mutex::default(), lines, stuck: AtomicBool::new(false) });
+        let meter = Arc::new(Self {
+            sprites,
+            known: Mutex::default(),
+            lines,
+            unwritten: Mutex::default(),
+            stuck: AtomicBool::new(false),
+        });
         let running = Arc::clone(&meter);
         tokio::spawn(async move {
             let mut ticks = interval(TICK);
@@ -179,31 +187,49 @@ impl Meter {
         {
             tracing::warn!("the budget is not looked at: {error}");
         }
-        let roll_up = number % ROLL_UP_EVERY == ROLL_UP_EVERY - 1;
-        if ticks.is_empty() && !roll_up {
+        self.lock().extend(advanced);
+        self.write(ticks, number % ROLL_UP_EVERY == ROLL_UP_EVERY - 1).await;
+    }
+
+    /// Writes down what was used, with what could not be written before: by now a machine may have ended whose next reading would have covered it.
+    async fn write(&self, ticks: Vec<Tick>, roll_up: bool) {
+        let mut all = std::mem::take(&mut *locked(&self.unwritten));
+        for tick in ticks {
+            let tick = match all.remove(&tick.sprite) {
+                Some(earlier) => earlier.then(tick),
+                None => tick,
+            };
+            all.insert(tick.sprite.clone(), tick);
+        }
+        if all.is_empty() && !roll_up {
             return;
         }
         let store = Arc::clone(&self.sprites.store);
         let written = blocking(move || {
-            store.record(&ticks)?;
+            let ticks: Vec<Tick> = all.into_values().collect();
+            if let Err(error) = store.record(&ticks) {
+                return Ok(Err((error, ticks)));
+            }
             if roll_up {
                 store.roll_up(Time::now())?;
             }
-            Ok(())
+            Ok(Ok(()))
         });
-        // What is not written down has not happened: the next reading covers it.
         match written.await {
-            Ok(()) => {
-                self.lock().extend(advanced);
+            Ok(Ok(())) => {
                 if self.stuck.swap(false, Ordering::Relaxed) {
                     tracing::info!("usage is kept again, also that of the time meanwhile");
                 }
             }
-            // Told once, not with every tick.
-            Err(error) if !self.stuck.swap(true, Ordering::Relaxed) => {
-                tracing::error!("usage cannot be kept now, and is counted when it can: {error}");
+            Ok(Err((error, ticks))) => {
+                *locked(&self.unwritten) =
+                    ticks.into_iter().map(|tick| (tick.sprite.clone(), tick)).collect();
+                // Told once, not with every tick.
+                if !self.stuck.swap(true, Ordering::Relaxed) {
+                    tracing::error!("usage cannot be kept now, and is counted when it can: {error}");
+                }
             }
-            Err(_) => {}
+            Err(error) => tracing::warn!("old usage is not rolled up: {error}"),
         }
     }
 
@@ -232,8 +258,13 @@ impl Meter {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Known>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.known)
     }
+}
+
+/// What these locks guard is whole at every moment.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Known {

@@ -117,7 +117,12 @@ fn inner_path(path: &str) -> Option<String> {
 async fn forward(app: &App, name: &str, request: Request) -> Result<Response, ApiError> {
     let unreadable = || ApiError::new(400, "invalid", "the address cannot be read");
     let path = inner_path(request.uri().path()).ok_or_else(unreadable)?;
-    let what = what(&path, request.uri().query().unwrap_or_default());
+    let what = match path.as_str() {
+        "/v1/exec" if request.method() == Method::GET && !upgrades(request.headers()) => {
+            "a look at its sessions".to_owned()
+        }
+        path => what(path, request.uri().query().unwrap_or_default()),
+    };
     let (stream, guard) = app.sprites.get(name)?.connect(what).await?;
     if QUIET.contains(&path.as_str()) {
         let answer = carry(stream, (), &path, request).await;
@@ -139,6 +144,7 @@ fn what(path: &str, query: &str) -> String {
         }
         ["exec", session, ..] => format!("session {session}"),
         ["fs", ..] => "its files".to_owned(),
+        ["services"] => "a look at its services".to_owned(),
         ["services", name, ..] => format!("the service {name}"),
         ["proxy", ..] => "a forwarded port".to_owned(),
         [first, ..] => (*first).to_owned(),

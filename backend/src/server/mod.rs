@@ -355,7 +355,12 @@ fn router(app: App) -> Router {
         .route("/v1/sprites/{name}/checkpoints", get(checkpoints::list))
         .route("/v1/sprites/{name}/checkpoints/{id}", get(checkpoints::get).delete(checkpoints::delete))
         .route("/v1/sprites/{name}/checkpoints/{id}/restore", post(checkpoints::restore))
-        .route("/v1/sprites/{name}/policy/network", get(policy::network).post(policy::set_network))
+        .route(
+            "/v1/sprites/{name}/policy/network",
+            get(policy::network)
+                .post(policy::set_network)
+                .layer(DefaultBodyLimit::max(sprites_api::policy::MAX_BYTES)),
+        )
         .route(
             "/v1/sprites/{name}/policy/privileges",
             get(policy::privileges).post(policy::set_privileges).delete(policy::unset_privileges),

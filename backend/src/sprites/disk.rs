@@ -157,15 +157,23 @@ impl Disks {
 
     /// Removes a sprite for good.
     pub(super) fn destroy(&self, database: &Store, id: &str) -> Result<(), SpriteError> {
-        let copy = self.copy(id);
-        match fs::remove_file(&copy) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                return Err(io("remove", &copy)(source));
-            }
-            _ => {}
-        }
+        self.remove_copy(id)?;
         database.remove(id)?;
         self.sweep(id)
+    }
+
+    /// Removes what was made of a sprite that has never been one.
+    pub(super) fn discard(&self, id: &str) -> Result<(), SpriteError> {
+        self.remove_copy(id)?;
+        self.sweep(id)
+    }
+
+    fn remove_copy(&self, id: &str) -> Result<(), SpriteError> {
+        let copy = self.copy(id);
+        match fs::remove_file(&copy) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(io("remove", &copy)(source)),
+            _ => Ok(()),
+        }
     }
 
     /// Removes the folder of a sprite that is none, or none any more.

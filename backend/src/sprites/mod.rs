@@ -287,6 +287,8 @@ impl Sprites {
             updated_at: Time::now(),
             last_running_at: None,
             last_warming_at: None,
+            // That one may be reached by everybody says nothing about the other.
+            url_settings: sprites_api::sprite::UrlSettings::default(),
             ..parent.clone()
         };
         let disks = self.disks.clone();
@@ -310,14 +312,20 @@ impl Sprites {
         record: Record,
         make: impl FnOnce(&Record) -> Result<(), SpriteError> + Send + 'static,
     ) -> Result<Arc<Sprite>, SpriteError> {
-        let store = Arc::clone(&self.store);
+        let (store, disks) = (Arc::clone(&self.store), self.disks.clone());
         let made = record.clone();
         let sprites = Arc::clone(self);
         // Not to be cut off half-way by a client that goes away.
         let work = tokio::spawn(async move {
             blocking(move || {
                 make(&made)?;
-                Ok(store.put(&made)?)
+                store.put(&made).map_err(|error| {
+                    // Nobody is to find later what was refused now.
+                    if let Err(left) = disks.discard(&made.id) {
+                        tracing::warn!("what was made of {} is left: {left}", made.name);
+                    }
+                    error.into()
+                })
             })
             .await?;
             let sprite = Sprite::spawn(&sprites, record, None).await;

@@ -29,6 +29,8 @@ const WAITING: usize = 16;
 /// Between two tries to reach a gateway, and two looks at whether it is reached.
 const AGAIN: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(10);
+/// Why a sprite has no network whose gateway was killed.
+const GONE: &str = "its gateway was killed from outside; stop the sprite to have its network start anew";
 /// How long a gateway may take to carry out a request.
 const ANSWER: Duration = Duration::from_secs(20);
 
@@ -103,12 +105,19 @@ impl Network {
         let (network, machine) = (Arc::clone(self), machine.clone());
         let turn = self.turn.fetch_add(1, Ordering::SeqCst) + 1;
         tokio::spawn(async move {
-            let mut told = false;
+            let mut gone = false;
             // A machine is held from its first moment; another one has its own follower.
             while gateway.is_there() && network.turn.load(Ordering::SeqCst) == turn {
                 if let Ok(stream) = gateway.line().await {
+                    if std::mem::take(&mut gone) {
+                        network.plugged.store(true, Ordering::SeqCst);
+                        network.begins(None);
+                    }
                     network.speak(stream).await;
-                } else if machine.is_held() && !std::mem::replace(&mut told, true) {
+                } else if machine.is_held() && !std::mem::replace(&mut gone, true) {
+                    // Nothing is reached any more, so there is nobody to tell a policy.
+                    network.plugged.store(false, Ordering::SeqCst);
+                    network.begins(Some(GONE.to_owned()));
                     tracing::warn!("a sprite's network is gone; stop the sprite to have it start anew");
                 }
                 if !machine.is_held() {
@@ -170,6 +179,9 @@ impl Network {
         let give_up = Instant::now() + ANSWER;
         let late = || format!("its network does not answer within {} s", ANSWER.as_secs());
         while Instant::now() < give_up {
+            if !self.plugged.load(Ordering::SeqCst) {
+                return Ok(());
+            }
             // It may just be coming.
             let Some(line) = locked(&self.line).clone() else {
                 sleep(LOOK).await;

@@ -107,9 +107,10 @@ impl Sprite {
         let (store, id) = (Arc::clone(&sprites.store), record.id.clone());
         // What was written down when it became so; a server before this one may have been killed meanwhile.
         let last = blocking(move || Ok(store.events(&id, 1)?)).await.unwrap_or_default().pop();
-        let reason = match last.filter(|last| last.status == status) {
-            Some(last) => last.reason,
-            None => "found so when the server started".to_owned(),
+        let reason = match last {
+            Some(last) if last.status == status => last.reason,
+            None if status == Status::Cold => "not used yet".to_owned(),
+            _ => "found so when the server started".to_owned(),
         };
         let sprite = Arc::new(Self {
             id: record.id.clone(),
@@ -262,17 +263,18 @@ impl Sprite {
         change: impl FnOnce(&mut Record),
     ) -> Result<(), SpriteError> {
         let _one_by_one = self.changing.lock().await;
-        let record = {
-            let mut record = locked(&self.record);
-            change(&mut record);
-            record.clone()
-        };
+        let mut record = self.record();
+        change(&mut record);
         let (store, disks) = (Arc::clone(&sprites.store), sprites.disks.clone());
-        blocking(move || {
+        // It holds when it is written down: what is answered with an error must not be so all the same.
+        let record = blocking(move || {
             store.put(&record)?;
-            disks.write(&record)
+            Ok((disks.write(&record), record))
         })
-        .await
+        .await;
+        let (written, record) = record?;
+        *locked(&self.record) = record;
+        written
     }
 
     /// A connection to the agent inside, waking the sprite if needed. It stays awake at least as long as the guard lives; `what` tells others what

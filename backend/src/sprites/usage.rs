@@ -2,9 +2,12 @@
 
 use crate::client::is_obeyed;
 use std::collections::BTreeMap;
+use std::net::Shutdown;
+use std::os::fd::AsFd;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::net::UnixStream;
 use tokio::time::Instant;
 
 /// Longest description of a use, characters.
@@ -24,7 +27,14 @@ pub(super) struct Usage {
 #[derive(Debug, Default)]
 struct Open {
     next: u64,
-    uses: BTreeMap<u64, String>,
+    uses: BTreeMap<u64, Use>,
+}
+
+#[derive(Debug)]
+struct Use {
+    what: String,
+    /// Its connection to the agent, to be cut when the sprite sleeps all the same.
+    connection: Option<std::os::unix::net::UnixStream>,
 }
 
 impl Usage {
@@ -51,10 +61,20 @@ impl Usage {
         locked(&self.open).uses.len()
     }
 
+    /// Ends what it is used for: it sleeps, and whoever uses it would wait without knowing that.
+    pub(super) fn cut(&self) {
+        for Use { connection, .. } in locked(&self.open).uses.values() {
+            if let Some(connection) = connection {
+                // One that has ended by itself needs nothing more.
+                let _ = connection.shutdown(Shutdown::Both);
+            }
+        }
+    }
+
     /// What it is used for now, oldest first; of many alike one stands for all.
     pub(super) fn uses(&self) -> Vec<String> {
         let mut told: Vec<(String, usize)> = Vec::new();
-        for what in locked(&self.open).uses.values() {
+        for Use { what, .. } in locked(&self.open).uses.values() {
             if let Some((_, count)) = told.iter_mut().find(|(known, _)| known == what) {
                 *count += 1;
             } else if told.len() < TOLD {
@@ -80,10 +100,19 @@ impl Guard {
         open.next += 1;
         // Words of clients are in it, and others read it on their terminals.
         let what = what.chars().filter(|sign| !is_obeyed(*sign)).take(MAX_WHAT).collect();
-        open.uses.insert(number, what);
+        open.uses.insert(number, Use { what, connection: None });
         drop(open);
         usage.touch();
         Self { usage: Arc::clone(usage), number }
+    }
+
+    /// The use goes through this connection to the agent.
+    pub(super) fn goes_through(&self, connection: &UnixStream) {
+        // Without it, it is not cut but ends with the machine.
+        let connection = connection.as_fd().try_clone_to_owned().ok().map(Into::into);
+        if let Some(one) = locked(&self.usage.open).uses.get_mut(&self.number) {
+            one.connection = connection;
+        }
     }
 }
 

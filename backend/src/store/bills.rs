@@ -191,7 +191,7 @@ mod tests {
             sprite: sprite.into(),
             name: format!("box-{sprite}"),
             labels: labels.iter().map(|label| (*label).to_owned()).collect(),
-            account: Account { totals: used, kept_until: moment(to), read: None, carried: None, untold: 0.0 },
+            account: Account { totals: used, ..Account::new(moment(to)) },
             entry: Entry { sample: None, used, since: moment(from) },
         }
     }

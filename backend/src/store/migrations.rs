@@ -73,6 +73,10 @@ pub(super) fn all() -> Migrations<'static> {
              alter table ledger add column sent_bytes integer not null default 0;
              alter table ledger add column received_bytes integer not null default 0;",
         ),
+        M::up(
+            "-- Moments by a clock that nobody sets, beside those of the calendar.
+             alter table total add column clocks text;",
+        ),
     ])
 }
 

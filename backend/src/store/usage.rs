@@ -2,10 +2,12 @@
 
 use super::{Result, Store, bills};
 use crate::meter::account::{Account, Entry};
-use crate::meter::clock::Moment;
+use crate::meter::clock::{self, Moment};
 use rusqlite::{Transaction, params};
+use serde::{Deserialize, Serialize};
 use sprites_api::Time;
 use sprites_api::extension::UsageSample;
+use std::time::Duration;
 
 const MINUTE: i64 = 60 * 1_000_000;
 const HOUR: i64 = 60 * MINUTE;
@@ -37,6 +39,36 @@ pub(crate) struct Tick {
     pub entry: Entry,
 }
 
+impl Tick {
+    /// Both in one, where the first could not be written.
+    pub(crate) fn then(self, later: Self) -> Self {
+        let samples: Vec<UsageSample> =
+            [self.entry.sample, later.entry.sample].into_iter().flatten().collect();
+        let mut used = self.entry.used;
+        used += later.entry.used;
+        Self { entry: Entry { sample: join(&samples), used, since: self.entry.since }, ..later }
+    }
+}
+
+/// The host's steady clock at the moments of an account, and in which of the host's starts that was.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Clocks {
+    boot: String,
+    kept: Option<Duration>,
+    read: Option<Duration>,
+}
+
+impl Clocks {
+    fn of(account: &Account) -> Self {
+        let read = account.read.as_ref().and_then(|(_, at)| at.steady);
+        Self { boot: clock::boot().to_owned(), kept: account.kept_until.steady, read }
+    }
+
+    fn of_this_boot(self) -> Option<Self> {
+        Some(self).filter(|clocks| !clocks.boot.is_empty() && clocks.boot == clock::boot())
+    }
+}
+
 impl Store {
     /// Writes a tick of the meter, all or nothing, so that accounts, bills and samples never disagree.
     pub(crate) fn record(&self, ticks: &[Tick]) -> Result<()> {
@@ -50,14 +82,16 @@ impl Store {
             let totals = serde_json::to_string(&tick.account.totals)?;
             let carried = tick.account.carried.map(|carried| serde_json::to_string(&carried)).transpose()?;
             let kept_until = tick.account.kept_until.wall.as_micros();
+            let clocks = serde_json::to_string(&Clocks::of(&tick.account))?;
             let written = transaction
                 .prepare_cached(
-                    "insert into total (sprite, totals, kept_until, counters, read_at, carried)
-                     select ?1, ?2, ?3, ?4, ?5, ?6 where exists (select 1 from sprite where id = ?1)
+                    "insert into total (sprite, totals, kept_until, counters, read_at, carried, clocks)
+                     select ?1, ?2, ?3, ?4, ?5, ?6, ?7 where exists (select 1 from sprite where id = ?1)
                      on conflict (sprite) do update set totals = excluded.totals, kept_until = excluded.kept_until,
-                         counters = excluded.counters, read_at = excluded.read_at, carried = excluded.carried",
+                         counters = excluded.counters, read_at = excluded.read_at, carried = excluded.carried,
+                         clocks = excluded.clocks",
                 )?
-                .execute(params![tick.sprite, totals, kept_until, counters, read_at, carried])?;
+                .execute(params![tick.sprite, totals, kept_until, counters, read_at, carried, clocks])?;
             // One that is gone meanwhile has been paid up to its end.
             if written == 0 {
                 continue;
@@ -75,25 +109,27 @@ impl Store {
     pub(crate) fn account(&self, sprite: &str) -> Result<Option<Account>> {
         let connection = self.lock();
         let mut query = connection.prepare_cached(
-            "select totals, kept_until, counters, read_at, carried from total where sprite = ?1",
+            "select totals, kept_until, counters, read_at, carried, clocks from total where sprite = ?1",
         )?;
         let mut rows = query.query([sprite])?;
         let Some(row) = rows.next()? else { return Ok(None) };
-        let moment = |micros: i64| Moment::written(Time::from_micros(micros));
+        // Of another start of the host its clock says nothing.
+        let clocks = match row.get::<_, Option<String>>(5)? {
+            Some(text) => serde_json::from_str::<Clocks>(&text)?.of_this_boot(),
+            None => None,
+        };
+        let clocks = clocks.unwrap_or_default();
+        let moment = |micros: i64, steady| Moment { wall: Time::from_micros(micros), steady };
         let read = match (row.get::<_, Option<String>>(2)?, row.get::<_, Option<i64>>(3)?) {
-            (Some(counters), Some(at)) => Some((serde_json::from_str(&counters)?, moment(at))),
+            (Some(counters), Some(at)) => Some((serde_json::from_str(&counters)?, moment(at, clocks.read))),
             _ => None,
         };
-        Ok(Some(Account {
-            totals: serde_json::from_str(&row.get::<_, String>(0)?)?,
-            kept_until: moment(row.get(1)?),
-            read,
-            carried: match row.get::<_, Option<String>>(4)? {
-                Some(text) => serde_json::from_str(&text)?,
-                None => None,
-            },
-            untold: 0.0,
-        }))
+        let carried = match row.get::<_, Option<String>>(4)? {
+            Some(text) => serde_json::from_str(&text)?,
+            None => None,
+        };
+        let totals = serde_json::from_str(&row.get::<_, String>(0)?)?;
+        Ok(Some(Account::written(totals, moment(row.get(1)?, clocks.kept), read, carried)))
     }
 
     /// Samples since `from`, oldest first, thinned to at most `most` by joining neighbours.
@@ -245,7 +281,7 @@ mod tests {
             sprite: sprite.into(),
             name: "box".into(),
             labels: Vec::new(),
-            account: Account { totals: used, kept_until: now, read: None, carried: None, untold: 0.0 },
+            account: Account { totals: used, ..Account::new(now) },
             entry: Entry { sample: Some(sample), used, since: now },
         }
     }
@@ -274,6 +310,44 @@ mod tests {
         store.record(&[tick("1", 30_000)]).unwrap();
         let after = store.account("1").unwrap().unwrap();
         assert!(after.kept_until.wall > before.kept_until.wall);
+    }
+
+    #[test]
+    fn a_calendar_that_jumps_between_two_servers_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("db");
+        let store = Store::open(&path).unwrap();
+        store.put(&record("1", "box")).unwrap();
+        let at = |wall: i64, steady: u64| Moment {
+            wall: Time::from_micros(wall * 1_000_000),
+            steady: Some(Duration::from_secs(steady)),
+        };
+        let mut written = tick("1", 1);
+        written.account = Account::new(at(1_000_000, 50));
+        store.record(std::slice::from_ref(&written)).unwrap();
+        drop(store);
+        let read = Store::open(&path).unwrap().account("1").unwrap().unwrap();
+        for wall in [900_000, 1_000_007, 90_000_000] {
+            assert_eq!(at(wall, 57).since(read.kept_until), 7.0);
+        }
+        // Of another start of the host there is the calendar alone.
+        let store = Store::open(&path).unwrap();
+        store.lock().execute("update total set clocks = replace(clocks, '-', '+')", []).unwrap();
+        assert_eq!(store.account("1").unwrap().unwrap().kept_until.steady, None);
+    }
+
+    #[test]
+    fn what_could_not_be_written_comes_with_what_follows() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("db")).unwrap();
+        store.put(&record("1", "box")).unwrap();
+        let all = (2..=9).fold(tick("1", 1), |earlier, second| earlier.then(tick("1", second)));
+        store.record(&[all]).unwrap();
+        let samples = store.samples("1", Time::from_micros(0), 10).unwrap();
+        assert_eq!(samples.len(), 1);
+        assert!((samples[0].seconds - 9.0).abs() < 1e-9 && (samples[0].cost_usd - 0.009).abs() < 1e-9);
+        let bill = store.cost(Time::from_micros(0), Time::from_micros(3_600_000_000)).unwrap();
+        assert!((bill.cost_usd - 0.009).abs() < 1e-9, "{bill:?}");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::outward;
 use crate::reply::Refusal;
 use crate::{Agent, VERSION, identity};
 use axum::body::Bytes;
-use axum::extract::{Request, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
@@ -20,7 +20,7 @@ use axum::{Json, Router};
 use hyper::upgrade::Upgraded;
 use quiesce::{MAX_WORD, QuiesceError};
 use sprites_api::agent::{Counters, Health, Identity, Quiesce, Quiesced, Wake};
-use sprites_api::policy::Policies;
+use sprites_api::policy::{MAX_BYTES, Policies};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ pub(crate) fn router() -> Router<Arc<Agent>> {
         .route("/v1/agent/wake", post(wake))
         .route("/v1/agent/web", get(web::connect))
         .route("/v1/agent/outward", get(outward::wait))
-        .route("/v1/agent/policy", put(policy))
+        .route("/v1/agent/policy", put(policy).layer(DefaultBodyLimit::max(MAX_BYTES)))
         .route("/v1/agent/checkpoints", put(checkpoints))
         .route("/v1/agent/shutdown", post(shutdown))
 }

@@ -1,6 +1,7 @@
 //! One TCP connection inside a WebSocket.
 
 use super::Agent;
+use crate::host::clock;
 use crate::reply::Refusal;
 use crate::websocket::{self, Gone, Sink, Upgrade, closing, finish, send, text};
 use axum::extract::State;
@@ -19,12 +20,17 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 /// A client that does not say where it wants to go for this long is sent away.
 const HANDSHAKE: Duration = Duration::from_secs(30);
 /// How long a connection may take; one client gives up after ten seconds.
 const DIAL: Duration = Duration::from_secs(8);
+/// Milliseconds after its start in which a machine's services may still be on their way.
+const YOUNG: u64 = 15_000;
+/// How long one that refuses a connection then is tried again, and between two tries.
+const PATIENCE: Duration = Duration::from_secs(6);
+const LOOK: Duration = Duration::from_millis(50);
 /// Bytes of a frame.
 const PIECE: usize = 32 << 10;
 
@@ -170,20 +176,34 @@ pub(crate) async fn dial(host: &str, port: u16) -> Result<TcpStream, DialError> 
         }
         Err(_) => return Err(DialError::Name(bare.chars().take(64).collect())),
     };
+    let is_here = addresses.iter().all(IpAddr::is_loopback);
     let connect = async {
-        // The reason of the first one is told: that there is no IPv6 says nothing.
-        let mut refused = None;
-        for address in addresses {
-            match TcpStream::connect(SocketAddr::new(address, port)).await {
-                Ok(stream) => {
-                    // Small messages are not to wait for more; a stream without this works too.
-                    let _ = stream.set_nodelay(true);
-                    return Ok(stream);
-                }
-                Err(error) => refused = refused.or(Some(error)),
+        // Whoever wakes a sprite by its port is faster than the service that is to answer.
+        let give_up = Instant::now() + PATIENCE;
+        while is_here && clock::uptime_ms() < YOUNG && Instant::now() < give_up {
+            match reach(&addresses, port).await {
+                Err(DialError::Refused(_)) => sleep(LOOK).await,
+                outcome => return outcome,
             }
         }
-        Err(DialError::Refused(refused.unwrap_or_else(|| io::ErrorKind::ConnectionRefused.into())))
+        reach(&addresses, port).await
     };
     timeout(DIAL, connect).await.unwrap_or(Err(DialError::Late))
+}
+
+/// Connects to the first address that can be reached.
+async fn reach(addresses: &[IpAddr], port: u16) -> Result<TcpStream, DialError> {
+    // The reason of the first one is told: that there is no IPv6 says nothing.
+    let mut refused = None;
+    for address in addresses {
+        match TcpStream::connect(SocketAddr::new(*address, port)).await {
+            Ok(stream) => {
+                // Small messages are not to wait for more; a stream without this works too.
+                let _ = stream.set_nodelay(true);
+                return Ok(stream);
+            }
+            Err(error) => refused = refused.or(Some(error)),
+        }
+    }
+    Err(DialError::Refused(refused.unwrap_or_else(|| io::ErrorKind::ConnectionRefused.into())))
 }

@@ -12,14 +12,14 @@ use crate::error::{Error, Result};
 use crate::event::{Event, Log};
 use serde::{Deserialize, Serialize};
 use sprites_api::Time;
-use sprites_api::policy::NetworkPolicy;
+use sprites_api::policy::{MAX_BYTES, NetworkPolicy};
 use std::io;
 use std::net::SocketAddr;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
-/// Longest request: ten thousand rules of the longest names are three megabytes.
-const LONGEST: usize = 4 << 20;
+/// Longest request, and a little for what stands around a policy.
+const LONGEST: usize = MAX_BYTES + (64 << 10);
 /// Bytes read at once.
 const PART: usize = 64 << 10;
 /// While so much waits for the owner, nothing is read and no report is made. Events wait in their ring.

@@ -5,7 +5,7 @@
 
 use ipnet::IpNet;
 use nix::ifaddrs::InterfaceAddress;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::time::{Duration, Instant};
 
 /// How far away an address is.
@@ -29,6 +29,9 @@ const METADATA: [IpAddr; 7] = [
     IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe)),
 ];
+
+/// The port of which nobody expects an answer (RFC 863).
+const DISCARD: u16 = 9;
 
 /// How far away an address is, as the registries of special addresses (RFC 6890) have it.
 pub(crate) fn distance(address: IpAddr) -> Distance {
@@ -84,7 +87,7 @@ impl Own {
 
     /// Whether an address is one of them.
     pub(crate) fn contains(&mut self, address: IpAddr, now: Instant) -> bool {
-        self.read(now).iter().any(|card| card.addr() == address)
+        self.read(now).iter().any(|card| card.addr() == address) || is_delivered_here(address)
     }
 
     /// Whether it is in a network that the host is in.
@@ -102,6 +105,20 @@ impl Own {
         }
         &self.cards
     }
+}
+
+/// Whether the host keeps what is sent to an address, as it does for more than the addresses of its cards: whole ranges may be routed to it. Its own
+/// end of such a connection has the very same address. Nothing is sent for that.
+fn is_delivered_here(address: IpAddr) -> bool {
+    let any: IpAddr = match address {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let near = UdpSocket::bind((any, 0)).and_then(|socket| {
+        socket.connect((address, DISCARD))?;
+        socket.local_addr()
+    });
+    near.is_ok_and(|near| near.ip() == address)
 }
 
 /// Address and network of a card. Where it is told nothing of its network, it is in one by itself; a global network of IPv6 is never smaller than its

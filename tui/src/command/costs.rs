@@ -62,13 +62,13 @@ impl Costs {
         }
         let width = costs.rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0).max(by.len());
         println!(
-            "{by:width$}  {:>9}  {:>8}  {:>9}  {:>10}  {:>10}  {:>9}  {:>9}",
-            "cost", "awake", "CPU-h", "memory", "stored", "sent", "received"
+            "{by:width$}  {:>9}  {:>8}  {:>9}  {:>11}  {:>11}  {:>9}  {:>9}",
+            "cost", "awake", "CPU-h", "memory GB-h", "stored GB-h", "sent", "received"
         );
         for row in &costs.rows {
             let (name, used) = (clean(&row.name), row.used);
             println!(
-                "{name:width$}  {:>9}  {:>8}  {:>9.3}  {:>7.2} GB  {:>7.2} GB  {:>9}  {:>9}{}",
+                "{name:width$}  {:>9}  {:>8}  {:>9.3}  {:>11.2}  {:>11.2}  {:>9}  {:>9}{}",
                 number::dollars(used.cost_usd),
                 number::length(used.running_seconds),
                 used.cpu_hours,
@@ -84,6 +84,9 @@ impl Costs {
             println!("About {} by the end of the month.", number::dollars(usd));
         }
         println!("{}", told(&costs.budget));
+        println!(
+            "Amounts are what Fly.io would charge by its price list; awake, a sprite pays for 1/16 CPU and 0.25 GB at least."
+        );
         Ok(ExitCode::SUCCESS)
     }
 }

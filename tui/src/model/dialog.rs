@@ -32,6 +32,8 @@ pub enum Ask {
     ForgetRules(String),
     /// A deliberate key, to leave though rules of these sprites were changed and are not saved.
     Quit(Vec<String>),
+    /// A deliberate key, to build another base image.
+    BuildImage,
     /// Terms to filter by.
     Filter,
     /// Text that lines hold.
@@ -115,6 +117,7 @@ impl Dialog {
             Ask::SaveRules { .. } => Some('S'),
             Ask::ForgetRules(_) => Some('U'),
             Ask::Quit(_) => Some('Q'),
+            Ask::BuildImage => Some('B'),
             _ => None,
         }
     }
@@ -126,6 +129,7 @@ impl Dialog {
             Ask::Checkpoint(name) => format!("Checkpoint of {name}"),
             Ask::Fork(name, _) => format!("Fork of {name}"),
             Ask::Destroy(name) => format!("Destroy {name}"),
+            Ask::BuildImage => "New base image".into(),
             Ask::Filter => "Filter".into(),
             Ask::Search => "Search".into(),
             Ask::Many(many, names) => {
@@ -204,6 +208,8 @@ impl Dialog {
             ),
             Ask::Filter => "Words of name and label, name:, label:, use:, state:running|warm, cpu: memory: stored: cost: with > or <; \
                  ! turns a term round. Empty shows all.".into(),
+            Ask::BuildImage => "There is one. Another one has the newest packages; new sprites are made of it. It takes a minute or two and some hundred MB. \
+                 Press B to build it.".into(),
             Ask::Search => "Lines that hold this text; empty shows all.".into(),
             Ask::Many(many, names) => {
                 let told = told(names);

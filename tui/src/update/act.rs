@@ -4,7 +4,6 @@ use super::part::{self, open_sprite};
 use super::{Effect, console, dialog, files, inside, jump, list, network, palette};
 use crate::action::{Action, Part};
 use crate::model::{Ask, Dialog, Many, Model, Screen, Weight, ZOOMS};
-use sprites_api::extension::BuildLine;
 use sprites_backend::client::ServiceAction;
 
 /// Does it, or says why it cannot be done.
@@ -68,10 +67,9 @@ fn of_none(model: &mut Model, action: Action) -> Vec<Effect> {
             let amount = budget.month_usd.map(|usd| format!("{usd}")).unwrap_or_default();
             ask_with(model, Ask::Budget, &amount, Some(budget.sleep));
         }
-        Action::BuildImage => {
-            model.build = Some(BuildLine { step: "Preparing".into(), ..BuildLine::default() });
-            return vec![Effect::BuildImage];
-        }
+        // The first one is needed; another one takes a minute, and room on the disk.
+        Action::BuildImage if model.has_image == Some(true) => ask(model, Ask::BuildImage, ""),
+        Action::BuildImage => return dialog::build_image(model),
         Action::Contexts => {
             let names = model.contexts.clone();
             ask(model, Ask::Context(names), "");

@@ -4,6 +4,7 @@ use super::{Effect, list, network};
 use crate::model::{Ask, Job, Load, Many, Model, Screen, destroying};
 use crossterm::event::{Event as Terminal, KeyCode, KeyEvent, KeyModifiers};
 use sprites_api::cost::Budget;
+use sprites_api::extension::BuildLine;
 use sprites_api::policy::NetworkPolicy;
 use sprites_backend::client::ServiceAction;
 use tui_input::backend::crossterm::EventHandler;
@@ -80,6 +81,12 @@ pub(super) fn enter(model: &mut Model, index: usize) -> Vec<Effect> {
     let name = model.contexts.get(index).cloned().unwrap_or_default();
     begin(model, format!("Going to {name}"));
     vec![Effect::Enter(index)]
+}
+
+/// Builds a base image.
+pub(super) fn build_image(model: &mut Model) -> Vec<Effect> {
+    model.build = Some(BuildLine { step: "Preparing".into(), ..BuildLine::default() });
+    vec![Effect::BuildImage]
 }
 
 /// Makes a sprite.
@@ -209,6 +216,7 @@ fn confirm(model: &mut Model) -> Vec<Effect> {
             let job = begin(model, "Changing the budget".to_owned());
             vec![Effect::SetBudget { job, budget }]
         }
+        Ask::BuildImage => build_image(model),
         Ask::New => create(model, typed),
         Ask::Checkpoint(name) => checkpoint(model, name, comment, memory),
         Ask::Fork(name, from) => fork(model, name, typed, from, memory),

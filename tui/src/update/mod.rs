@@ -35,7 +35,7 @@ use std::time::{Duration, Instant};
 pub const UNSEEN: Duration = Duration::from_secs(60);
 /// Between two looks at the bill of the month.
 const COSTS: Duration = Duration::from_secs(30);
-/// Between two looks at who uses the sprite on the screen.
+/// Between two looks at who uses the sprite on the screen, or at what the screen tells else.
 const USES: Duration = Duration::from_secs(3);
 
 /// What happened.
@@ -500,9 +500,15 @@ fn ask_again(model: &mut Model, now: Instant) -> Vec<Effect> {
         model.asked.costs = Some(now);
         effects.push(Effect::LoadCosts(Group::Sprite));
     }
-    if model.screen == Screen::Sprite && due(model.asked.sprite, USES) {
+    if due(model.asked.sprite, USES) {
+        let looked_at = match model.screen {
+            Screen::Sprite => model.selected.clone().map(Effect::LoadSprite),
+            Screen::Events => model.events.as_ref().map(|(name, _)| Effect::LoadEvents(name.clone())),
+            Screen::Costs => Some(Effect::LoadCosts(model.bill.0)),
+            _ => None,
+        };
         model.asked.sprite = Some(now);
-        effects.extend(model.selected.clone().map(Effect::LoadSprite));
+        effects.extend(looked_at);
     }
     effects
 }

@@ -91,7 +91,7 @@ fn bill(model: &Model, group: Group, costs: &Costs, width: usize) -> Vec<Line<'s
     }
     lines.push(Line::default());
     lines.push(Line::styled(
-        "Amounts are what the vendor would charge by its price list; memory and storage are GB-hours.",
+        "What Fly.io would charge by its price list for the same; awake, a sprite pays for 1/16 CPU and 0.25 GB at least. Memory, storage: GB-hours.",
         colors.dim(),
     ));
     lines

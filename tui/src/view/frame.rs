@@ -176,7 +176,7 @@ pub(super) fn footer(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     } else if let Screen::Console(_) = model.screen {
         Line::from(vec![
             Span::styled(format!(" {LEAVE_NAME}"), colors.accent()),
-            Span::styled(" leave; the program goes on   ", colors.dim()),
+            Span::styled(" leave; the program goes on while its sprite is awake   ", colors.dim()),
             Span::styled("shift-pageup", colors.accent()),
             Span::styled(" or wheel: scroll back", colors.dim()),
         ])

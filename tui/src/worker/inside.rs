@@ -130,7 +130,11 @@ async fn done(mut lines: Lines<Told>, service: &str, action: ServiceAction) -> R
     }
     Ok(match action {
         ServiceAction::Start => format!("{service} is started."),
-        ServiceAction::Stop => format!("{service} is stopped, and stays so until it is started."),
+        ServiceAction::Stop => {
+            format!(
+                "{service} is stopped, and stays so until it is started, or its sprite's URL is used if it serves that."
+            )
+        }
         ServiceAction::Restart => format!("{service} is started anew."),
     })
 }

@@ -125,7 +125,9 @@ fn clean(headers: &mut HeaderMap, upgrade: Option<&HeaderValue>) {
         HeaderName::from_static("forwarded"),
         HeaderName::from_static("x-real-ip"),
     ];
-    for name in named.iter().chain(&always) {
+    // Many apps take them for those with '-', which this server sets.
+    let alike: Vec<HeaderName> = headers.keys().filter(|name| name.as_str().contains('_')).cloned().collect();
+    for name in named.iter().chain(&always).chain(&alike) {
         headers.remove(name);
     }
     if let Some(protocol) = upgrade {
@@ -146,6 +148,7 @@ mod tests {
             ("x-mine", "1"),
             ("keep-alive", "5"),
             ("transfer-encoding", "chunked"),
+            ("x_forwarded_for", "192.0.2.1"),
             ("cookie", "a=b"),
         ]);
         clean(&mut given, None);

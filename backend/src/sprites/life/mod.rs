@@ -203,7 +203,9 @@ impl Life {
         wish: &Wish,
     ) -> Result<(UnixStream, Guard), SpriteError> {
         let (machine, guard) = self.awake(sprites, wish).await?;
-        Ok((machine.connect().await?, guard))
+        let stream = machine.connect().await?;
+        guard.goes_through(&stream);
+        Ok((stream, guard))
     }
 
     /// The machine, awake at least as long as the guard lives. Those who came while a start was tried hear what came of it, and do not try again.

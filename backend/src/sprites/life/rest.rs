@@ -36,9 +36,11 @@ impl Life {
                             Some(idle) if !sprites.is_over_budget() => {
                                 format!("unused for {} s", idle.as_secs())
                             }
-                            _ => "this month's budget is used up".to_owned(),
+                            _ => "this month's budget was used up".to_owned(),
                         };
                         self.enter(sprites, Status::Warm, None, why).await;
+                        // Only a budget puts one to sleep that is used.
+                        self.sprite.usage.cut();
                     }
                     Err(error) => {
                         tracing::warn!("{} cannot be put to sleep: {error}", self.sprite.record().name);
@@ -99,6 +101,6 @@ impl Life {
                 }
             }
         }
-        self.stop(sprites, STOP, why).await;
+        self.stop(sprites, STOP, &format!("{why}; its programs ended")).await;
     }
 }
