@@ -9,12 +9,12 @@ use crate::terminal;
 use crate::theme::Theme;
 use crate::update::{Effect, Event, update};
 use crate::view;
-use crate::worker::Worker;
+use crate::worker::{Worker, run_editor};
 use crossterm::clipboard::CopyToClipboard;
 use crossterm::cursor::SetCursorStyle;
 use crossterm::event::EventStream;
 use crossterm::style::Print;
-use crossterm::terminal::{BeginSynchronizedUpdate, EndSynchronizedUpdate};
+use crossterm::terminal::{BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate};
 use crossterm::{execute, queue};
 use futures::StreamExt;
 use ratatui::Terminal;
@@ -24,6 +24,7 @@ use sprites_backend::client::Client;
 use sprites_backend::context::Context;
 use sprites_backend::paths::Paths;
 use std::io::{self, IsTerminal, Stdout};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use termprofile::{DetectorSettings, TermProfile};
 use tokio::signal::unix::{SignalKind, signal};
@@ -170,6 +171,7 @@ async fn live(
     // The first frame does not wait for what the terminal says.
     screen.draw(model)?;
     model.mux.key_releases = terminal::speak_keyboard()?;
+    let mut edit = None;
     loop {
         if stale && drawn.is_none_or(|at| at.elapsed() >= FRAME) {
             screen.draw(model)?;
@@ -226,8 +228,19 @@ async fn live(
                         let what = clipboard::amount(&text);
                         model.say(Weight::Good, format!("Copied {what} through the terminal (OSC 52)"));
                     }
+                    Effect::RunEditor(wanted) => edit = Some(wanted),
                     effect => worker.perform(effect),
                 }
+            }
+        }
+        if let Some(edit) = edit.take() {
+            // Whoever reads keys would take them from the editor.
+            drop(keys);
+            let outcome = screen.lend(model, edit.copy.clone()).await?;
+            keys = EventStream::new();
+            stale = true;
+            for effect in update(model, Event::Edited(edit, outcome)) {
+                worker.perform(effect);
             }
         }
         if model.quit {
@@ -301,6 +314,22 @@ impl Screen {
             self.releases = releases;
         }
         Ok(())
+    }
+}
+
+impl Screen {
+    /// Leaves the terminal to the editor until that ends.
+    async fn lend(&mut self, model: &mut Model, copy: PathBuf) -> io::Result<Result<(), String>> {
+        terminal::give_back();
+        let edited = tokio::task::spawn_blocking(move || run_editor(&copy)).await;
+        terminal::take()?;
+        // Nothing of what it knows to be drawn is there any more. Its own way to clear asks the terminal for the cursor, and waits.
+        self.terminal = Terminal::new(CrosstermBackend::new(io::stdout()))?;
+        execute!(io::stdout(), Clear(ClearType::All))?;
+        // It has forgotten these as well.
+        model.mux.key_releases = terminal::speak_keyboard()?;
+        (self.releases, self.cursor) = (false, SetCursorStyle::DefaultUserShape);
+        Ok(edited.unwrap_or_else(|_| Err("the editor could not be run".to_owned())))
     }
 }
 
