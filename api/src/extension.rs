@@ -11,6 +11,8 @@
 //! | `POST /v1/local/sprites/{name}/fork` with [`Fork`] | 201 with the new sprite |
 //! | `POST /v1/local/sprites/{name}/stop` | 204 when the sprite is cold: its programs have ended and its disk is at rest |
 //! | `GET /v1/local/sprites/{name}/inside`, `…/services/{service}/logs` | see [`crate::inside`] |
+//! | `GET /v1/local/sprites/{name}/files…`, `…/diff…` | see [`crate::state`] |
+//! | `GET /v1/local/storage`, `…/sprites/{name}/storage` | see [`crate::storage`] |
 //! | `GET /v1/local/images` | [`Images`] |
 //! | `POST /v1/local/images/build` | NDJSON of [`BuildLine`], joins a build that is under way |
 //!

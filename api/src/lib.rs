@@ -32,6 +32,8 @@ pub mod name;
 pub mod policy;
 pub mod services;
 pub mod sprite;
+pub mod state;
+pub mod storage;
 pub mod task;
 pub mod time;
 

@@ -136,6 +136,19 @@ pub enum Command {
         #[command(subcommand)]
         command: File,
     },
+    /// What changed between two checkpoints, or since one, without waking the sprite; the code is 1 when anything did (this machine only)
+    Diff(Diff),
+    /// Print a file of a checkpoint, or of the present, without waking the sprite (this machine only)
+    Cat(Cat),
+    /// What a sprite's disk takes, and which checkpoints to delete first (this machine only)
+    Storage {
+        /// All sprites
+        #[arg(short, long)]
+        all: bool,
+        /// Form of the output
+        #[command(flatten)]
+        format: Format,
+    },
     /// Call the API by curl, signed
     Api(Api),
     /// List the places sprites are: this machine, contexts, organizations
@@ -415,10 +428,39 @@ pub enum File {
         /// Everything below as well
         #[arg(short, long)]
         recursive: bool,
+        /// As it was at this checkpoint, or is now (`Current`), without waking the sprite; takes a path that begins with a slash
+        #[arg(long, value_name = "ID", conflicts_with = "recursive")]
+        at: Option<String>,
         /// Form of the output
         #[command(flatten)]
         format: Format,
     },
+}
+
+/// See [`Command::Diff`].
+#[derive(Args, Debug)]
+pub struct Diff {
+    /// One checkpoint
+    pub from: String,
+    /// The other, or the present
+    #[arg(default_value = "Current")]
+    pub to: String,
+    /// What changed in one file, line by line
+    #[arg(long, value_name = "PATH")]
+    pub path: Option<String>,
+    /// Form of the output
+    #[command(flatten)]
+    pub format: Format,
+}
+
+/// See [`Command::Cat`].
+#[derive(Args, Debug)]
+pub struct Cat {
+    /// As it was at this checkpoint; else as it is
+    #[arg(long, value_name = "ID", default_value = "Current")]
+    pub at: String,
+    /// Which file, from the root on
+    pub path: String,
 }
 
 /// See [`Command::Api`].

@@ -120,8 +120,11 @@ pub(crate) async fn file(place: &PlaceArguments, wish: Wish) -> Outcome {
             }
         }
         Wish::Edit { remote } => edit(&client, &name, &remote).await?,
-        Wish::List { remote, recursive, format } => {
-            let listing = client.list_files(&name, &remote, recursive).await;
+        Wish::List { remote, recursive, at, format } => {
+            let listing = match &at {
+                Some(at) => client.files_at(&name, at, &remote).await.map(|found| found.listing),
+                None => client.list_files(&name, &remote, recursive).await,
+            };
             let listing = listing.map_err(|error| Trouble::there(error, &name, &remote, &[]))?;
             if format.json {
                 output::json(&listing);
@@ -244,9 +247,17 @@ pub(crate) async fn pull_one(
 /// Copies a file of the sprite to the standard output.
 async fn pull_output(client: &Client, name: &str, remote: &str) -> Outcome {
     let there = |error| Trouble::there(error, name, remote, &[WHOLE_FOLDER]);
-    let mut pieces = client.read_file(name, remote).await.map_err(there)?;
+    let pieces = client.read_file(name, remote).await.map_err(there)?;
+    to_output(pieces, |error| there(error).into()).await
+}
+
+/// Writes bytes to the standard output as they come.
+pub(crate) async fn to_output(
+    mut pieces: impl Stream<Item = Result<Bytes, Error>> + Unpin,
+    failed: impl Fn(Error) -> Failure,
+) -> Outcome {
     let mut out = tokio::io::stdout();
-    while let Some(piece) = pieces.try_next().await.map_err(there)? {
+    while let Some(piece) = pieces.try_next().await.map_err(&failed)? {
         let written = async {
             out.write_all(&piece).await?;
             out.flush().await

@@ -12,6 +12,7 @@
 //! | `sessions` | list, attach, kill |
 //! | `checkpoints` | make, list, restore, delete |
 //! | `files` | push, pull, edit, list |
+//! | `states` | files of checkpoints, what changed between them, what disks take |
 //! | `trees` | whole folders, into a sprite and out of it |
 //! | `call` | any call, by curl |
 //! | `manual` | completions and manual pages |
@@ -31,6 +32,7 @@ pub mod place;
 mod ports;
 mod sessions;
 mod sprites;
+mod states;
 mod terminal;
 mod trees;
 
@@ -59,6 +61,9 @@ pub async fn run(arguments: Arguments) -> Outcome {
         Command::Restore(wish) => checkpoints::restore(&place, wish).await,
         Command::Proxy(wish) => ports::proxy(&place, wish).await,
         Command::File { command } => files::file(&place, command).await,
+        Command::Diff(wish) => states::diff(&place, wish).await,
+        Command::Cat(wish) => states::cat(&place, wish).await,
+        Command::Storage { all, format } => states::storage(&place, format, all).await,
         Command::Api(wish) => call::api(&place, wish).await,
     }
 }

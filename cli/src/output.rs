@@ -74,6 +74,11 @@ pub fn line(text: &str) {
     let _ = writeln!(stdout(), "{}", plain(text));
 }
 
+/// Prints lines, in which tabs stay.
+pub fn text(text: &str) {
+    let _ = writeln!(stdout(), "{}", sprites_backend::client::plain(text));
+}
+
 /// Prints one line of columns between tabs.
 pub fn row(cells: &[String]) {
     let _ = writeln!(stdout(), "{}", columns(cells));

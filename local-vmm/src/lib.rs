@@ -5,6 +5,7 @@
 
 pub mod devices;
 pub mod emulated;
+pub mod files;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod gateway;

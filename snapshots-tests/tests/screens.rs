@@ -2,6 +2,8 @@
 //!
 //! After a deliberate change: `INSTA_UPDATE=always cargo test -p snapshots-tests --test screens`, then look at the difference.
 
+#[path = "screens/files.rs"]
+mod files;
 #[path = "screens/find.rs"]
 mod find;
 #[path = "screens/inside.rs"]

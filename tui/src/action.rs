@@ -15,7 +15,7 @@ pub enum Place {
     Either,
     /// On the screen of one sprite, where this part of it is looked at.
     Part(Part),
-    /// On screens of text: help, log, costs, events.
+    /// On screens of text: help, log, costs, events, disks, files.
     Text,
 }
 
@@ -30,6 +30,8 @@ pub enum Part {
     Network,
     /// Services, ports, tasks, sessions.
     Inside,
+    /// Its files, now or at a checkpoint, and what changed.
+    Files,
 }
 
 impl Part {
@@ -74,6 +76,14 @@ pub enum Action {
     Undo,
     Fork,
     DeleteCheckpoint,
+    MarkCheckpoint,
+    Compare,
+    CompareNow,
+    BrowseFiles,
+    OpenFile,
+    ParentFolder,
+    CopyOut,
+    EditFile,
     StartService,
     StopService,
     RestartService,
@@ -106,6 +116,8 @@ pub enum Action {
     ShowCheckpoints,
     ShowNetwork,
     ShowInside,
+    ShowFiles,
+    Storage,
     JumpBack,
     JumpForward,
     Contexts,
@@ -137,7 +149,14 @@ impl Action {
             Self::NextPart | Self::PreviousPart | Self::ZoomIn | Self::ZoomOut | Self::Graphs => {
                 Place::Sprite
             }
-            Self::Restore | Self::Undo | Self::DeleteCheckpoint => Place::Part(Part::Checkpoints),
+            Self::Restore
+            | Self::Undo
+            | Self::DeleteCheckpoint
+            | Self::MarkCheckpoint
+            | Self::Compare
+            | Self::CompareNow
+            | Self::BrowseFiles => Place::Part(Part::Checkpoints),
+            Self::OpenFile | Self::ParentFolder | Self::CopyOut | Self::EditFile => Place::Part(Part::Files),
             Self::NextPane
             | Self::Only
             | Self::AddRule
@@ -175,6 +194,7 @@ impl Action {
                 | Self::Undo
                 | Self::Fork
                 | Self::DeleteCheckpoint
+                | Self::EditFile
                 | Self::StartService
                 | Self::StopService
                 | Self::RestartService
@@ -197,7 +217,7 @@ impl Action {
             Place::Either | Place::Sprite | Place::Part(_) => self != Self::Refresh,
             Place::List => matches!(self, Self::Open | Self::Mark | Self::MarkRange | Self::MarkAll),
             Place::Everywhere | Place::Text => {
-                matches!(self, Self::ShowCheckpoints | Self::ShowNetwork | Self::ShowInside)
+                matches!(self, Self::ShowCheckpoints | Self::ShowNetwork | Self::ShowInside | Self::ShowFiles)
             }
         }
     }
@@ -229,6 +249,14 @@ impl Action {
             Self::Undo => "undo the last restore",
             Self::Fork => "a new sprite from the selected checkpoint, or from now",
             Self::DeleteCheckpoint => "delete the selected checkpoint",
+            Self::MarkCheckpoint => "mark the checkpoint to compare others with, or no longer",
+            Self::Compare => "what changed from the marked or the parent to this one",
+            Self::CompareNow => "what changed since the selected checkpoint",
+            Self::BrowseFiles => "files of the selected checkpoint",
+            Self::OpenFile => "open the folder, show the file or what changed in it",
+            Self::ParentFolder => "the folder above; from changes back to files",
+            Self::CopyOut => "copy the file into the folder the app was started in",
+            Self::EditFile => "edit the sprite's file with $EDITOR",
             Self::StartService => "start the selected service",
             Self::StopService => "stop the selected service; it stays so",
             Self::RestartService => "stop the selected service and start it again",
@@ -246,6 +274,8 @@ impl Action {
             Self::ShowCheckpoints => "to the sprite's checkpoints",
             Self::ShowNetwork => "to what the sprite reaches and may reach",
             Self::ShowInside => "to what goes on in the sprite",
+            Self::ShowFiles => "to the sprite's files",
+            Self::Storage => "what disks take, and what to delete first",
             Self::JumpBack => "to where you were before",
             Self::JumpForward => "forward again",
             Self::ReadOnly => "let nothing be changed from here, or let it again",
@@ -290,6 +320,15 @@ impl Action {
             Self::Undo => "undo",
             Self::Fork => "fork",
             Self::DeleteCheckpoint => "delete",
+            Self::MarkCheckpoint => "mark",
+            Self::Compare => "changes",
+            Self::CompareNow => "changes since",
+            Self::BrowseFiles => "files",
+            Self::OpenFile => "open",
+            Self::ParentFolder => "up",
+            Self::CopyOut => "copy out",
+            Self::EditFile => "edit",
+            Self::Storage => "disks",
             Self::StartService => "start",
             Self::StopService => "stop",
             Self::RestartService => "restart",
@@ -346,6 +385,14 @@ impl Action {
             Self::Undo => &["u"],
             Self::Fork => &["f"],
             Self::DeleteCheckpoint => &["d"],
+            Self::MarkCheckpoint => &["space"],
+            Self::Compare => &["m"],
+            Self::CompareNow => &["shift-m"],
+            Self::BrowseFiles => &["o", "enter"],
+            Self::OpenFile => &["enter", "right"],
+            Self::ParentFolder => &["backspace", "h"],
+            Self::CopyOut => &["y"],
+            Self::EditFile => &["shift-e"],
             Self::StartService => &["u"],
             Self::StopService => &["d"],
             Self::RestartService => &["r"],
@@ -363,6 +410,8 @@ impl Action {
             Self::ShowCheckpoints => &["g c"],
             Self::ShowNetwork => &["g n"],
             Self::ShowInside => &["g i"],
+            Self::ShowFiles => &["g f"],
+            Self::Storage => &["g d"],
             Self::JumpBack => &["[", "alt-left"],
             Self::JumpForward => &["]", "alt-right"],
             Self::ReadOnly => &["shift-r"],

@@ -11,7 +11,7 @@ use crate::screen::Screen;
 use crate::theme::Theme;
 use crate::update::{Effect, Event, update};
 use crate::watch::Watch;
-use crate::worker::Worker;
+use crate::worker::{Worker, run_editor};
 use crossterm::clipboard::CopyToClipboard;
 use crossterm::event::{Event as Pressed, EventStream};
 use crossterm::execute;
@@ -222,6 +222,7 @@ async fn live(
     // The first frame does not wait for what the terminal says.
     screen.draw(model)?;
     model.mux.key_releases = screen.speak_keyboard()?;
+    let mut edit = None;
     loop {
         stale |= moved && drawn.is_none_or(|at| at.elapsed() >= CALM);
         if stale && drawn.is_none_or(|at| at.elapsed() >= FRAME) {
@@ -302,6 +303,7 @@ async fn live(
                         let what = clipboard::amount(&text);
                         model.say(Weight::Good, format!("Copied {what} through the terminal (OSC 52)"));
                     }
+                    Effect::RunEditor(wanted) => edit = Some(wanted),
                     effect => worker.perform(effect),
                 }
             }
@@ -309,12 +311,26 @@ async fn live(
         if suspended {
             drop(keys);
             let _ = crossterm::event::poll(Duration::ZERO);
-            let resized = screen.suspend()?;
+            let resized = screen.suspend(model)?;
             keys = EventStream::new();
             for effect in update(model, Event::Terminal(resized)) {
                 worker.perform(effect);
             }
             stale = true;
+        }
+        if let Some(edit) = edit.take() {
+            // Whoever reads keys would take them from the editor.
+            drop(keys);
+            screen.give_back();
+            let copy = edit.copy.clone();
+            let edited = tokio::task::spawn_blocking(move || run_editor(&copy)).await;
+            screen.take_again(model)?;
+            let outcome = edited.unwrap_or_else(|_| Err("the editor could not be run".to_owned()));
+            keys = EventStream::new();
+            stale = true;
+            for effect in update(model, Event::Edited(edit, outcome)) {
+                worker.perform(effect);
+            }
         }
         if model.quit {
             return Ok(());

@@ -96,17 +96,28 @@ impl Screen {
         Ok(())
     }
 
-    /// Gives the terminal to the shell until it calls; then everything is drawn anew. Gives the size that it has then.
-    pub fn suspend(&mut self) -> io::Result<Event> {
+    /// Leaves the terminal to another program.
+    pub fn give_back(&self) {
         terminal::give_back();
-        let stopped = suspend::stop();
+    }
+
+    /// Takes it again, with all that it has forgotten meanwhile. Nobody else reads keys.
+    pub fn take_again(&mut self, model: &mut Model) -> io::Result<()> {
         take(self.full.is_none())?;
-        stopped?;
-        self.speak_keyboard()?;
-        (self.cursor, self.releases) = (SetCursorStyle::DefaultUserShape, false);
-        let (columns, rows) = self.size()?;
         self.repaint()?;
         self.plain = Plain::default();
+        model.mux.key_releases = self.speak_keyboard()?;
+        (self.cursor, self.releases) = (SetCursorStyle::DefaultUserShape, false);
+        Ok(())
+    }
+
+    /// Gives the terminal to the shell until it calls; then everything is drawn anew. Gives the size that it has then.
+    pub fn suspend(&mut self, model: &mut Model) -> io::Result<Event> {
+        self.give_back();
+        let stopped = suspend::stop();
+        self.take_again(model)?;
+        stopped?;
+        let (columns, rows) = self.size()?;
         Ok(Event::Resize(columns, rows))
     }
 }

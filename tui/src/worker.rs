@@ -1,6 +1,9 @@
 //! Effects, done against a server; what comes of them goes back as events.
 
+mod files;
 mod inside;
+
+pub use files::run_editor;
 
 use crate::clipboard;
 use crate::update::{Effect, Event};
@@ -331,6 +334,23 @@ impl Worker {
                 }
             }
             Effect::LoadInside(name) => self.inside(name).await,
+            Effect::LoadFiles { name, at, path } => self.load_files(name, at, path).await,
+            Effect::ReadFile { id, name, at, path, link } => self.read_file(id, name, at, path, link).await,
+            Effect::CopyOut { job, name, at, path } => self.copy_out(job, &name, &at, &path).await,
+            Effect::LoadDiff { name, from, to } => {
+                let outcome = client.diff(&name, &from, &to).await.map(Box::new).map_err(files::told);
+                self.tell(Event::Diff { name, from, to, outcome }).await;
+            }
+            Effect::LoadFileDiff { id, name, from, to, path } => {
+                let outcome = client.diff_file(&name, &from, &to, &path).await.map(Box::new);
+                self.tell(Event::FileDiff(id, outcome.map_err(files::told))).await;
+            }
+            Effect::LoadStorage => {
+                let outcome = client.storage().await.map_err(files::told);
+                self.tell(Event::Storage(outcome)).await;
+            }
+            Effect::FetchEdit { job, name, path } => self.fetch_edit(job, name, path).await,
+            Effect::SaveEdit(edit) => self.save_edit(edit).await,
             Effect::Service { job, name, service, action } => self.service(job, name, &service, action).await,
             Effect::OpenForward(name, port) => self.open_forward(name, port).await,
             Effect::Browse(address) => self.browse(address).await,
@@ -374,6 +394,7 @@ impl Worker {
             | Effect::FollowLog { .. }
             | Effect::UnfollowLog
             | Effect::CloseForward(..)
+            | Effect::RunEditor(_)
             | Effect::Enter(_)
             | Effect::Suspend => {}
         }

@@ -118,7 +118,7 @@ impl Client {
 pub const HOME: &str = "/home/sprite";
 
 /// A stream that does not stand still for longer than `still`.
-fn moving(
+pub(super) fn moving(
     pieces: Lines<Bytes>,
     still: Duration,
     endpoint: String,

@@ -14,6 +14,7 @@
 //! | `cost` | bills, budgets, what happened |
 //! | `network` | what a sprite reaches, and what it may reach |
 //! | `files` | files of a sprite |
+//! | `state` | files of checkpoints, what changed between them, what disks take |
 //! | `socket` | opening a WebSocket, noticing that it is dead |
 //! | `transport` | requests, deadlines, retries |
 //! | `certificate` | why an endpoint is not believed, in plain words |
@@ -32,6 +33,7 @@ mod lines;
 mod network;
 mod proxy;
 mod socket;
+mod state;
 #[cfg(test)]
 mod tests;
 mod transport;
@@ -48,6 +50,7 @@ pub use lines::Lines;
 #[cfg(feature = "server")]
 pub(crate) use lines::{End, read as read_lines};
 pub use proxy::Proxy;
+pub use state::plain;
 pub use transport::is_name;
 
 use crate::endpoint::Endpoint;

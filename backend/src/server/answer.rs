@@ -28,6 +28,11 @@ impl ApiError {
         Self { status, body: Box::new(ErrorBody::new(code, message)) }
     }
 
+    /// Whether what was asked for contradicts how things are now.
+    pub(super) fn is_conflict(&self) -> bool {
+        self.status == 409
+    }
+
     pub(super) fn text(&self) -> &str {
         self.body.text()
     }

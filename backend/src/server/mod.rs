@@ -20,12 +20,15 @@
 //! | `frames` | the answer of `POST exec`, paced for a client that needs it |
 //! | `local` | `/v1/local/…`, our extensions |
 //! | `look` | what goes on in a sprite, for those who only look |
+//! | `files` | files of a sprite's checkpoints and of its present disk |
+//! | `storage` | what disks take, and what to delete first |
 //! | `images` | building base images, one at a time for all callers |
 
 mod access;
 mod account;
 mod answer;
 mod checkpoints;
+mod files;
 mod forward;
 mod frames;
 mod images;
@@ -38,6 +41,7 @@ mod nbd;
 mod outside;
 mod policy;
 mod sprites;
+mod storage;
 mod tasks;
 mod web;
 
@@ -181,6 +185,7 @@ struct App {
     sprites: Arc<Sprites>,
     meter: Arc<Meter>,
     images: ImageBuilds,
+    files: files::Desk,
 }
 
 /// The key under which the TCP port of last time is kept, so that URLs stay valid.
@@ -214,7 +219,7 @@ pub async fn run(config: ServerConfig) -> Result<(), ServerError> {
     };
     let sprites = Sprites::open(paths.clone(), store, settings).await?;
     let meter = Meter::start(Arc::clone(&sprites));
-    let app = App { images: ImageBuilds::new(paths.images()), sprites, meter };
+    let app = App { images: ImageBuilds::new(paths.images()), sprites, meter, files: files::Desk::default() };
 
     let beyond = door.as_ref().and_then(|door| door.address().ok());
     let scheme = config.outside.as_ref().map_or("", Outside::scheme);
@@ -384,6 +389,12 @@ fn router(app: App) -> Router {
         .route("/v1/local/sprites/{name}/tree", get(local::tree))
         .route("/v1/local/sprites/{name}/fork", post(local::fork))
         .route("/v1/local/sprites/{name}/stop", post(local::stop))
+        .route("/v1/local/sprites/{name}/files", get(files::list))
+        .route("/v1/local/sprites/{name}/files/read", get(files::read))
+        .route("/v1/local/sprites/{name}/diff", get(files::diff))
+        .route("/v1/local/sprites/{name}/diff/file", get(files::diff_file))
+        .route("/v1/local/sprites/{name}/storage", get(storage::of_sprite))
+        .route("/v1/local/storage", get(storage::all))
         .route("/v1/local/images", get(local::images))
         .route("/v1/local/images/build", post(local::build_image))
         .layer(DefaultBodyLimit::max(MAX_BODY))

@@ -201,6 +201,27 @@ const CONTROL: &[Call] = &[
 const CHILD: &[Call] =
     &[Any(libc::SYS_wait4), Any(libc::SYS_waitid), Any(libc::SYS_kill), Any(libc::SYS_pidfd_send_signal)];
 
+/// For a process that reads disks and says what it found.
+const READER: &[Call] = &[
+    Any(libc::SYS_openat),
+    Any(libc::SYS_close),
+    Any(libc::SYS_read),
+    Any(libc::SYS_lseek),
+    Any(libc::SYS_pread64),
+    Any(libc::SYS_preadv),
+    Any(libc::SYS_statx),
+    Any(libc::SYS_fstat),
+    Any(libc::SYS_newfstatat),
+    Any(libc::SYS_fcntl),
+    Any(libc::SYS_exit_group),
+];
+
+/// The filter of such a process, which has one thread.
+pub(super) fn reader() -> Result<BpfProgram, String> {
+    let rules = [ALL, READER].into_iter().flatten().map(|call| Ok((call.number(), rules(*call)?)));
+    compile(rules.collect::<Result<_, String>>()?, SeccompAction::KillProcess, SeccompAction::Allow)
+}
+
 /// What a thread's list is put together from.
 pub(super) fn lists(role: Role, qemu: bool) -> Vec<&'static [Call]> {
     match role {

@@ -9,6 +9,7 @@
 //! | `group` | a control group, where the host has handed one over |
 //! | `calls` | which system calls each kind of thread may make |
 //! | `threads` | threads behind those filters |
+//! | `reader` | all of it for a process that only reads a disk |
 //!
 //! Each wall stands for itself: what the others keep out it keeps out too. Those that a host does not have (namespaces for users, an old
 //! kernel's Landlock) are told in the log and left out; system calls are filtered, and privileges given up, always.
@@ -18,6 +19,7 @@ mod files;
 mod group;
 pub(crate) mod limits;
 mod process;
+pub(crate) mod reader;
 mod root;
 mod threads;
 
@@ -34,7 +36,7 @@ use crate::{Kind, MachineSpec};
 pub struct JailError(String);
 
 impl JailError {
-    fn of(doing: &'static str) -> impl Fn(&dyn std::fmt::Display) -> Self {
+    pub(crate) fn of(doing: &'static str) -> impl Fn(&dyn std::fmt::Display) -> Self {
         move |why| Self(format!("cannot {doing}: {why}"))
     }
 }

@@ -126,6 +126,45 @@ fn memory_can_be_given_back() {
     }
 }
 
+/// A reader of disks that was taken over has its one disk, and cannot even change that.
+#[test]
+fn a_reader_of_disks_is_kept_in_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let (volume, outside) = (dir.path().join("volume"), dir.path().join("token"));
+    std::fs::create_dir(&volume).unwrap();
+    let layer = volume.join("layer");
+    std::fs::write(&layer, "x").unwrap();
+    std::fs::write(&outside, "x").unwrap();
+    let server = volume.join("server.sock");
+    let _listener = UnixListener::bind(&server).unwrap();
+    let told = |attempt: &str, path: &str| {
+        let arguments = ["intrude", "--reader", volume.to_str().unwrap(), attempt, path];
+        let done = Command::new(exe()).args(arguments).output().unwrap();
+        String::from_utf8_lossy(&done.stdout).into_owned()
+    };
+    let (layer, outside, server) =
+        (layer.to_str().unwrap(), outside.to_str().unwrap(), server.to_str().unwrap());
+    // Otherwise nothing below shows anything.
+    assert_eq!(told("read", layer), format!("IN read {layer}\n"));
+    for (attempt, path) in [
+        ("read", outside),
+        ("read", "/etc/passwd"),
+        ("read", "/proc/self/mem"),
+        ("write", layer),
+        ("append", layer),
+        ("remove", layer),
+        ("write", outside),
+        ("run", "/bin/true"),
+        ("connect", server),
+        ("dial", "127.0.0.1:9"),
+        ("fill", "memory"),
+    ] {
+        let said = told(attempt, path);
+        assert!(!said.contains("IN "), "{said}");
+    }
+    assert_eq!(std::fs::read_to_string(layer).unwrap(), "x");
+}
+
 /// A gateway that was taken over has neither the host's files nor the server's socket, which asks for no token.
 #[test]
 fn a_gateway_is_kept_in_too() {

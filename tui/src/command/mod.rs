@@ -65,6 +65,10 @@ enum Command {
     #[cfg(feature = "local")]
     #[command(hide = true)]
     Gateway(server::Gateway),
+    /// Answer one question about the files on a disk
+    #[cfg(feature = "local")]
+    #[command(hide = true)]
+    Files,
     /// Put the terminal back when the app is killed
     #[command(name = sprites_tui::guard::COMMAND, hide = true)]
     TerminalGuard,
@@ -142,6 +146,8 @@ impl Arguments {
             Some(Command::Machine(machine)) => machine.run(),
             #[cfg(feature = "local")]
             Some(Command::Gateway(gateway)) => gateway.run(),
+            #[cfg(feature = "local")]
+            Some(Command::Files) => server::files(),
             #[cfg(feature = "local")]
             Some(Command::Image { command }) => command.run(),
             #[cfg(feature = "local")]

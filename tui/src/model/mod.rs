@@ -2,6 +2,7 @@
 
 mod console;
 mod dialog;
+mod files;
 mod inside;
 pub mod layout;
 mod list;
@@ -12,6 +13,7 @@ mod trail;
 
 pub use console::{Attachment, Drag, HINT, Mux, Tab, Task};
 pub use dialog::{Ask, Dialog, Many, destroying};
+pub use files::{Edit, Files, MAX_SHOWN, Mark, Sheet, differing, shown};
 pub use inside::{Entry, Forward, Heads, Inside, Item, Log, past};
 pub use list::{Column, Row};
 pub use network::Network;
@@ -26,6 +28,7 @@ use crokey::KeyCombination;
 use sprites_api::cost::Costs;
 use sprites_api::extension::{BuildLine, Event, Tree, TreeNode, UsageSample};
 use sprites_api::policy::Rule;
+use sprites_api::storage::Storage;
 use sprites_backend::client::clean;
 use sprites_backend::estimate::Estimate;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -56,6 +59,17 @@ pub enum Screen {
     Costs,
     /// When the selected sprite took on which state.
     Events,
+    /// What disks take.
+    Storage,
+    /// A file, or what changed in one.
+    Sheet,
+}
+
+impl Screen {
+    /// Whether it is a text to read.
+    pub fn is_text(self) -> bool {
+        matches!(self, Self::Help | Self::Log | Self::Costs | Self::Events | Self::Storage | Self::Sheet)
+    }
 }
 
 /// How far something that is asked for has come.
@@ -244,6 +258,12 @@ pub struct Model {
     pub network: Network,
     /// What goes on in the sprite for which it was looked at last.
     pub inside: Inside,
+    /// Files of the sprite for which they were looked at last.
+    pub files: Files,
+    /// The text that was opened last.
+    pub sheet: Option<Sheet>,
+    /// What disks take.
+    pub storage: Load<Storage>,
     /// Ports of this machine that lead into sprites.
     pub forwards: Vec<Forward>,
     /// Past use of the sprite whose screen was opened last.
@@ -328,6 +348,9 @@ impl Model {
             drafts: BTreeMap::new(),
             network: Network::default(),
             inside: Inside::default(),
+            files: Files::default(),
+            sheet: None,
+            storage: Load::Waiting,
             forwards: Vec::new(),
             tree: None,
             checkpoint: None,

@@ -16,7 +16,9 @@ impl Model {
         match self.screen {
             Screen::List => Place::List,
             Screen::Sprite => Place::Part(self.part),
-            Screen::Help | Screen::Log | Screen::Costs | Screen::Events => Place::Text,
+            Screen::Help | Screen::Log | Screen::Costs | Screen::Events | Screen::Storage | Screen::Sheet => {
+                Place::Text
+            }
             Screen::Console(_) => Place::Everywhere,
         }
     }
@@ -49,7 +51,7 @@ impl Model {
                 Err("Current is the live disk; select a checkpoint first.".into())
             }
             Action::Undo if self.replaced().is_none() => Err("There is no restore to undo.".into()),
-            action => self.possible_without(action),
+            action => self.possible_with_files(action).and_then(|()| self.possible_without(action)),
         }
     }
 

@@ -105,6 +105,8 @@ impl Model {
             Screen::Help => vec!["help".into()],
             Screen::Log => vec!["log".into()],
             Screen::Costs => vec!["costs".into()],
+            Screen::Storage => vec!["disks".into()],
+            Screen::Sheet => sprite().chain(["files".to_owned()]).collect(),
             Screen::Events => sprite().chain(["events".to_owned()]).collect(),
         }
     }

@@ -1,7 +1,7 @@
 //! What a person wants done, whether by key, palette or mouse.
 
 use super::part::{self, open_sprite};
-use super::{Effect, console, dialog, inside, jump, list, network, palette};
+use super::{Effect, console, dialog, files, inside, jump, list, network, palette};
 use crate::action::{Action, Part};
 use crate::model::{Ask, Dialog, Many, Model, Screen, Weight, ZOOMS};
 use sprites_backend::client::ServiceAction;
@@ -43,6 +43,7 @@ fn of_none(model: &mut Model, action: Action) -> Vec<Effect> {
             }
             return jump::open_text(model, Screen::Costs);
         }
+        Action::Storage => return jump::open_text(model, Screen::Storage),
         Action::Palette => return palette::open(model),
         Action::Filter => {
             let terms = model.filter.clone();
@@ -103,6 +104,15 @@ fn of_a_sprite(model: &mut Model, action: Action, name: String) -> Vec<Effect> {
         Action::ShowCheckpoints => return jump::show_part(model, Part::Checkpoints),
         Action::ShowNetwork => return jump::show_part(model, Part::Network),
         Action::ShowInside => return jump::show_part(model, Part::Inside),
+        Action::ShowFiles => return jump::show_part(model, Part::Files),
+        Action::MarkCheckpoint
+        | Action::Compare
+        | Action::CompareNow
+        | Action::BrowseFiles
+        | Action::OpenFile
+        | Action::ParentFolder
+        | Action::CopyOut
+        | Action::EditFile => return files::act(model, action, name),
         Action::Events => return jump::open_text(model, Screen::Events),
         Action::Mark => list::mark(model, &name),
         Action::MarkRange => list::mark_range(model, &name),
@@ -219,10 +229,10 @@ pub(super) fn step(model: &mut Model, by: isize) -> Vec<Effect> {
     match model.screen {
         Screen::List => model.select(by),
         Screen::Sprite => part::step(model, by),
-        Screen::Help | Screen::Log | Screen::Costs | Screen::Events => {
+        screen if screen.is_text() => {
             model.scroll = model.scroll.saturating_add_signed(by).min(10_000);
         }
-        Screen::Console(_) => {}
+        _ => {}
     }
     Vec::new()
 }

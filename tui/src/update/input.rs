@@ -3,6 +3,7 @@
 use super::act::{act, step, turn};
 use super::part::{self, open_sprite};
 use super::{Effect, console, dialog, network, palette};
+use crate::action::Action;
 use crate::keys::{Step, normal};
 use crate::model::{Model, Screen};
 use crate::view::geometry;
@@ -123,6 +124,11 @@ fn moused(model: &mut Model, mouse: MouseEvent) -> Vec<Effect> {
             }
             Some(geometry::Hit::Inside(item)) => {
                 model.inside.chosen = Some(item);
+                Vec::new()
+            }
+            Some(geometry::Hit::File(place)) if model.files.place == place => act(model, Action::OpenFile),
+            Some(geometry::Hit::File(place)) => {
+                model.files.place = place;
                 Vec::new()
             }
             Some(geometry::Hit::Part(part)) => part::open(model, part),

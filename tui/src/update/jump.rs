@@ -45,7 +45,7 @@ pub(super) fn show_part(model: &mut Model, part: Part) -> Vec<Effect> {
 
 /// Opens a screen of text, and asks for what it shows.
 pub(super) fn open_text(model: &mut Model, screen: Screen) -> Vec<Effect> {
-    if !matches!(model.screen, Screen::Help | Screen::Log | Screen::Costs | Screen::Events) {
+    if !model.screen.is_text() {
         model.before = model.screen;
     }
     model.screen = screen;
@@ -56,6 +56,10 @@ pub(super) fn open_text(model: &mut Model, screen: Screen) -> Vec<Effect> {
         Screen::Costs => {
             model.bill.1 = Load::Waiting;
             vec![Effect::LoadCosts(model.bill.0)]
+        }
+        Screen::Storage => {
+            model.storage = Load::Waiting;
+            vec![Effect::LoadStorage]
         }
         Screen::Events => {
             let Some(name) = model.selected.clone() else { return Vec::new() };
@@ -70,11 +74,11 @@ pub(super) fn open_text(model: &mut Model, screen: Screen) -> Vec<Effect> {
 pub(super) fn back(model: &mut Model) {
     model.scroll = 0;
     model.screen = match model.screen {
-        Screen::Help | Screen::Log | Screen::Costs | Screen::Events if !model.search.is_empty() => {
+        screen if screen.is_text() && !model.search.is_empty() => {
             model.search.clear();
-            model.screen
+            screen
         }
-        Screen::Help | Screen::Log | Screen::Costs | Screen::Events => model.before,
+        screen if screen.is_text() => model.before,
         Screen::List if !model.marked.is_empty() => {
             model.marked.clear();
             Screen::List

@@ -3,6 +3,7 @@
 mod act;
 mod console;
 mod dialog;
+mod files;
 mod input;
 mod inside;
 mod jump;
@@ -13,9 +14,10 @@ mod part;
 
 use crate::action::Part;
 use crate::keep::Keep;
-use crate::model::{Group, Load, Model, Screen, Weight, ZOOMS};
+use crate::model::{Edit, Group, Load, Model, Screen, Weight, ZOOMS};
 use bytes::Bytes;
 use crossterm::event::Event as Terminal;
+pub(crate) use files::shorter;
 use sprites_api::cost::{Budget, Costs, Standing};
 use sprites_api::exec::Session;
 use sprites_api::extension::{
@@ -25,6 +27,8 @@ use sprites_api::inside::Inside as Interior;
 use sprites_api::policy::NetworkPolicy;
 use sprites_api::services;
 use sprites_api::sprite::{Sprite, WatchLine};
+use sprites_api::state::{Diff, FileDiff, FilesAt};
+use sprites_api::storage::Storage;
 use sprites_backend::client::{ExecEvent, ServiceAction};
 use std::time::{Duration, Instant};
 
@@ -76,6 +80,40 @@ pub enum Event {
     ServiceLog(u64, Vec<services::Event>),
     /// No more of that comes, for this reason.
     ServiceLogEnded(u64, String),
+    /// What a folder of a sprite holds.
+    Files {
+        /// Whose.
+        name: String,
+        /// In which state.
+        at: String,
+        /// The folder that was asked for.
+        path: String,
+        /// What it holds.
+        outcome: Result<Box<FilesAt>, String>,
+    },
+    /// The beginning of a file for the text of that number, and whether there is more.
+    FileRead(u64, Result<(Vec<u8>, bool), String>),
+    /// What was to be that text is a folder, at this path.
+    FolderBehind(u64, String),
+    /// What changed between two states of a sprite.
+    Diff {
+        /// Whose.
+        name: String,
+        /// One.
+        from: String,
+        /// The other.
+        to: String,
+        /// What changed.
+        outcome: Result<Box<Diff>, String>,
+    },
+    /// What changed in a file, for the text of that number.
+    FileDiff(u64, Result<Box<FileDiff>, String>),
+    /// What disks take.
+    Storage(Result<Storage, String>),
+    /// A file is here to be edited, as that job.
+    EditFetched(u64, Result<Edit, String>),
+    /// The editor has ended.
+    Edited(Edit, Result<(), String>),
     /// A port of this machine leads to that port of a sprite, or cannot.
     Forwarded(String, u16, Result<u16, String>),
     /// A connection through such a port failed.
@@ -145,6 +183,45 @@ pub enum Effect {
         service: String,
         action: ServiceAction,
     },
+    LoadFiles {
+        name: String,
+        at: String,
+        path: String,
+    },
+    ReadFile {
+        id: u64,
+        name: String,
+        at: String,
+        path: String,
+        link: bool,
+    },
+    CopyOut {
+        job: u64,
+        name: String,
+        at: String,
+        path: String,
+    },
+    LoadDiff {
+        name: String,
+        from: String,
+        to: String,
+    },
+    LoadFileDiff {
+        id: u64,
+        name: String,
+        from: String,
+        to: String,
+        path: String,
+    },
+    LoadStorage,
+    FetchEdit {
+        job: u64,
+        name: String,
+        path: String,
+    },
+    /// Leave the terminal to an editor.
+    RunEditor(Edit),
+    SaveEdit(Edit),
     OpenForward(String, u16),
     CloseForward(String, u16),
     Browse(String),
@@ -228,6 +305,7 @@ impl Effect {
                 | Self::Stop { .. }
                 | Self::DeleteCheckpoint { .. }
                 | Self::Fork { .. }
+                | Self::SaveEdit(_)
         )
     }
 }
@@ -370,6 +448,29 @@ fn take(model: &mut Model, event: Event) -> Vec<Effect> {
             inside::ended(model, id, why);
             Vec::new()
         }
+        Event::Files { name, at, path, outcome } => {
+            files::came(model, &name, &at, &path, outcome.map(|found| *found));
+            Vec::new()
+        }
+        Event::FileRead(id, outcome) => {
+            files::read(model, id, outcome);
+            Vec::new()
+        }
+        Event::FolderBehind(id, path) => files::is_folder(model, id, path),
+        Event::Diff { name, from, to, outcome } => {
+            files::compared(model, &name, (&from, &to), outcome.map(|diff| *diff));
+            Vec::new()
+        }
+        Event::FileDiff(id, outcome) => {
+            files::file_compared(model, id, outcome.map(|diff| *diff));
+            Vec::new()
+        }
+        Event::Storage(outcome) => {
+            model.storage = outcome.into();
+            Vec::new()
+        }
+        Event::EditFetched(job, outcome) => files::fetched(model, job, outcome),
+        Event::Edited(edit, outcome) => files::edited(model, edit, outcome),
         Event::Forwarded(name, port, outcome) => inside::forwarded(model, name, port, outcome),
         Event::ForwardTrouble(why) => {
             inside::trouble(model, why);

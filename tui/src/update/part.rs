@@ -1,6 +1,6 @@
 //! The parts of a sprite's screen: what each loads when it is opened, and again and again while it is looked at. None of it wakes a sprite.
 
-use super::{Effect, inside, network};
+use super::{Effect, files, inside, network};
 use crate::action::Part;
 use crate::model::{History, Load, Model, Screen, ZOOMS};
 use std::time::{Duration, Instant};
@@ -34,6 +34,7 @@ pub(super) fn open(model: &mut Model, part: Part) -> Vec<Effect> {
         Part::Checkpoints => Vec::new(),
         Part::Network => network::open(model, name),
         Part::Inside => inside::open(model, name),
+        Part::Files => files::open(model, name),
     }
 }
 
@@ -44,11 +45,15 @@ pub(super) fn ask_again(model: &mut Model, now: Instant) -> Vec<Effect> {
         Part::Checkpoints => model.metered,
         Part::Network => matches!(model.network.log, Load::Ready(_)),
         Part::Inside => matches!(model.inside.seen, Load::Ready(_)),
+        Part::Files => matches!(model.files.folder, Load::Ready(_)),
     };
     if !model.here.local && !told {
         return Vec::new();
     }
-    let pause = if model.part == Part::Checkpoints { SELDOM } else { LOOK };
+    let pause = match model.part {
+        Part::Checkpoints | Part::Files => SELDOM,
+        Part::Network | Part::Inside => LOOK,
+    };
     let due = model.asked.part.is_none_or(|at| now.duration_since(at) >= pause);
     if model.screen != Screen::Sprite || !due {
         return Vec::new();
@@ -63,6 +68,7 @@ pub(super) fn load(model: &Model) -> Vec<Effect> {
         (Part::Checkpoints, Some(name)) => vec![Effect::LoadTree(name.clone())],
         (Part::Network, Some(name)) => network::load(name),
         (Part::Inside, Some(name)) => inside::load(name),
+        (Part::Files, Some(name)) if model.files.name == *name => files::load(model),
         _ => Vec::new(),
     }
 }
@@ -80,6 +86,7 @@ pub(super) fn step(model: &mut Model, by: isize) {
         }
         Part::Network => network::step(model, by),
         Part::Inside => inside::step(model, by),
+        Part::Files => files::step(model, by),
     }
 }
 

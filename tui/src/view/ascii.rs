@@ -45,6 +45,7 @@ pub fn like(c: char) -> Option<&'static str> {
         '‘' | '’' => "'",
         '“' | '”' => "\"",
         '\u{a0}' => " ",
+        '\u{fffd}' => UNKNOWN,
         _ => return None,
     })
 }

@@ -67,7 +67,11 @@ fn line(
     let colors = model.colors();
     let current = node.id == CURRENT;
     let branch = if depth == 0 { String::new() } else { format!("{}└ ", "  ".repeat((depth - 1).min(6))) };
-    let mark = if current { "● " } else { "○ " };
+    let mark = match (current, model.files.marked.as_ref() == Some(&node.id)) {
+        (_, true) => "◆ ",
+        (true, _) => "● ",
+        _ => "○ ",
+    };
     let style = if current {
         colors.good()
     } else if node.is_auto {

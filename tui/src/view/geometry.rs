@@ -123,7 +123,7 @@ pub struct Sprite {
 pub fn sprite(body: Rect, part: Part) -> Sprite {
     let tall = match part {
         // There is much to read, and its figures are on every other part.
-        Part::Inside if body.height < ROOMY => 0,
+        Part::Inside | Part::Files if body.height < ROOMY => 0,
         Part::Network if body.height < PLAIN => 0,
         Part::Network => (body.height / 4).clamp(6, 14),
         _ => (body.height / 3).clamp(6, 14),
@@ -242,6 +242,8 @@ pub enum Hit {
     Inside(Item),
     /// A service's log.
     Log,
+    /// A file, folder or change, by its place.
+    File(usize),
 }
 
 /// What is at a cell.
@@ -298,6 +300,13 @@ pub fn hit(model: &Model, column: u16, row: u16) -> Option<Hit> {
                     }
                     let area = areas.rules.filter(|area| area.contains(at))?;
                     place(area, held.rules.len(), held.rule).map(Hit::Rule)
+                }
+                Part::Files => {
+                    let lines = inner(areas.part);
+                    let count = model.files.count();
+                    let first = window(count, usize::from(lines.height), model.files.place);
+                    let place = lines.contains(at).then(|| first + usize::from(row - lines.y))?;
+                    (place < count).then_some(Hit::File(place))
                 }
                 Part::Inside => {
                     let entries = model.inside.entries(&model.forwards);

@@ -5,6 +5,7 @@ mod checkpoints;
 mod console;
 mod costs;
 mod events;
+mod files;
 mod frame;
 pub mod geometry;
 mod graphs;
@@ -58,6 +59,8 @@ fn everything(model: &Model, frame: &mut Frame<'_>) {
         Screen::Log => text::log(model, frame, parts.body),
         Screen::Costs => costs::draw(model, frame, parts.body),
         Screen::Events => events::draw(model, frame, parts.body),
+        Screen::Storage => files::storage(model, frame, parts.body),
+        Screen::Sheet => files::sheet(model, frame, parts.body),
     }
     frame::footer(model, frame, parts.footer);
     palette::following(model, frame, parts.body);

@@ -1,6 +1,6 @@
 //! One sprite: facts, and the part of its screen that is looked at.
 
-use super::{checkpoints, geometry, graphs, inside, list, network};
+use super::{checkpoints, files, geometry, graphs, inside, list, network};
 use crate::action::Part;
 use crate::model::{Model, Row, ZOOMS};
 use crate::number;
@@ -16,7 +16,9 @@ pub(super) fn draw(model: &Model, frame: &mut Frame<'_>, body: Rect) {
     facts(model, frame, areas.facts, row);
     titles(model, frame, areas.titles);
     let group = match (model.part, model.other_graphs) {
-        (Part::Network, false) | (Part::Checkpoints | Part::Inside, true) => graphs::Group::Traffic,
+        (Part::Network, false) | (Part::Checkpoints | Part::Inside | Part::Files, true) => {
+            graphs::Group::Traffic
+        }
         _ => graphs::Group::Computing,
     };
     if areas.graphs.height > 0 {
@@ -26,6 +28,7 @@ pub(super) fn draw(model: &Model, frame: &mut Frame<'_>, body: Rect) {
         Part::Checkpoints => checkpoints::draw(model, frame, areas.part),
         Part::Network => network::draw(model, frame, areas.part, row),
         Part::Inside => inside::draw(model, frame, areas.part),
+        Part::Files => files::draw(model, frame, areas.part),
     }
 }
 

@@ -58,6 +58,24 @@ pub fn run_in_gateway(paths: &[&str]) -> Result<(), String> {
     Ok(())
 }
 
+/// One attempt behind the walls of a process that reads a disk. What it may not ask the kernel for ends it.
+pub fn run_in_reader(volume: &str, attempt: &str, path: &str) -> Result<(), String> {
+    local_vmm::files::confine(std::path::Path::new(volume)).map_err(|error| error.to_string())?;
+    let what = format!("{attempt} {path}");
+    match attempt {
+        "read" => tell(&what, &std::fs::read(path)),
+        "write" => tell(&what, &std::fs::write(path, "y")),
+        "append" => tell(&what, &std::fs::OpenOptions::new().append(true).open(path)),
+        "remove" => tell(&what, &std::fs::remove_file(path)),
+        "run" => tell(&what, &std::process::Command::new(path).status()),
+        "connect" => tell(&what, &std::os::unix::net::UnixStream::connect(path)),
+        "dial" => tell(&what, &std::net::TcpStream::connect(path)),
+        "fill" => tell(&what, &Ok(vec![1u8; 2 << 30])),
+        _ => return Err(format!("there is no attempt {attempt}")),
+    }
+    Ok(())
+}
+
 fn tell(what: &str, outcome: &io::Result<impl Sized>) {
     match outcome {
         Ok(_) => println!("IN {what}"),

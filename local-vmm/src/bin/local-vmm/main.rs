@@ -1,6 +1,6 @@
 //! One machine by hand: `local-vmm machine --spec FILE`. The app has the same subcommand; this executable needs nothing but this crate.
 //!
-//! `local-vmm probe` prints what KVM is here, one word. `local-vmm intrude --spec FILE ATTEMPT`, or `--gateway PATH…`, is for tests: see [`intruder`].
+//! `local-vmm probe` prints what KVM is here, one word. `local-vmm intrude --spec FILE ATTEMPT`, `--gateway PATH…` or `--reader VOLUME ATTEMPT PATH`, is for tests: see [`intruder`].
 
 mod intruder;
 
@@ -20,6 +20,7 @@ fn main() -> ExitCode {
             Ok(())
         }
         ["intrude", "--gateway", ref paths @ ..] => intruder::run_in_gateway(paths),
+        ["intrude", "--reader", volume, attempt, path] => intruder::run_in_reader(volume, attempt, path),
         ["intrude", "--spec", spec, ref attempt @ ..] => intruder::run(&PathBuf::from(spec), attempt),
         _ => {
             eprintln!("usage: local-vmm machine --spec FILE");

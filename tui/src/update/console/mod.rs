@@ -114,7 +114,7 @@ pub(super) fn show(model: &mut Model, id: u64) -> Vec<Effect> {
 fn enter(model: &mut Model, id: u64) {
     model.under = match model.screen {
         Screen::Console(_) => model.under,
-        Screen::Help | Screen::Log | Screen::Costs | Screen::Events => model.before,
+        screen if screen.is_text() => model.before,
         covered => covered,
     };
     model.screen = Screen::Console(id);

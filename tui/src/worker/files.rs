@@ -1,0 +1,191 @@
+//! Files of a sprite: listed, shown, copied here, edited here.
+
+use super::Worker;
+use crate::model::{Edit, MAX_SHOWN};
+use crate::update::Event;
+use bytes::Bytes;
+use futures::{Stream, TryStreamExt};
+use sprites_backend::client::{Error, Result, WriteOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::io::AsyncWriteExt;
+
+/// Largest file that is edited, bytes.
+const MAX_EDITED: usize = 8 << 20;
+
+impl Worker {
+    /// What a folder holds.
+    pub(super) async fn load_files(&self, name: String, at: String, path: String) {
+        let outcome = self.client.files_at(&name, &at, &path).await.map(Box::new);
+        self.tell(Event::Files { name, at, path, outcome: outcome.map_err(told) }).await;
+    }
+
+    /// The beginning of a file. A link may lead to a folder.
+    pub(super) async fn read_file(&self, id: u64, name: String, at: String, path: String, link: bool) {
+        if link
+            && let Ok(found) = self.client.files_at(&name, &at, &path).await
+            // That of a file tells the file, which stands in no folder of that path.
+            && !(found.listing.entries.len() == 1 && found.listing.entries[0].path == found.listing.path)
+        {
+            return self.tell(Event::FolderBehind(id, found.listing.path)).await;
+        }
+        let outcome = async {
+            let pieces = self.client.read_at(&name, &at, &path, Some(MAX_SHOWN + 1)).await?;
+            let mut bytes = collect(pieces, MAX_SHOWN as usize + 1).await?;
+            let is_cut = bytes.len() as u64 > MAX_SHOWN;
+            bytes.truncate(MAX_SHOWN as usize);
+            Ok((bytes, is_cut))
+        };
+        let outcome = outcome.await.map_err(told);
+        self.tell(Event::FileRead(id, outcome)).await;
+    }
+
+    /// Copies a file into the folder that the app was started in. What stands there is left alone.
+    pub(super) async fn copy_out(&self, job: u64, name: &str, at: &str, path: &str) {
+        let outcome = self.copy_to(name, at, path, &own_name(path)).await;
+        self.done(job, outcome.map(|to| format!("{path} is copied to {}.", to.display())), None).await;
+    }
+
+    async fn copy_to(
+        &self,
+        name: &str,
+        at: &str,
+        path: &str,
+        to: &Path,
+    ) -> std::result::Result<PathBuf, String> {
+        let here = |error: io::Error| match error.kind() {
+            io::ErrorKind::AlreadyExists => {
+                format!(
+                    "a file {} is here already; move it away or start the app in another folder",
+                    to.display()
+                )
+            }
+            _ => format!("cannot write {}: {error}", to.display()),
+        };
+        let mut pieces = self.client.read_at(name, at, path, None).await.map_err(told)?;
+        let file = tokio::fs::File::options().write(true).create_new(true).open(to).await;
+        let mut file = file.map_err(here)?;
+        let copied = async {
+            while let Some(piece) = pieces.try_next().await.map_err(told)? {
+                file.write_all(&piece).await.map_err(here)?;
+            }
+            file.flush().await.map_err(here)
+        };
+        if let Err(why) = copied.await {
+            // Half of it is of no use.
+            let _ = tokio::fs::remove_file(to).await;
+            return Err(why);
+        }
+        Ok(std::path::absolute(to).unwrap_or_else(|_| to.to_owned()))
+    }
+
+    /// Brings a file here to be edited.
+    pub(super) async fn fetch_edit(&self, job: u64, name: String, path: String) {
+        let fetched = async {
+            let before = self.present(&name, &path).await?;
+            let suffix = format!("-{}", own_name(&path).display());
+            let copy = tempfile::Builder::new().prefix("sprite-").suffix(&suffix).tempfile();
+            let kept = copy.and_then(|mut copy| {
+                copy.write_all(&before)?;
+                copy.flush()?;
+                // It outlives this: the editor writes to it, or replaces it.
+                Ok(copy.keep().map_err(|error| error.error)?.1)
+            });
+            let copy = kept.map_err(|error| format!("cannot make a file for the editor: {error}"))?;
+            Ok(Edit { job, name: name.clone(), path: path.clone(), copy, before: Arc::new(before) })
+        };
+        let outcome = fetched.await;
+        self.tell(Event::EditFetched(job, outcome)).await;
+    }
+
+    async fn present(&self, name: &str, path: &str) -> std::result::Result<Vec<u8>, String> {
+        let pieces = self.client.read_file(name, path).await.map_err(|error| error.to_string())?;
+        let bytes = collect(pieces, MAX_EDITED + 1).await.map_err(|error| error.to_string())?;
+        if bytes.len() > MAX_EDITED {
+            return Err(format!("{path} is larger than {} MiB; copy it out to edit it", MAX_EDITED >> 20));
+        }
+        Ok(bytes)
+    }
+
+    /// Writes back what was edited, unless nothing was, or the file inside is another by now.
+    pub(super) async fn save_edit(&self, edit: Edit) {
+        let outcome = self.write_back(&edit).await;
+        let outcome = match outcome {
+            Ok(said) => {
+                let _ = std::fs::remove_file(&edit.copy);
+                Ok(said)
+            }
+            // What somebody has written is not thrown away.
+            Err(why) => Err(format!("{why}; what you wrote is kept in {}", edit.copy.display())),
+        };
+        self.done(edit.job, outcome, Some(edit.name)).await;
+    }
+
+    async fn write_back(&self, edit: &Edit) -> std::result::Result<String, String> {
+        let Edit { name, path, copy, before, .. } = edit;
+        let after = tokio::fs::read(copy)
+            .await
+            .map_err(|error| format!("cannot read {}: {error}", copy.display()))?;
+        if after == **before {
+            return Ok(format!("{path} is as it was."));
+        }
+        if self.present(name, path).await? != **before {
+            return Err(format!("{path} was changed in the sprite meanwhile and is not written over"));
+        }
+        let length = after.len() as u64;
+        let bytes = futures::stream::once(async move { Ok(after.into()) });
+        let written = self.client.write_file(name, path, WriteOptions::default(), Some(length), bytes).await;
+        let written = written.map_err(|error| error.to_string())?;
+        Ok(format!("{path} is written, {}.", crate::number::bytes(written.size)))
+    }
+}
+
+/// What a file is called here: only its own name, which a guest chose.
+fn own_name(path: &str) -> PathBuf {
+    let name: String =
+        path.rsplit('/').next().unwrap_or_default().chars().filter(|sign| !sign.is_control()).collect();
+    PathBuf::from(if matches!(name.as_str(), "" | "." | "..") { "file".to_owned() } else { name })
+}
+
+/// All bytes of a stream, at most so many.
+async fn collect(mut pieces: impl Stream<Item = Result<Bytes>> + Unpin, most: usize) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    while bytes.len() < most
+        && let Some(piece) = pieces.try_next().await?
+    {
+        bytes.extend_from_slice(&piece[..piece.len().min(most - bytes.len())]);
+    }
+    Ok(bytes)
+}
+
+/// Why files cannot be looked at.
+pub(super) fn told(error: Error) -> String {
+    match error {
+        Error::NotSupported { endpoint, .. } => {
+            format!(
+                "{endpoint} does not tell files without waking a sprite, so it is not asked; a console (t) wakes it"
+            )
+        }
+        other => other.to_string(),
+    }
+}
+
+/// Runs the editor of this user on a file, with the terminal in its hands.
+pub fn run_editor(copy: &Path) -> std::result::Result<(), String> {
+    let chosen = ["VISUAL", "EDITOR"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok().filter(|editor| !editor.is_empty()));
+    let editor = chosen.unwrap_or_else(|| "vi".into());
+    // Editors are configured with arguments, as a shell would read them.
+    let run =
+        std::process::Command::new("sh").args(["-c", &format!("{editor} \"$1\""), "sh"]).arg(copy).status();
+    match run {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!(
+            "{editor} ended with {status}; nothing was changed in the sprite, and the copy is {}",
+            copy.display()
+        )),
+        Err(error) => Err(format!("{editor} cannot be run: {error}; set EDITOR to one that is here")),
+    }
+}
