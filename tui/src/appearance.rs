@@ -83,6 +83,11 @@ impl Appearance {
         std::mem::replace(&mut self.light, light) != light
     }
 
+    /// Whether the theme is that which fits the terminal's background.
+    pub fn follows(&self, config: &Config) -> bool {
+        self.flags.theme.is_none() && config.theme.is_none() && !self.no_color
+    }
+
     /// Files and folders that are read.
     pub fn files(&self) -> [&PathBuf; 2] {
         [&self.config, &self.themes]

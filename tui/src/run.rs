@@ -65,7 +65,8 @@ pub async fn run(start: Start) -> io::Result<Option<String>> {
         return Err(io::Error::other("the app needs a terminal; use the subcommands in scripts"));
     }
     let (context, client) = open(&contexts, first).await.map_err(io::Error::other)?;
-    let told = background();
+    // Who has chosen a theme is not to wait for a terminal that does not answer.
+    let told = if appearance.follows(&config) { background() } else { None };
     appearance.set_light(told == Some(true));
     let read_only = config.read_only.unwrap_or(false);
     let fresh = appearance.fresh(config);
