@@ -315,6 +315,9 @@ fn a_demo_needs_nothing() {
     app.wait_for("no such file", SHORT);
     app.send("\x1dd");
     app.wait_for("✗ denied", SHORT);
+    app.send("gd");
+    app.wait_for("its sprites have none", SHORT);
+    back(&mut app, "its sprites have none");
     app.send("$");
     app.wait_for("this month by sprite", SHORT);
     app.wait_for("api-staging", SHORT);
