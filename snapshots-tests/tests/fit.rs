@@ -61,7 +61,10 @@ fn files_that_change_are_read_again() {
 #[test]
 fn a_terminal_that_turns_light_is_followed() {
     let home = Home::empty();
-    let mut app = Pty::spawn(home.terminal_command(&["--url", NOWHERE]), 24, 100);
+    let mut command = home.terminal_command(&["--url", NOWHERE]);
+    // Build services have fewer colours in their logs, which is no matter here.
+    command.env("CI", "true");
+    let mut app = Pty::spawn(command, 24, 100);
     let asked = |app: &Pty, times| {
         until(SHORT, "the question", || {
             let bytes = app.bytes();
