@@ -5,7 +5,8 @@
 //! | `GET /v1/local/version` | [`Version`] |
 //! | `GET /v1/local/usage` as NDJSON | a [`UsageLine`] per sprite at once, then per running sprite each second; never ends |
 //! | `GET /v1/local/sprites/{name}/usage?window=1h` | [`UsageHistory`] |
-//! | `GET /v1/local/sprites/{name}/events` | [`Events`]: when it took on which state, and why |
+//! | `GET /v1/local/sprites/{name}/events` | [`Events`]: when it took on which state, and why; its checkpoints and restores |
+//! | `GET /v1/local/events?since=…&kind=denied&limit=200` | [`Timeline`]: the same of all sprites, and what their networks denied |
 //! | `GET /v1/local/sprites/{name}/network` | [`NetworkLog`]: what it tried to reach |
 //! | `GET /v1/local/sprites/{name}/tree` | [`Tree`] |
 //! | `POST /v1/local/sprites/{name}/fork` with [`Fork`] | 201 with the new sprite |
@@ -131,14 +132,51 @@ pub struct UsageHistory {
     pub stored_bytes: u64,
 }
 
-/// A sprite took on another state.
+/// Of which kind something that happened was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EventKind {
+    /// A sprite took on another state.
+    #[default]
+    State,
+    /// The same because something failed, or it stayed in its state for that reason.
+    Failure,
+    /// A checkpoint was made.
+    Checkpoint,
+    /// A checkpoint was restored.
+    Restore,
+    /// Its network denied something.
+    Denied,
+    /// A word this version does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+impl EventKind {
+    /// The word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::State => "state",
+            Self::Failure => "failure",
+            Self::Checkpoint => "checkpoint",
+            Self::Restore => "restore",
+            Self::Denied => "denied",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// Something happened to a sprite.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// When.
     pub time: Time,
-    /// Which.
+    /// Of which kind it was.
+    #[serde(default)]
+    pub kind: EventKind,
+    /// The state it was in then.
     pub status: Status,
-    /// Why, as the end of a sentence that begins with the state: `woken by the command make`.
+    /// As the end of a sentence that begins with the state, or with another kind: `woken by the command make`, `v3, before the upgrade`.
     pub reason: String,
 }
 
@@ -147,6 +185,23 @@ pub struct Event {
 pub struct Events {
     /// The last ones, newest first.
     pub events: Vec<Event>,
+}
+
+/// Something happened to one of all sprites.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Happened {
+    /// Name of the sprite.
+    pub sprite: String,
+    /// What.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// Answer of what happened to all sprites.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timeline {
+    /// The last ones, newest first; of sprites that are gone there are none.
+    pub events: Vec<Happened>,
 }
 
 /// Something that a sprite tried to reach.
@@ -181,6 +236,44 @@ pub struct NetworkEvent {
     pub received: u64,
     /// How often it happened.
     pub count: u64,
+}
+
+impl NetworkEvent {
+    /// Where it went: the name, else the address, and the port.
+    pub fn place(&self) -> String {
+        let host = match (&self.name, self.address) {
+            (Some(name), _) => name.clone(),
+            (None, Some(std::net::IpAddr::V6(address))) if self.port.is_some() => format!("[{address}]"),
+            (None, Some(address)) => address.to_string(),
+            (None, None) => return "several places".into(),
+        };
+        match self.port {
+            Some(port) => format!("{host}:{port}"),
+            None => host,
+        }
+    }
+
+    /// The reason in words.
+    pub fn why(&self) -> Option<String> {
+        let rule = self.rule.as_deref().unwrap_or("a rule");
+        Some(match self.reason.as_deref()? {
+            "rule" => format!("by {rule}"),
+            "no_rule" => "no rule allows it".into(),
+            "unresolved" => "no allowed name leads there".into(),
+            "private" => "a private network".into(),
+            "forbidden" => "this machine, or a cloud's secrets".into(),
+            "other_resolver" => "another name server".into(),
+            "record_type" => "records of that type".into(),
+            "too_many" => "too many at once".into(),
+            "refused" => "refused there".into(),
+            "unreachable" => "no way there".into(),
+            "timed_out" => "nobody answered".into(),
+            "idle" => "nothing moved for long".into(),
+            "not_permitted" => "this machine does not permit it".into(),
+            "dropped" => "packets that are not in order".into(),
+            other => other.replace('_', " "),
+        })
+    }
 }
 
 /// Answer of network.

@@ -23,6 +23,8 @@ pub struct Context {
     /// Its name.
     pub name: String,
     open: Open,
+    /// The same without starting anything, where `open` would.
+    place: Option<Open>,
     stopped: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
@@ -35,12 +37,17 @@ impl fmt::Debug for Context {
 impl Context {
     /// A context of that name.
     pub fn new(name: impl Into<String>, open: Open) -> Self {
-        Self { name: name.into(), open, stopped: Arc::new(|| false) }
+        Self { name: name.into(), open, place: None, stopped: Arc::new(|| false) }
     }
 
     /// The same, with a way to tell whether somebody has ended its server on purpose.
     pub fn with_stopped(self, stopped: impl Fn() -> bool + Send + Sync + 'static) -> Self {
         Self { stopped: Arc::new(stopped), ..self }
+    }
+
+    /// The same, with a way to give the endpoint that starts no server.
+    pub fn with_place(self, place: impl Fn() -> Result<Endpoint, String> + Send + Sync + 'static) -> Self {
+        Self { place: Some(Arc::new(place)), ..self }
     }
 
     /// A remote endpoint, its token from the environment variable `variable`, else from the keyring.
@@ -64,6 +71,12 @@ impl Context {
     /// A client of the endpoint, whose server answers or is being started. Blocks; see [`Open`].
     pub fn connect(&self) -> Result<Client, String> {
         let endpoint = (self.open)()?;
+        Client::new(endpoint).map_err(|error| error.to_string())
+    }
+
+    /// A client of the endpoint as it is: no server is started for it. Blocks, because a keyring may wait for a person.
+    pub fn look(&self) -> Result<Client, String> {
+        let endpoint = self.place.as_ref().unwrap_or(&self.open)()?;
         Client::new(endpoint).map_err(|error| error.to_string())
     }
 

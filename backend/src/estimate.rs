@@ -25,6 +25,12 @@ impl Seen {
     }
 }
 
+/// The least that a sprite costs in an hour in which it runs, US dollars.
+pub fn least_hour_usd() -> f64 {
+    let hour = Running { seconds: 3600.0, cpu_seconds: 0.0, memory_bytes: 0.0, hot_bytes: 0.0 };
+    rates::run(&mut UsageTotals::default(), hour)
+}
+
 impl Estimate {
     /// These run now, as far as can be seen, and no others. Of those of which nothing more is seen, what was seen stays.
     pub fn look<'a>(&mut self, running: impl Iterator<Item = &'a str>, now: Instant) {

@@ -1,5 +1,6 @@
 //! The API's calls, as far as the app makes them. What is not here is answered 404, as by a server that does not offer it.
 
+use crate::timeline::timeline;
 use crate::world::{Result as Told, World, list, second};
 use crate::{Stage, console};
 use axum::body::{Body, Bytes};
@@ -17,7 +18,7 @@ use serde_json::json;
 use sprites_api::checkpoint::{CreateCheckpoint, ProgressLine};
 use sprites_api::cost::Budget;
 use sprites_api::exec::SessionList;
-use sprites_api::extension::{Events, Fork, Image, Images, UsageLine, UsageTotals, Version};
+use sprites_api::extension::{Events, Fork, Image, Images, Timeline, UsageLine, UsageTotals, Version};
 use sprites_api::policy::NetworkPolicy;
 use sprites_api::services::{Event, EventKind};
 use sprites_api::sprite::{CreateSprite, WatchLine};
@@ -51,6 +52,7 @@ pub fn router(stage: Stage) -> Router {
         .route("/images", get(images))
         .route("/usage", get(usage))
         .route("/costs", get(costs))
+        .route("/events", get(all_events))
         .route("/budget", get(budget).put(set_budget))
         .route("/sprites/{name}/tree", get(tree))
         .route("/sprites/{name}/usage", get(history))
@@ -229,6 +231,13 @@ async fn events(State(stage): State<Stage>, Path(name): Path<String>) -> Answer<
         let actor = world.actor(&name)?;
         Ok(Json(Events { events: actor.events.iter().rev().cloned().collect() }))
     })
+}
+
+async fn all_events(State(stage): State<Stage>, Query(params): Params) -> Json<Timeline> {
+    let since = params.get("since").and_then(|text| text.parse::<Time>().ok()).map_or(0, Time::as_micros);
+    let most = params.get("limit").and_then(|text| text.parse().ok()).unwrap_or(200);
+    let kind = params.get("kind").map(String::as_str);
+    Json(Timeline { events: timeline(&stage.world(), since, kind, most) })
 }
 
 async fn network(State(stage): State<Stage>, Path(name): Path<String>) -> Answer<impl IntoResponse> {

@@ -47,7 +47,69 @@ const PLAIN: Role = Role {
     failure: None,
 };
 
-/// All of them.
+/// Whose sprites they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scene {
+    /// One person's.
+    Own,
+    /// Those of a team, in another place.
+    Team,
+}
+
+impl Scene {
+    pub(crate) fn cast(self) -> &'static [Role] {
+        match self {
+            Self::Own => &CAST,
+            Self::Team => &TEAM,
+        }
+    }
+
+    /// US dollars that a month may cost.
+    pub(crate) fn budget(self) -> f64 {
+        match self {
+            Self::Own => 40.0,
+            // It comes to its end.
+            Self::Team => 12.0,
+        }
+    }
+}
+
+/// Those of a team.
+const TEAM: [Role; 4] = [
+    Role {
+        name: "nightly",
+        labels: &["ci"],
+        load: load(21, 2.4, 1.6e9, (400e3, 60e3), BURSTS),
+        stored: 9_200_000_000,
+        cost: 5.61,
+        days: 77,
+        hosts: &["static.crates.io", "github.com"],
+        ..PLAIN
+    },
+    Role {
+        name: "preview-118",
+        labels: &["review", "web"],
+        load: load(22, 0.3, 440e6, (50e3, 210e3), STEADY),
+        cost: 0.72,
+        services: &[("web", "node server.js", 3000)],
+        hosts: &["registry.npmjs.org"],
+        denied: &["metrics.example.net"],
+        ..PLAIN
+    },
+    Role {
+        name: "reviewer",
+        labels: &["agent"],
+        load: load(23, 0.9, 720e6, (180e3, 30e3), STEADY),
+        stored: 2_900_000_000,
+        cost: 3.94,
+        days: 21,
+        hosts: &["api.anthropic.com", "github.com"],
+        ..PLAIN
+    },
+    Role { name: "sandbox", load: load(24, 0.1, 90e6, (1e3, 1e3), QUIET), ..PLAIN },
+];
+
+/// Those of one person.
 pub const CAST: [Role; 12] = [
     Role {
         name: "agent-checkout",

@@ -6,6 +6,7 @@
 //! | `cast` | who is in it |
 //! | `load` | what they use: a function of time, so that every past can be told |
 //! | `world` | their states, and what changes them |
+//! | `timeline` | what happened to all of them |
 //! | `shell` | the few commands that their consoles know |
 //! | `calls` | the API's calls |
 //! | `console` | sessions over WebSockets |
@@ -15,7 +16,10 @@ mod cast;
 mod console;
 mod load;
 mod shell;
+mod timeline;
 mod world;
+
+pub use cast::Scene;
 
 use sprites_api::extension::UsageLine;
 use sprites_api::sprite::WatchLine;
@@ -53,10 +57,10 @@ impl Stage {
     }
 }
 
-/// Answers whoever connects, until it is dropped.
-pub async fn serve(listener: UnixListener) -> std::io::Result<()> {
+/// Answers whoever connects with the sprites of a scene, until it is dropped.
+pub async fn serve(listener: UnixListener, scene: Scene) -> std::io::Result<()> {
     let stage = Stage {
-        world: Arc::new(Mutex::new(World::new())),
+        world: Arc::new(Mutex::new(World::new(scene))),
         changes: broadcast::channel(BEHIND).0,
         usage: broadcast::channel(BEHIND).0,
     };

@@ -1,12 +1,14 @@
 //! The sprites of the demo, and what changes them.
 
-use crate::cast::{CAST, Role};
+use crate::cast::{CAST, Role, Scene};
 use crate::load::Load;
 use crate::shell::{Around, Files, Said, Shell, greeting};
 use sprites_api::checkpoint::CURRENT;
 use sprites_api::cost::{Budget, CostRow, Costs};
 use sprites_api::exec::Session;
-use sprites_api::extension::{Event, NetworkEvent, NetworkLog, Tree, TreeNode, UsageLine, UsageTotals};
+use sprites_api::extension::{
+    Event, EventKind, NetworkEvent, NetworkLog, Tree, TreeNode, UsageLine, UsageTotals,
+};
 use sprites_api::inside::{Inside, Interior, Port, Service};
 use sprites_api::policy::NetworkPolicy;
 use sprites_api::services::{State, Status as Service_};
@@ -76,12 +78,12 @@ fn at(second: i64) -> Time {
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub fn new(scene: Scene) -> Self {
         let now = second();
-        let actors = CAST.iter().map(|role| (role.name.to_owned(), Actor::new(role, now))).collect();
+        let actors = scene.cast().iter().map(|role| (role.name.to_owned(), Actor::new(role, now))).collect();
         Self {
             actors,
-            budget: Budget { month_usd: Some(40.0), sleep: false },
+            budget: Budget { month_usd: Some(scene.budget()), sleep: false },
             changed: Vec::new(),
             next: 100,
         }
@@ -94,7 +96,7 @@ impl World {
         let lines = self.actors.iter_mut().map(|(name, actor)| {
             if let Some(reason) = actor.turn(now) {
                 changed.push(actor.line("sprite"));
-                actor.happened(&reason);
+                actor.happened(EventKind::State, &reason);
             }
             actor.used(name, now)
         });
@@ -149,7 +151,7 @@ impl World {
         let fork = self.actor(to)?;
         (fork.files, fork.stored) = (files, stored);
         fork.sprite.labels = labels;
-        fork.happened(&format!("made from {name}"));
+        fork.happened(EventKind::State, &format!("made from {name}"));
         Ok(fork.sprite.clone())
     }
 
@@ -162,7 +164,7 @@ impl World {
         (actor.until, actor.stopped) = (second() + AWAKE, false);
         if actor.sprite.status != Status::Running {
             actor.sprite.status = Status::Running;
-            actor.happened(&format!("woken by {by}"));
+            actor.happened(EventKind::State, &format!("woken by {by}"));
             let line = actor.line("sprite");
             self.changed.push(line);
         }
@@ -173,15 +175,14 @@ impl World {
         let actor = self.actor(name)?;
         (actor.sprite.status, actor.stopped) = (Status::Cold, true);
         actor.consoles.clear();
-        actor.happened("stopped by you");
+        actor.happened(EventKind::State, "stopped by you");
         let line = actor.line("sprite");
         self.changed.push(line);
         Ok(())
     }
 
     pub fn checkpoint(&mut self, name: &str, comment: Option<String>, memory: bool) -> Result<String> {
-        let id = self.actor(name)?.checkpoint(comment, memory, None);
-        Ok(id)
+        Ok(self.actor(name)?.checkpoint(comment, memory, None))
     }
 
     pub fn restore(&mut self, name: &str, id: &str) -> Result<String> {
@@ -192,7 +193,7 @@ impl World {
         (actor.files, actor.parent) = (files, Some(id.to_owned()));
         actor.consoles.clear();
         actor.sprite.failure = None;
-        actor.happened(&format!("restored to {id}"));
+        actor.happened(EventKind::Restore, id);
         Ok(format!("{name} is as it was at {id}."))
     }
 
@@ -381,13 +382,22 @@ impl Actor {
             rested: now - 60,
         };
         actor.rename(role.name);
-        for (ago, status, reason) in [
-            (7200, Status::Cold, "unused for 10 m"),
-            (5400, Status::Running, "started by a request to its web address"),
+        // Not all at the same moment.
+        let ago = 37 * i64::try_from(role.load.seed).unwrap_or_default();
+        for (before, kind, status, reason) in [
+            (7200, EventKind::State, Status::Cold, "unused for 10 m"),
+            (5400, EventKind::State, Status::Running, "started by a request to its web address"),
+            (4100, EventKind::Checkpoint, Status::Running, "auto-1, made unasked"),
         ] {
-            actor.events.push(Event { time: at(now - ago), status, reason: reason.into() });
+            actor.events.push(Event { time: at(now - before - ago), kind, status, reason: reason.into() });
         }
-        actor.happened(if status == Status::Running { "its work began" } else { "unused for 30 s" });
+        if let Some(why) = role.failure {
+            actor.happened(EventKind::Failure, &format!("its start failed: {why}"));
+        }
+        actor.happened(
+            EventKind::State,
+            if status == Status::Running { "its work began" } else { "unused for 30 s" },
+        );
         actor
     }
 
@@ -402,9 +412,12 @@ impl Actor {
     }
 
     /// Keeps what happened; the newest is told first.
-    fn happened(&mut self, reason: &str) {
-        self.sprite.reason = Some(reason.to_owned());
-        self.events.push(Event { time: Time::now(), status: self.sprite.status, reason: reason.into() });
+    fn happened(&mut self, kind: EventKind, reason: &str) {
+        if kind == EventKind::State {
+            self.sprite.reason = Some(reason.to_owned());
+        }
+        let (time, status, reason) = (Time::now(), self.sprite.status, reason.to_owned());
+        self.events.push(Event { time, kind, status, reason });
         let over = self.events.len().saturating_sub(MAX_EVENTS);
         self.events.drain(..over);
     }
@@ -466,6 +479,8 @@ impl Actor {
         let numbers = self.nodes.iter().filter_map(|node| node.id.strip_prefix('v')?.parse::<u32>().ok());
         let id = id.unwrap_or(format!("v{}", numbers.max().map_or(0, |last| last + 1)));
         self.kept.insert(id.clone(), self.files.clone());
+        let about = comment.as_ref().map(|comment| format!(", {comment}")).unwrap_or_default();
+        self.happened(EventKind::Checkpoint, &format!("{id}{about}"));
         self.nodes.push(TreeNode {
             id: id.clone(),
             parent: self.parent.replace(id.clone()),

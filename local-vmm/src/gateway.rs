@@ -28,7 +28,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Mutex;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout};
-pub use vmm_net::{Counters, Event, Message, Plan, Report, Request, Settings, host_has_ipv6};
+pub use vmm_net::{Counters, Event, Message, Outcome, Plan, Report, Request, Settings, host_has_ipv6};
 
 /// Where the machine's card is plugged in.
 const CABLE: &str = "net.sock";

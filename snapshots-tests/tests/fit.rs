@@ -331,6 +331,16 @@ fn a_demo_needs_nothing() {
     app.wait_for("New sprite", SHORT);
     app.send("mine\r");
     app.wait_for("mine is made", SHORT);
+    // There is more than one context, and each on one screen.
+    app.send("gh");
+    app.wait_for("away has no token", SHORT);
+    app.wait_for("reviewer", SHORT);
+    app.send("/reviewer\r");
+    app.wait(SHORT, "one line", |screen| !screen.contents().contains("preview-118"));
+    app.send("\r");
+    app.wait_for("reviewer  ● running", SHORT);
+    app.send("gt");
+    app.wait_for("✗ denied", SHORT);
     app.send("q");
     assert_eq!(app.end(SHORT), 0);
     assert_eq!(home.server_pid(), None);

@@ -2,6 +2,8 @@
 //!
 //! After a deliberate change: `INSTA_UPDATE=always cargo test -p snapshots-tests --test screens`, then look at the difference.
 
+#[path = "screens/dashboard.rs"]
+mod dashboard;
 #[path = "screens/files.rs"]
 mod files;
 #[path = "screens/find.rs"]
@@ -18,7 +20,7 @@ use ratatui::buffer::Buffer;
 use snapshots_tests::fit;
 use sprites_api::Time;
 use sprites_api::cost::{Budget, CostRow, Costs};
-use sprites_api::extension::{BuildLine, Event as Past, Tree, TreeNode, UsageSample, UsageTotals};
+use sprites_api::extension::{BuildLine, Event as Past, EventKind, Tree, TreeNode, UsageSample, UsageTotals};
 use sprites_api::sprite::{Sprite, Status};
 use sprites_tui::keys::Keys;
 use sprites_tui::look::{Graphs, Look};
@@ -380,6 +382,7 @@ fn what_happened_and_why_it_is_awake() {
     assert_eq!(key(&mut model, 'e'), [Effect::LoadEvents("web".into())]);
     let event = |time: &str, status, reason: &str| Past {
         time: time.parse().unwrap(),
+        kind: EventKind::State,
         status,
         reason: reason.into(),
     };
@@ -390,7 +393,7 @@ fn what_happened_and_why_it_is_awake() {
     update(&mut model, Event::Events("web".into(), Ok(events)));
     let shown = text(&model);
     assert!(
-        shown.contains("what happened to web") && shown.contains("◐ warm      unused for 30 s"),
+        shown.contains("what happened to web") && shown.contains("◐ warm        unused for 30 s"),
         "{shown}"
     );
     assert!(shown.contains("started by the command make [2J") && !shown.contains('\u{1b}'), "{shown}");

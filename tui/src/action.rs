@@ -17,6 +17,8 @@ pub enum Place {
     Part(Part),
     /// On screens of text: help, log, costs, events, disks, files.
     Text,
+    /// On screens over all sprites: dashboard, timeline.
+    Across,
 }
 
 /// A part of a sprite's screen, with a title of its own, in their order.
@@ -64,6 +66,7 @@ pub enum Action {
     Top,
     Bottom,
     Open,
+    Visit,
     Back,
     NextPart,
     PreviousPart,
@@ -113,6 +116,8 @@ pub enum Action {
     BuildImage,
     Palette,
     ShowList,
+    Dashboard,
+    Timeline,
     ShowCheckpoints,
     ShowNetwork,
     ShowInside,
@@ -146,6 +151,7 @@ impl Action {
             | Self::Sort
             | Self::Reverse => Place::List,
             Self::Search => Place::Text,
+            Self::Visit => Place::Across,
             Self::NextPart | Self::PreviousPart | Self::ZoomIn | Self::ZoomOut | Self::Graphs => {
                 Place::Sprite
             }
@@ -178,8 +184,7 @@ impl Action {
             | Self::Events
             | Self::Fork
             | Self::Stop
-            | Self::Destroy
-            | Self::Refresh => Place::Either,
+            | Self::Destroy => Place::Either,
             _ => Place::Everywhere,
         }
     }
@@ -214,9 +219,9 @@ impl Action {
     /// Whether it is about the selected sprite.
     pub fn is_of_a_sprite(self) -> bool {
         match self.place() {
-            Place::Either | Place::Sprite | Place::Part(_) => self != Self::Refresh,
+            Place::Either | Place::Sprite | Place::Part(_) => true,
             Place::List => matches!(self, Self::Open | Self::Mark | Self::MarkRange | Self::MarkAll),
-            Place::Everywhere | Place::Text => {
+            Place::Everywhere | Place::Text | Place::Across => {
                 matches!(self, Self::ShowCheckpoints | Self::ShowNetwork | Self::ShowInside | Self::ShowFiles)
             }
         }
@@ -237,6 +242,7 @@ impl Action {
             Self::Top => "to the first line",
             Self::Bottom => "to the last line",
             Self::Open => "open the selected sprite",
+            Self::Visit => "to that sprite or context, wherever it is",
             Self::Back => "back to where you came from",
             Self::NextPart => "the next part of the screen",
             Self::PreviousPart => "the part of the screen before",
@@ -271,6 +277,8 @@ impl Action {
             Self::Search => "only lines that hold a text",
             Self::Palette => "any command by a few of its letters, or a sprite",
             Self::ShowList => "to the list of sprites",
+            Self::Dashboard => "all contexts at a glance, and the sprites that matter",
+            Self::Timeline => "what happened to all sprites, newest first",
             Self::ShowCheckpoints => "to the sprite's checkpoints",
             Self::ShowNetwork => "to what the sprite reaches and may reach",
             Self::ShowInside => "to what goes on in the sprite",
@@ -311,6 +319,11 @@ impl Action {
     pub fn hint(self) -> &'static str {
         match self {
             Self::Open => "open",
+            Self::Visit => "go there",
+            Self::Dashboard => "dashboard",
+            Self::Timeline => "timeline",
+            Self::Contexts => "contexts",
+            Self::Refresh => "ask again",
             Self::Back => "back",
             Self::NextPart => "next part",
             Self::New => "new",
@@ -373,6 +386,7 @@ impl Action {
             Self::Top => &["home", "g g"],
             Self::Bottom => &["end", "shift-g"],
             Self::Open => &["enter", "right"],
+            Self::Visit => &["enter", "right"],
             Self::Back => &["esc", "left"],
             Self::NextPart => &["tab"],
             Self::PreviousPart => &["shift-tab"],
@@ -407,6 +421,8 @@ impl Action {
             Self::Search => &["/"],
             Self::Palette => &[":", "ctrl-p"],
             Self::ShowList => &["g s"],
+            Self::Dashboard => &["g h"],
+            Self::Timeline => &["g t"],
             Self::ShowCheckpoints => &["g c"],
             Self::ShowNetwork => &["g n"],
             Self::ShowInside => &["g i"],

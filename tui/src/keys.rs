@@ -120,7 +120,7 @@ fn clash(one: &Chord, two: &Chord) -> bool {
 
 /// Whether two actions are possible at one place.
 fn together(one: Action, two: Action) -> bool {
-    let mut places = Part::iter().map(Place::Part).chain([Place::List, Place::Text]);
+    let mut places = Part::iter().map(Place::Part).chain([Place::List, Place::Text, Place::Across]);
     places.any(|at| fits(one.place(), at) && fits(two.place(), at))
 }
 
@@ -128,6 +128,7 @@ fn together(one: Action, two: Action) -> bool {
 pub fn fits(place: Place, at: Place) -> bool {
     match place {
         Place::Everywhere => true,
+        Place::Text => matches!(at, Place::Text | Place::Across),
         Place::Either => matches!(at, Place::List | Place::Part(_)),
         Place::Sprite => matches!(at, Place::Part(_)),
         place => place == at,

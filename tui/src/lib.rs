@@ -24,6 +24,7 @@
 //! | [`plain`] | the screen line by line, for those who hear it |
 //! | [`suspend`] | the app in the background of a shell |
 //! | [`worker`] | effects, done against a server |
+//! | [`glances`] | what every context does, for the dashboard |
 //! | [`config`] | the configuration file |
 //! | [`guard`] | the process that puts the terminal back when the app is killed |
 //! | [`prefix`] | the one key of a console, and what can follow it |
@@ -40,6 +41,7 @@ pub mod browser;
 pub mod clipboard;
 pub mod config;
 pub mod filter;
+pub mod glances;
 pub mod guard;
 pub mod keep;
 pub mod keys;

@@ -4,6 +4,7 @@ use crate::appearance::Appearance;
 use crate::background;
 use crate::clipboard;
 use crate::config::Config;
+use crate::glances::Glances;
 use crate::keep::Keep;
 use crate::keys::Keys;
 use crate::model::{Here, Load, Model, Weight};
@@ -216,6 +217,9 @@ async fn live(
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     // Something moved by itself, which can wait.
     let mut moved = false;
+    // Glances outlive the worker of a context; each holds the name of its own.
+    let (seen, mut glanced) = mpsc::channel(QUEUE);
+    let glances = Glances::new(contexts, &seen);
     // The way into another context takes as long as its server takes to start.
     let mut entering = None;
     // The first frame does not wait for what the terminal says.
@@ -253,6 +257,7 @@ async fn live(
                     taken.push(more);
                 }
             }
+            Some(event) = glanced.recv() => taken.push(event),
             () = alarm(model.wakes_at()) => taken.push(Event::Wake),
             opened = arrival(&mut entering) => {
                 entering = None;
@@ -299,6 +304,8 @@ async fn live(
                         let contexts = contexts.to_vec();
                         entering = Some(tokio::spawn(async move { open(&contexts, index).await }));
                     }
+                    Effect::Glance(on) => glances.look(on),
+                    Effect::GlanceAgain => glances.again(),
                     Effect::Suspend => suspended = true,
                     Effect::Keep(_) if model.demo => {}
                     Effect::Copy(text) if clipboard::by_terminal(&text) => {

@@ -6,6 +6,7 @@ mod inside;
 pub use files::run_editor;
 
 use crate::clipboard;
+use crate::model::timeline::MOST;
 use crate::update::{Effect, Event};
 use futures::StreamExt;
 use sprites_api::checkpoint::{CreateCheckpoint, ProgressLine};
@@ -271,6 +272,10 @@ impl Worker {
                 let outcome = client.events(&name).await.map(|events| events.events);
                 self.tell(Event::Events(name, outcome.map_err(|error| error.to_string()))).await;
             }
+            Effect::LoadTimeline(since) => {
+                let outcome = client.timeline(since, None, MOST).await;
+                self.tell(Event::Timeline(since, outcome.map_err(|error| error.to_string()))).await;
+            }
             Effect::LoadNetwork(name) => {
                 let outcome = client.network_log(&name).await.map(Box::new);
                 self.tell(Event::Network(name, outcome.map_err(|error| error.to_string()))).await;
@@ -396,6 +401,8 @@ impl Worker {
             | Effect::CloseForward(..)
             | Effect::RunEditor(_)
             | Effect::Enter(_)
+            | Effect::Glance(_)
+            | Effect::GlanceAgain
             | Effect::Suspend => {}
         }
     }

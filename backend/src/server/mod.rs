@@ -22,6 +22,7 @@
 //! | `look` | what goes on in a sprite, for those who only look |
 //! | `files` | files of a sprite's checkpoints and of its present disk |
 //! | `storage` | what disks take, and what to delete first |
+//! | `timeline` | what happened to all sprites |
 //! | `images` | building base images, one at a time for all callers |
 
 mod access;
@@ -43,6 +44,7 @@ mod policy;
 mod sprites;
 mod storage;
 mod tasks;
+mod timeline;
 mod web;
 
 use crate::meter::Meter;
@@ -380,6 +382,7 @@ fn router(app: App) -> Router {
         .route("/v1/local/openapi.json", get(local::openapi))
         .route("/v1/local/usage", get(local::usage))
         .route("/v1/local/costs", get(local::costs))
+        .route("/v1/local/events", get(timeline::timeline))
         .route("/v1/local/budget", get(local::budget).put(local::set_budget))
         .route("/v1/local/sprites/{name}/usage", get(local::history))
         .route("/v1/local/sprites/{name}/network", get(local::network))

@@ -5,9 +5,11 @@ use crate::meter::account::Carried;
 use futures::{SinkExt, StreamExt};
 use ipnet::IpNet;
 use local_vmm::gateway::{
-    Counters, Event, GatewayError, GatewayHandle, Message, Plan, Report, Request, Settings, host_has_ipv6,
+    Counters, Event, GatewayError, GatewayHandle, Message, Outcome, Plan, Report, Request, Settings,
+    host_has_ipv6,
 };
 use local_vmm::{MachineHandle, NetSpec};
+use sprites_api::Time;
 use sprites_api::extension::{NetworkEvent, NetworkLog};
 use sprites_api::policy::NetworkPolicy;
 use std::collections::VecDeque;
@@ -23,6 +25,8 @@ use tokio_util::codec::{Framed, LinesCodec};
 
 /// Events that are kept of a sprite.
 const KEPT: usize = 1000;
+/// Denials that are kept of a sprite, for those who look at all sprites.
+const KEPT_DENIALS: usize = 100;
 /// Longest line of a gateway: all events of its ring.
 const LINE: usize = 8 << 20;
 /// Requests that may wait.
@@ -79,6 +83,8 @@ pub(crate) struct Network {
 #[derive(Debug, Default)]
 struct Log {
     events: VecDeque<Event>,
+    /// Of these, what was not to be; longer than all else that came since.
+    denied: VecDeque<Event>,
     last: Report,
     lost: u64,
 }
@@ -212,6 +218,10 @@ impl Network {
 
     fn keep(&self, mut report: Report) {
         let mut log = locked(&self.log);
+        let denied = |event: &&Event| matches!(event.verdict, Outcome::Denied | Outcome::Cut);
+        log.denied.extend(report.events.iter().filter(denied).cloned());
+        let over = log.denied.len().saturating_sub(KEPT_DENIALS);
+        log.denied.drain(..over);
         log.events.extend(report.events.drain(..));
         log.lost += report.lost;
         while log.events.len() > KEPT {
@@ -233,6 +243,12 @@ impl Network {
             lost: log.lost,
             events: log.events.iter().rev().filter_map(shown).collect(),
         }
+    }
+
+    /// What was denied after `since`, oldest first.
+    pub(crate) fn denials(&self, since: Time) -> Vec<NetworkEvent> {
+        let since = since.timestamp();
+        locked(&self.log).denied.iter().filter(|event| event.at > since).filter_map(shown).collect()
     }
 }
 
@@ -262,6 +278,29 @@ fn shown(event: &Event) -> Option<NetworkEvent> {
 mod tests {
     use super::*;
     use sprites_api::agent;
+
+    #[test]
+    fn denials_are_kept_longer_than_what_was_allowed() {
+        let event = |second: usize, verdict: &str| -> Event {
+            let at = format!("2026-11-26T10:{:02}:{:02}Z", second / 60, second % 60);
+            let event = serde_json::json!({
+                "at": at, "direction": "out", "kind": "tcp", "name": "example.com", "port": 443,
+                "verdict": verdict, "reason": "no_rule", "count": 1
+            });
+            serde_json::from_value(event).unwrap()
+        };
+        let network = Network::default();
+        let denied = (0..KEPT_DENIALS + 7).map(|second| event(second, "denied")).collect();
+        network.keep(Report { events: denied, ..Report::default() });
+        let allowed = (0..2 * KEPT).map(|_| event(0, "allowed")).collect();
+        network.keep(Report { events: allowed, ..Report::default() });
+        assert!(network.log().events.iter().all(|event| event.verdict == "allowed"));
+        let denials = network.denials(Time::from_micros(0));
+        assert_eq!(denials.len(), KEPT_DENIALS);
+        assert_eq!(denials[0].place(), "example.com:443");
+        assert_eq!(denials[0].why().as_deref(), Some("no rule allows it"));
+        assert!(network.denials(denials[KEPT_DENIALS - 2].at).len() == 1);
+    }
 
     #[test]
     fn both_ends_of_the_cable_know_the_same_addresses() {

@@ -107,7 +107,7 @@ impl Sprite {
         };
         let (store, id) = (Arc::clone(&sprites.store), record.id.clone());
         // What was written down when it became so; a server before this one may have been killed meanwhile.
-        let last = blocking(move || Ok(store.events(&id, 1)?)).await.unwrap_or_default().pop();
+        let last = blocking(move || Ok(store.turned(&id)?)).await.ok().flatten();
         let reason = match last {
             Some(last) if last.status == status => last.reason,
             None if status == Status::Cold => "not used yet".to_owned(),

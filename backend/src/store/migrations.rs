@@ -77,6 +77,11 @@ pub(super) fn all() -> Migrations<'static> {
             "-- Moments by a clock that nobody sets, beside those of the calendar.
              alter table total add column clocks text;",
         ),
+        M::up(
+            "-- Of which kind an event is, and those of all sprites by time.
+             alter table event add column kind text not null default 'state';
+             create index event_time on event (time);",
+        ),
     ])
 }
 

@@ -1,13 +1,15 @@
 //! Finding and acting: the palette, filters, marks, chords, ways back, read-only mode; and that no keys and events get lost in them.
 
-use super::{model, text, with_sprites};
+use super::{dashboard, model, text, with_sprites};
 use crossterm::event::{
     Event as Press, KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind,
 };
 use proptest::prelude::*;
+use sprites_api::extension::EventKind;
 use sprites_api::sprite::{Sprite, Status, WatchLine};
 use sprites_tui::action::{Action, Part};
-use sprites_tui::model::{Ask, Load, Many, Model, Row, Screen};
+use sprites_tui::model::dashboard::{Glance, Known, Seen};
+use sprites_tui::model::{Ask, Here, Load, Many, Model, Row, Screen};
 use sprites_tui::theme::Theme;
 use sprites_tui::update::{Effect, Event, update};
 use strum::IntoEnumIterator;
@@ -270,6 +272,9 @@ enum Step {
     Goes(u8),
     List(Vec<u8>),
     Runs(u8, u8),
+    Chord(char),
+    Seen(bool, Vec<u8>),
+    Happened(Vec<u8>),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -298,15 +303,44 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..6_u8).prop_map(Step::Goes),
         1 => prop::collection::vec(0..6_u8, 0..6).prop_map(Step::List),
         1 => (0..6_u8, 0..3_u8).prop_map(|(which, how)| Step::Runs(which, how)),
+        2 => prop::sample::select(vec!['h', 't', 's', 'c']).prop_map(Step::Chord),
+        1 => (any::<bool>(), prop::collection::vec(0..6_u8, 0..6)).prop_map(|(here, which)| Step::Seen(here, which)),
+        1 => prop::collection::vec(0..6_u8, 0..6).prop_map(Step::Happened),
     ]
+}
+
+/// A glance at a context; one without sprites does not answer.
+fn seen(context: &str, which: &[u8]) -> Event {
+    let one = |which: &u8| Seen { name: format!("s{which}"), status: Status::Running, ..Seen::default() };
+    let known = Known { sprites: which.iter().map(one).collect(), ..Known::default() };
+    let known = if which.is_empty() { Err("it does not answer".to_owned()) } else { Ok(known) };
+    Event::Glance(context.to_owned(), Box::new(Glance { endpoint: String::new(), known }))
 }
 
 fn sprite(which: u8) -> Sprite {
     Sprite { name: format!("s{which}"), id: format!("sprite-{which}"), ..Sprite::default() }
 }
 
+/// What a step consists of.
+fn events(step: Step) -> Vec<Event> {
+    match step {
+        Step::Chord(key) => {
+            ['g', key].map(|key| event(Step::Key(KeyCode::Char(key), KeyModifiers::NONE))).into()
+        }
+        step => vec![event(step)],
+    }
+}
+
 fn event(step: Step) -> Event {
     match step {
+        Step::Chord(_) => Event::Wake,
+        Step::Seen(here, which) => seen(if here { "local" } else { "away" }, &which),
+        Step::Happened(which) => {
+            let one = |which: u8| {
+                dashboard::happened(&format!("s{which}"), u32::from(which), EventKind::State, "why")
+            };
+            Event::Timeline(None, Ok(which.into_iter().map(one).collect()))
+        }
         Step::Key(code, modifiers) => Event::Terminal(Press::Key(KeyEvent::new(code, modifiers))),
         Step::Mouse(kind, column, row) => {
             Event::Terminal(Press::Mouse(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE }))
@@ -342,12 +376,25 @@ proptest! {
         let rows = (0..4).map(|which| (format!("s{which}"), Row::new(sprite(which))));
         model.sprites = Load::Ready(rows.collect());
         model.arrange();
-        for step in steps {
-            let (before, outside) = (model.selected.clone(), !matches!(step, Step::Key(..) | Step::Mouse(..) | Step::Paste(_)));
-            let effects = update(&mut model, event(step));
+        model.contexts = vec!["local".into(), "away".into()];
+        let steps = steps.into_iter().flat_map(|step| {
+            let outside = !matches!(step, Step::Key(..) | Step::Mouse(..) | Step::Paste(_) | Step::Chord(_));
+            events(step).into_iter().map(move |event| (outside, event))
+        });
+        for (outside, event) in steps {
+            let line = model.dashboard.chosen.clone();
+            let before = model.selected.clone();
+            let effects = update(&mut model, event);
             let there = |name: &String| model.order.contains(name);
             if outside && let Some(name) = before.filter(there) {
                 prop_assert_eq!(model.selected.as_ref(), Some(&name));
+            }
+            if outside && let Some(line) = line.filter(|line| model.dashboard_lines().contains(line)) {
+                prop_assert_eq!(model.dashboard.chosen.as_ref(), Some(&line));
+            }
+            if let Some(Effect::Enter(index)) = effects.iter().find(|effect| matches!(effect, Effect::Enter(_))) {
+                let context = model.contexts[*index].clone();
+                model.enter(Here { context, ..Here::default() });
             }
             if let Load::Ready(sprites) = &model.sprites {
                 prop_assert!(model.order.iter().all(|name| sprites.contains_key(name)));

@@ -1,9 +1,10 @@
 //! No subcommand: the app.
 
 use super::Outcome;
-use sprites_backend::context::{Context, LOCAL, Open, TOKEN};
+use sprites_backend::context::{Context, LOCAL, TOKEN};
 use sprites_backend::endpoint::Endpoint;
 use sprites_backend::paths::Paths;
+use sprites_demo::Scene;
 use sprites_tui::appearance::{Appearance, Flags};
 use sprites_tui::config::Config;
 use sprites_tui::run::{self, Start};
@@ -18,10 +19,7 @@ pub(super) fn run(url: Option<&str>, context: Option<String>, flags: Flags, read
     if read_only {
         config.read_only = Some(true);
     }
-    let mut contexts = vec![Context::new(LOCAL, local(&paths)?).with_stopped({
-        let paths = paths.clone();
-        move || sprites_backend::endpoint::was_stopped(&paths)
-    })];
+    let mut contexts = vec![local(&paths)?];
     for remote in &config.contexts {
         contexts.push(Context::remote(&remote.name, &remote.url, remote.token_env.as_deref()));
     }
@@ -53,17 +51,23 @@ pub(super) fn demo(flags: Flags) -> Outcome {
     let paths = Paths::resolve()?;
     let config = Config { context: None, contexts: Vec::new(), ..Config::load(&paths.config_file()) };
     let place = tempfile::tempdir().map_err(|error| format!("cannot make a folder for the demo: {error}"))?;
-    let stage = Paths::under(place.path());
-    stage.prepare()?;
     let runtime = runtime()?;
-    let listener = {
-        let _inside = runtime.enter();
-        tokio::net::UnixListener::bind(stage.server_socket())?
-    };
-    runtime.spawn(sprites_demo::serve(listener));
-    let context = Context::new("demo", Arc::new(move || Ok(Endpoint::local(&stage))));
+    let mut contexts = Vec::new();
+    for (name, scene) in [("demo", Scene::Own), ("team", Scene::Team)] {
+        let stage = Paths::under(&place.path().join(name));
+        stage.prepare()?;
+        let listener = {
+            let _inside = runtime.enter();
+            tokio::net::UnixListener::bind(stage.server_socket())?
+        };
+        runtime.spawn(sprites_demo::serve(listener, scene));
+        contexts.push(Context::new(name, Arc::new(move || Ok(Endpoint::local(&stage)))));
+    }
+    // One that does not answer: that is to be seen as well.
+    let away = || Err("away has no token, and in the demo there is none for it".to_owned());
+    contexts.push(Context::new("away", Arc::new(away)));
     let appearance = Appearance::new(&paths, flags);
-    let start = Start { contexts: vec![context], first: 0, appearance, config, demo: true };
+    let start = Start { contexts, first: 0, appearance, config, demo: true };
     let outcome = runtime.block_on(run::run(start));
     runtime.shutdown_timeout(Duration::from_millis(100));
     outcome?;
@@ -74,19 +78,25 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
 }
 
+/// This machine.
 #[cfg(feature = "local")]
-fn local(paths: &Paths) -> std::io::Result<Open> {
-    let (paths, exe) = (paths.clone(), std::env::current_exe()?);
-    Ok(Arc::new(move || {
-        sprites_backend::endpoint::ensure_local_server(&paths, &exe).map_err(|error| error.to_string())?;
+fn local(paths: &Paths) -> std::io::Result<Context> {
+    use sprites_backend::endpoint::{ensure_local_server, was_stopped};
+    let exe = std::env::current_exe()?;
+    let (place, stopped, paths) = (paths.clone(), paths.clone(), paths.clone());
+    let open = move || -> Result<Endpoint, String> {
+        ensure_local_server(&paths, &exe).map_err(|error| error.to_string())?;
         Ok(Endpoint::local(&paths))
-    }))
+    };
+    let context = Context::new(LOCAL, Arc::new(open)).with_place(move || Ok(Endpoint::local(&place)));
+    Ok(context.with_stopped(move || was_stopped(&stopped)))
 }
 
 #[cfg(not(feature = "local"))]
-fn local(_: &Paths) -> std::io::Result<Open> {
-    Ok(Arc::new(|| {
+fn local(_: &Paths) -> std::io::Result<Context> {
+    let none = || {
         Err("this build has no machines of its own; choose a context or give an address with --url"
             .to_owned())
-    }))
+    };
+    Ok(Context::new(LOCAL, Arc::new(none)))
 }

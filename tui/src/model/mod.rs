@@ -1,6 +1,7 @@
 //! Everything the app knows. Plain data: it can be made by hand in a test and drawn without a server.
 
 mod console;
+pub mod dashboard;
 mod dialog;
 mod files;
 mod inside;
@@ -9,15 +10,18 @@ mod list;
 pub mod network;
 mod palette;
 mod possible;
+pub mod timeline;
 mod trail;
 
 pub use console::{Attachment, Drag, HINT, Mux, Tab, Task};
+pub use dashboard::Dashboard;
 pub use dialog::{Ask, Dialog, Many, destroying};
 pub use files::{Edit, Files, MAX_SHOWN, Mark, Sheet, differing, shown};
 pub use inside::{Entry, Forward, Heads, Inside, Item, Log, past};
 pub use list::{Column, Row};
 pub use network::Network;
 pub use palette::{Command, Palette};
+pub use timeline::Timeline;
 pub use trail::{Spot, Trail};
 
 use crate::action::Part;
@@ -51,6 +55,10 @@ pub enum Screen {
     Sprite,
     /// A console, by its number.
     Console(u64),
+    /// All contexts, and the sprites that matter.
+    Dashboard,
+    /// What happened to all sprites.
+    Timeline,
     /// Keys and actions.
     Help,
     /// What happened.
@@ -66,6 +74,11 @@ pub enum Screen {
 }
 
 impl Screen {
+    /// Whether a text can be looked for in it.
+    pub fn is_searched(self) -> bool {
+        self.is_text() || matches!(self, Self::Dashboard | Self::Timeline)
+    }
+
     /// Whether it is a text to read.
     pub fn is_text(self) -> bool {
         matches!(self, Self::Help | Self::Log | Self::Costs | Self::Events | Self::Storage | Self::Sheet)
@@ -282,6 +295,10 @@ pub struct Model {
     pub bill: (Group, Load<Costs>),
     /// What happened to the sprite that was looked at last.
     pub events: Option<(String, Load<Vec<Event>>)>,
+    /// What happened to all sprites.
+    pub timeline: Timeline,
+    /// All contexts at a glance.
+    pub dashboard: Dashboard,
     /// When the server was last asked for the bill, and for the sprite that is looked at.
     pub asked: Asked,
     /// Whether there is a base image; none when unknown.
@@ -362,6 +379,8 @@ impl Model {
             costs: None,
             bill: (Group::Sprite, Load::Waiting),
             events: None,
+            timeline: Timeline::default(),
+            dashboard: Dashboard::default(),
             asked: Asked::default(),
             has_image: None,
             build: None,
@@ -377,7 +396,7 @@ impl Model {
         }
     }
 
-    /// Goes to another context: nothing of the one before stays but the log. Its consoles are detached by whoever held their connections.
+    /// Goes to another context: nothing of the one before stays but the log, and what the dashboard shows of all. Its consoles are detached by whoever held their connections.
     pub fn enter(&mut self, here: Here) {
         let keys = std::mem::take(&mut self.keys);
         let themes = std::mem::take(&mut self.themes);
@@ -396,6 +415,10 @@ impl Model {
         (self.sort, self.reverse) = (before.sort, before.reverse);
         // Events of the one before must not be taken for this one's.
         self.next = before.next;
+        self.dashboard = before.dashboard;
+        if self.is_arriving() {
+            self.trail.note(Spot::Across(Screen::Dashboard));
+        }
     }
 
     /// Whether what is shown of costs is the least that can have been, because the server tells no use.

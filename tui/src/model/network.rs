@@ -114,20 +114,6 @@ impl Network {
     }
 }
 
-/// Where it went: the name, else the address, and the port.
-pub fn place(event: &NetworkEvent) -> String {
-    let host = match (&event.name, event.address) {
-        (Some(name), _) => name.clone(),
-        (None, Some(std::net::IpAddr::V6(address))) if event.port.is_some() => format!("[{address}]"),
-        (None, Some(address)) => address.to_string(),
-        (None, None) => return "several places".into(),
-    };
-    match event.port {
-        Some(port) => format!("{host}:{port}"),
-        None => host,
-    }
-}
-
 /// Whether it was not to be.
 pub fn is_denied(event: &NetworkEvent) -> bool {
     matches!(event.verdict.as_str(), "denied" | "cut")

@@ -19,6 +19,7 @@ impl Model {
             Screen::Help | Screen::Log | Screen::Costs | Screen::Events | Screen::Storage | Screen::Sheet => {
                 Place::Text
             }
+            Screen::Dashboard | Screen::Timeline => Place::Across,
             Screen::Console(_) => Place::Everywhere,
         }
     }
@@ -70,6 +71,12 @@ impl Model {
             }
             Action::Contexts if self.contexts.len() < 2 => {
                 Err("There is no other context; add one to config.toml, as the README tells.".into())
+            }
+            Action::Visit if self.screen == Screen::Dashboard && self.dashboard_lines().is_empty() => {
+                Err("There is nothing to go to.".into())
+            }
+            Action::Visit if self.screen == Screen::Timeline && self.shown_events().is_empty() => {
+                Err("Nothing has happened that leads anywhere.".into())
             }
             Action::JumpBack if !self.trail.has_before() => Err("You were nowhere before.".into()),
             Action::JumpForward if !self.trail.has_after() => Err("This is where you were last.".into()),

@@ -15,6 +15,8 @@ pub enum Spot {
     Sprite(String, Part),
     /// A console, by its number.
     Console(u64),
+    /// A screen over all sprites.
+    Across(Screen),
     /// A screen of text, of this sprite where it is one's.
     Text(Screen, Option<String>),
 }
@@ -76,6 +78,7 @@ impl Model {
                 None => Spot::List,
             },
             Screen::Console(id) => Spot::Console(id),
+            Screen::Dashboard | Screen::Timeline => Spot::Across(self.screen),
             Screen::Events => Spot::Text(self.screen, self.events.as_ref().map(|(name, _)| name.clone())),
             screen => Spot::Text(screen, None),
         }
@@ -85,7 +88,7 @@ impl Model {
     pub fn has_spot(&self, spot: &Spot) -> bool {
         let known = |name: &String| matches!(&self.sprites, super::Load::Ready(sprites) if sprites.contains_key(name));
         match spot {
-            Spot::List => true,
+            Spot::List | Spot::Across(_) => true,
             Spot::Sprite(name, _) => known(name),
             Spot::Console(id) => self.consoles.iter().any(|tab| tab.id == *id),
             Spot::Text(_, name) => name.as_ref().is_none_or(known),
@@ -102,6 +105,8 @@ impl Model {
                 let tab = self.consoles.iter().find(|tab| tab.id == id);
                 tab.map(|tab| tab.sprite.clone()).into_iter().chain(["console".to_owned()]).collect()
             }
+            Screen::Dashboard => vec!["dashboard".into()],
+            Screen::Timeline => vec!["timeline".into()],
             Screen::Help => vec!["help".into()],
             Screen::Log => vec!["log".into()],
             Screen::Costs => vec!["costs".into()],

@@ -1,7 +1,7 @@
 //! What a person wants done, whether by key, palette or mouse.
 
 use super::part::{self, open_sprite};
-use super::{Effect, console, dialog, files, inside, jump, list, network, palette};
+use super::{Effect, console, dashboard, dialog, files, inside, jump, list, network, palette, timeline};
 use crate::action::{Action, Part};
 use crate::model::{Ask, Dialog, Many, Model, Screen, Weight, ZOOMS};
 use sprites_backend::client::ServiceAction;
@@ -33,6 +33,10 @@ fn of_none(model: &mut Model, action: Action) -> Vec<Effect> {
         Action::Bottom => return turn(model, isize::MAX / 2),
         Action::Back => jump::back(model),
         Action::ShowList => model.screen = Screen::List,
+        Action::Dashboard => return jump::across(model, Screen::Dashboard),
+        Action::Timeline => return jump::across(model, Screen::Timeline),
+        Action::Visit if model.screen == Screen::Timeline => return timeline::visit(model),
+        Action::Visit => return dashboard::visit(model),
         Action::JumpBack => return jump::walk(model, false),
         Action::JumpForward => return jump::walk(model, true),
         Action::Help => return jump::open_text(model, Screen::Help),
@@ -192,6 +196,9 @@ fn ask_with(model: &mut Model, ask: Ask, text: &str, switch: Option<bool>) {
 }
 
 fn refresh(model: &mut Model) -> Vec<Effect> {
+    if model.screen == Screen::Dashboard {
+        return vec![Effect::GlanceAgain];
+    }
     // A server that was stopped takes a while to start; the list comes by itself then.
     if !model.connected {
         return vec![Effect::Start];
@@ -229,6 +236,8 @@ pub(super) fn step(model: &mut Model, by: isize) -> Vec<Effect> {
     match model.screen {
         Screen::List => model.select(by),
         Screen::Sprite => part::step(model, by),
+        Screen::Dashboard => dashboard::step(model, by),
+        Screen::Timeline => timeline::step(model, by),
         screen if screen.is_text() => {
             model.scroll = model.scroll.saturating_add_signed(by).min(10_000);
         }

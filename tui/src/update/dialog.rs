@@ -79,6 +79,7 @@ pub(super) fn typed(model: &mut Model) {
 /// Goes to another context.
 pub(super) fn enter(model: &mut Model, index: usize) -> Vec<Effect> {
     let name = model.contexts.get(index).cloned().unwrap_or_default();
+    model.dashboard.going = None;
     begin(model, format!("Going to {name}"));
     vec![Effect::Enter(index)]
 }

@@ -2,7 +2,7 @@
 
 use super::act::{act, step, turn};
 use super::part::{self, open_sprite};
-use super::{Effect, console, dialog, network, palette};
+use super::{Effect, console, dashboard, dialog, network, palette, timeline};
 use crate::action::Action;
 use crate::keys::{Step, normal};
 use crate::model::{Model, Screen};
@@ -138,6 +138,21 @@ fn moused(model: &mut Model, mouse: MouseEvent) -> Vec<Effect> {
             }
             Some(geometry::Hit::Rule(place)) => {
                 network::pick_rule(model, place);
+                Vec::new()
+            }
+            Some(geometry::Hit::Across(chosen)) if model.dashboard.chosen.as_ref() == Some(&chosen) => {
+                dashboard::visit(model)
+            }
+            Some(geometry::Hit::Across(chosen)) => {
+                model.dashboard.chosen = Some(chosen);
+                Vec::new()
+            }
+            Some(geometry::Hit::Happened(place, true)) => {
+                timeline::pick(model, place);
+                timeline::visit(model)
+            }
+            Some(geometry::Hit::Happened(place, false)) => {
+                timeline::pick(model, place);
                 Vec::new()
             }
             Some(geometry::Hit::Log) => Vec::new(),

@@ -1,7 +1,7 @@
 //! From one screen to another, and back.
 
 use super::part::{self, open_sprite};
-use super::{Effect, console};
+use super::{Effect, console, dashboard, timeline};
 use crate::action::Part;
 use crate::model::{Load, Model, Screen, Spot};
 
@@ -25,6 +25,7 @@ pub(super) fn go(model: &mut Model, spot: Spot) -> Vec<Effect> {
             show_part(model, part)
         }
         Spot::Console(id) => console::show(model, id),
+        Spot::Across(screen) => across(model, screen),
         Spot::Text(screen, name) => {
             model.selected = name.or(model.selected.take());
             open_text(model, screen)
@@ -41,6 +42,15 @@ pub(super) fn show_part(model: &mut Model, part: Part) -> Vec<Effect> {
     }
     model.part = part;
     open_sprite(model)
+}
+
+/// Opens a screen over all sprites.
+pub(super) fn across(model: &mut Model, screen: Screen) -> Vec<Effect> {
+    if screen == Screen::Timeline {
+        return timeline::open(model);
+    }
+    dashboard::open(model);
+    Vec::new()
 }
 
 /// Opens a screen of text, and asks for what it shows.
@@ -74,7 +84,7 @@ pub(super) fn open_text(model: &mut Model, screen: Screen) -> Vec<Effect> {
 pub(super) fn back(model: &mut Model) {
     model.scroll = 0;
     model.screen = match model.screen {
-        screen if screen.is_text() && !model.search.is_empty() => {
+        screen if screen.is_searched() && !model.search.is_empty() => {
             model.search.clear();
             screen
         }

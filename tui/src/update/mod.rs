@@ -1,7 +1,10 @@
 //! Events change the model and ask for effects. No terminal, no server, no clock but the one that is handed in.
 
 mod act;
+mod again;
 mod console;
+mod costs;
+mod dashboard;
 mod dialog;
 mod files;
 mod input;
@@ -11,17 +14,20 @@ mod list;
 mod network;
 mod palette;
 mod part;
+mod timeline;
 
 use crate::action::Part;
 use crate::keep::Keep;
-use crate::model::{Edit, Group, Load, Model, Screen, Weight, ZOOMS};
+use crate::model::dashboard::Glance;
+use crate::model::{Edit, Group, Load, Model, Weight, ZOOMS};
 use bytes::Bytes;
 use crossterm::event::Event as Terminal;
 pub(crate) use files::shorter;
-use sprites_api::cost::{Budget, Costs, Standing};
+use sprites_api::Time;
+use sprites_api::cost::{Budget, Costs};
 use sprites_api::exec::Session;
 use sprites_api::extension::{
-    BuildLine, Event as Past, Images, NetworkLog, Tree, UsageHistory, UsageLine, Version,
+    BuildLine, Event as Past, Happened, Images, NetworkLog, Tree, UsageHistory, UsageLine, Version,
 };
 use sprites_api::inside::Inside as Interior;
 use sprites_api::policy::NetworkPolicy;
@@ -34,10 +40,6 @@ use std::time::{Duration, Instant};
 
 /// A console that nobody looked at for this long detaches: attached it would keep its sprite awake.
 pub const UNSEEN: Duration = Duration::from_secs(60);
-/// Between two looks at the bill of the month.
-const COSTS: Duration = Duration::from_secs(30);
-/// Between two looks at who uses the sprite on the screen, or at what the screen tells else.
-const USES: Duration = Duration::from_secs(3);
 
 /// What happened.
 #[derive(Debug)]
@@ -70,6 +72,10 @@ pub enum Event {
     Costs(Group, Result<Box<Costs>, String>),
     /// What happened to a sprite.
     Events(String, Result<Vec<Past>, String>),
+    /// What happened to all sprites after that time, or all that is known.
+    Timeline(Option<Time>, Result<Vec<Happened>, String>),
+    /// What was seen of the context of that name.
+    Glance(String, Box<Glance>),
     /// What a sprite tried to reach.
     Network(String, Result<Box<NetworkLog>, String>),
     /// What it may reach.
@@ -147,6 +153,8 @@ impl Event {
                 | Self::Costs(..)
                 | Self::Network(..)
                 | Self::Inside(..)
+                | Self::Glance(..)
+                | Self::Timeline(..)
         )
     }
 }
@@ -163,6 +171,11 @@ pub enum Effect {
     LoadImages,
     LoadCosts(Group),
     LoadEvents(String),
+    LoadTimeline(Option<Time>),
+    /// Look at all contexts, or no longer.
+    Glance(bool),
+    /// Ask all contexts at once.
+    GlanceAgain,
     LoadNetwork(String),
     LoadNetworkPolicy(String),
     SetNetworkPolicy {
@@ -315,10 +328,14 @@ pub fn update(model: &mut Model, event: Event) -> Vec<Effect> {
     let mut effects = take(model, event);
     effects.extend(console::settle(model));
     effects.extend(inside::settle(model));
+    effects.extend(dashboard::settle(model));
     // Nothing gets past this, whatever asked for it.
     effects.retain(|effect| !model.read_only || !effect.changes());
-    let here = model.spot();
-    model.trail.note(here);
+    // Whoever is on the way is nowhere yet.
+    if !model.is_arriving() {
+        let here = model.spot();
+        model.trail.note(here);
+    }
     effects
 }
 
@@ -328,17 +345,19 @@ fn take(model: &mut Model, event: Event) -> Vec<Effect> {
         Event::Tick(now) => {
             model.expire(now);
             list::estimated(model, now);
+            dashboard::pass(model);
             if model.stale_order {
                 model.arrange();
             }
             let mut effects = console::detach_unseen(model, now);
             effects.extend(console::keep(model));
-            effects.extend(ask_again(model, now));
+            effects.extend(again::ask_again(model, now));
             effects
         }
         Event::Sprites(Ok(sprites)) => {
-            let effects = list::listed(model, sprites);
+            let mut effects = list::listed(model, sprites);
             console::restore(model);
+            effects.extend(dashboard::arrived(model));
             effects
         }
         Event::Sprites(Err(why)) => {
@@ -413,13 +432,15 @@ fn take(model: &mut Model, event: Event) -> Vec<Effect> {
             Vec::new()
         }
         Event::Costs(group, outcome) => {
-            if let (Group::Sprite, Ok(costs)) = (group, &outcome) {
-                told_standing(model, costs);
-                model.costs = Some((**costs).clone());
-            }
-            if model.bill.0 == group {
-                model.bill.1 = outcome.map(|costs| *costs).into();
-            }
+            costs::came(model, group, outcome);
+            Vec::new()
+        }
+        Event::Glance(context, glance) => {
+            dashboard::came(model, context, *glance);
+            Vec::new()
+        }
+        Event::Timeline(since, outcome) => {
+            timeline::came(model, since, outcome);
             Vec::new()
         }
         Event::Events(name, outcome) => {
@@ -525,55 +546,5 @@ fn take(model: &mut Model, event: Event) -> Vec<Effect> {
             }
             Vec::new()
         }
-    }
-}
-
-/// Asks for what does not come by itself, where it is looked at.
-fn ask_again(model: &mut Model, now: Instant) -> Vec<Effect> {
-    let due = |asked: Option<Instant>, pause| asked.is_none_or(|at| now.duration_since(at) >= pause);
-    let mut effects = Vec::new();
-    if !model.connected {
-        return effects;
-    }
-    effects.extend(part::ask_again(model, now));
-    // Elsewhere only a server of ours tells these.
-    if !model.here.local && !model.metered {
-        return effects;
-    }
-    if due(model.asked.costs, COSTS) {
-        model.asked.costs = Some(now);
-        effects.push(Effect::LoadCosts(Group::Sprite));
-    }
-    if due(model.asked.sprite, USES) {
-        let looked_at = match model.screen {
-            Screen::Sprite => model.selected.clone().map(Effect::LoadSprite),
-            Screen::Events => model.events.as_ref().map(|(name, _)| Effect::LoadEvents(name.clone())),
-            Screen::Costs => Some(Effect::LoadCosts(model.bill.0)),
-            _ => None,
-        };
-        model.asked.sprite = Some(now);
-        effects.extend(looked_at);
-    }
-    effects
-}
-
-/// Says once when the budget comes to its end.
-fn told_standing(model: &mut Model, costs: &Costs) {
-    let standing = |costs: &Costs| costs.budget.standing(costs.total.cost_usd);
-    let now = standing(costs);
-    let before = model.costs.as_ref().map_or(Standing::Within, standing);
-    if now == before {
-        return;
-    }
-    let used = crate::number::dollars(costs.total.cost_usd);
-    let most = crate::number::dollars(costs.budget.month_usd.unwrap_or_default());
-    match now {
-        Standing::Within => {}
-        Standing::Near => model.say(Weight::Bad, format!("{used} of this month's budget of {most} is used.")),
-        Standing::Over if costs.budget.sleep => model.say(
-            Weight::Bad,
-            format!("This month's budget of {most} is used up, and all sprites sleep; B raises it."),
-        ),
-        Standing::Over => model.say(Weight::Bad, format!("This month's budget of {most} is used up.")),
     }
 }

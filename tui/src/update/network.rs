@@ -327,5 +327,5 @@ fn cut(log: &NetworkLog, meaning: &Meaning) -> Option<String> {
     let first = lost.first()?;
     let count = lost.iter().map(|event| event.count).sum();
     let many = number::count(count, "open connection is", "open connections are");
-    Some(format!("{many} cut, such as that to {}.", network::place(first)))
+    Some(format!("{many} cut, such as that to {}.", first.place()))
 }

@@ -1,11 +1,12 @@
-//! When a sprite took on which state, and why.
+//! When a sprite took on which state, and why; its checkpoints and restores.
 
 use super::text::page;
 use crate::model::{Load, Model};
 use ratatui::Frame;
 use ratatui::layout::Rect;
+use ratatui::style::Style;
 use ratatui::text::{Line, Span};
-use sprites_api::extension::Event;
+use sprites_api::extension::{Event, EventKind};
 use sprites_api::sprite::Status;
 use sprites_backend::client::clean;
 
@@ -23,19 +24,32 @@ pub(super) fn draw(model: &Model, frame: &mut Frame<'_>, body: Rect) {
     page(model, frame, body, &format!(" what happened to {name} "), lines, model.scroll);
 }
 
-fn line(model: &Model, event: &Event) -> Line<'static> {
+/// When it was, for people.
+pub(super) fn time(event: &Event, short: bool) -> String {
+    let at = event.time.timestamp().to_zoned(jiff::tz::TimeZone::system());
+    at.strftime(if short { "%m-%d %H:%M" } else { "%F %H:%M:%S" }).to_string()
+}
+
+/// A shape and a word besides colour.
+pub(super) fn mark(model: &Model, event: &Event) -> (&'static str, Style) {
     let colors = model.colors();
-    let at = jiff::Timestamp::from_microsecond(event.time.as_micros()).unwrap_or_default();
-    let time = at.to_zoned(jiff::tz::TimeZone::system()).strftime("%F %H:%M:%S").to_string();
-    let (mark, style) = match event.status {
-        Status::Running => ("● running", colors.good()),
-        Status::Warm => ("◐ warm", colors.warn()),
-        Status::Cold => ("○ cold", colors.dim()),
-        Status::Unknown => ("? unknown", colors.dim()),
-    };
+    match (event.kind, event.status) {
+        (EventKind::Failure, _) => ("✗ failed", colors.bad()),
+        (EventKind::Checkpoint, _) => ("▪ checkpoint", colors.accent()),
+        (EventKind::Restore, _) => ("◂ restore", colors.accent()),
+        (EventKind::Denied, _) => ("✗ denied", colors.warn()),
+        (EventKind::State, Status::Running) => ("● running", colors.good()),
+        (EventKind::State, Status::Warm) => ("◐ warm", colors.warn()),
+        (EventKind::State, Status::Cold) => ("○ cold", colors.dim()),
+        (EventKind::State | EventKind::Unknown, _) => ("? unknown", colors.dim()),
+    }
+}
+
+fn line(model: &Model, event: &Event) -> Line<'static> {
+    let (mark, style) = mark(model, event);
     Line::from(vec![
-        Span::styled(format!("{time}  "), colors.dim()),
-        Span::styled(format!("{mark:<10}  "), style),
+        Span::styled(format!("{}  ", time(event, false)), model.colors().dim()),
+        Span::styled(format!("{mark:<12}  "), style),
         Span::raw(clean(&event.reason)),
     ])
 }

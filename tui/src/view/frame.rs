@@ -206,10 +206,11 @@ fn hints(model: &Model, width: u16) -> Line<'static> {
                 A::Mark,
                 A::Filter,
                 A::Palette,
+                A::Dashboard,
                 A::Help,
                 A::Quit,
             ],
-            &[A::Mark, A::Stop, A::Fork, A::Destroy, A::Filter, A::Palette, A::Checkpoint],
+            &[A::Dashboard, A::Mark, A::Stop, A::Fork, A::Destroy, A::Filter, A::Palette, A::Checkpoint],
         ),
         Screen::Sprite if model.part == Part::Network => {
             match (model.network.pane, model.draft(&model.network.name).is_some()) {
@@ -317,6 +318,24 @@ fn hints(model: &Model, width: u16) -> Line<'static> {
                 A::Console,
                 A::NextPart,
             ],
+        ),
+        Screen::Dashboard => (
+            &[
+                A::Visit,
+                A::Back,
+                A::Refresh,
+                A::Search,
+                A::Timeline,
+                A::Contexts,
+                A::Palette,
+                A::Help,
+                A::Quit,
+            ],
+            &[A::Palette, A::Contexts, A::Quit, A::Timeline],
+        ),
+        Screen::Timeline => (
+            &[A::Visit, A::Back, A::Search, A::Dashboard, A::Palette, A::Help, A::Quit],
+            &[A::Palette, A::Quit],
         ),
         _ => (&[A::Back, A::Search, A::Palette, A::Quit], &[]),
     };

@@ -1,6 +1,9 @@
 //! What is where. Drawing and the mouse both ask here, so that a click always meets what is shown.
 
+pub mod across;
+
 use crate::action::Part;
+use crate::model::dashboard::Chosen;
 use crate::model::network::Pane;
 use crate::model::{Entry, Item, Model, Palette, Screen};
 use ratatui::layout::{Constraint, Layout, Position, Rect};
@@ -244,6 +247,10 @@ pub enum Hit {
     Log,
     /// A file, folder or change, by its place.
     File(usize),
+    /// A line of the dashboard.
+    Across(Chosen),
+    /// A line of the timeline by its place, and whether it is the selected one.
+    Happened(usize, bool),
 }
 
 /// What is at a cell.
@@ -325,6 +332,7 @@ pub fn hit(model: &Model, column: u16, row: u16) -> Option<Hit> {
                 }
             }
         }
+        Screen::Dashboard | Screen::Timeline => across::hit(model, body, Position::new(column, row)),
         _ => None,
     }
 }

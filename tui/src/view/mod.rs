@@ -4,6 +4,7 @@ pub mod ascii;
 mod checkpoints;
 mod console;
 mod costs;
+mod dashboard;
 mod events;
 mod files;
 mod frame;
@@ -15,6 +16,7 @@ mod network;
 mod palette;
 mod sprite;
 mod text;
+mod timeline;
 
 pub use console::cursor_style;
 
@@ -55,6 +57,8 @@ fn everything(model: &Model, frame: &mut Frame<'_>) {
         Screen::List => list::draw(model, frame, parts.body),
         Screen::Sprite => sprite::draw(model, frame, parts.body),
         Screen::Console(id) => console::draw(model, frame, parts.body, id),
+        Screen::Dashboard => dashboard::draw(model, frame, parts.body),
+        Screen::Timeline => timeline::draw(model, frame, parts.body),
         Screen::Help => text::help(model, frame, parts.body),
         Screen::Log => text::log(model, frame, parts.body),
         Screen::Costs => costs::draw(model, frame, parts.body),

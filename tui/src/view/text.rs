@@ -16,16 +16,20 @@ pub(super) fn help(model: &Model, frame: &mut Frame<'_>, body: Rect) {
     let mut lines = Vec::new();
     let list = || ("In the list of sprites".to_owned(), Place::List);
     let sprite = || ("On the screen of a sprite".to_owned(), Place::Sprite);
+    let across = || ("On the dashboard and the timeline".to_owned(), Place::Across);
     let part = |part: Part| (format!("On the screen of a sprite, {}", part.title()), Place::Part(part));
     let other = |part: &Part| model.before != Screen::Sprite || *part != model.part;
+    let is_across = matches!(model.before, Screen::Dashboard | Screen::Timeline);
     let mut sections = match model.before {
         Screen::Sprite => vec![part(model.part), sprite()],
+        _ if is_across => vec![across(), list()],
         _ => vec![list()],
     };
     // What is possible on both screens is told once, where one is.
     let either = sections.len() - 1;
     sections.push(("Everywhere".to_owned(), Place::Everywhere));
     sections.push(if model.before == Screen::Sprite { list() } else { sprite() });
+    sections.extend((!is_across).then(across));
     sections.extend(Part::iter().filter(other).map(part));
     let entry = |keys: &str, about: &'static str| {
         Line::from(vec![Span::styled(format!("  {keys:<14} "), colors.good()), Span::raw(about)])

@@ -72,7 +72,7 @@ impl Life {
         if self.sleeps_on_disk() || memory && self.machine.is_none() {
             self.wake(sprites, "a checkpoint").await?;
         }
-        match &self.machine {
+        let made = match &self.machine {
             Some(machine) => {
                 let done = machine.checkpoint(comment, auto, memory).await?;
                 self.sprite.list_changed();
@@ -82,16 +82,18 @@ impl Life {
                         done.checkpoint.id
                     );
                 }
-                Ok(Made { checkpoint: done.checkpoint, at_rest: done.froze })
+                Made { checkpoint: done.checkpoint, at_rest: done.froze }
             }
             None => {
                 let (disks, id) = (sprites.disks.clone(), self.sprite.id().to_owned());
                 let kind = if auto { Kind::Automatic } else { Kind::Manual };
                 let new = vmm_disk::NewCheckpoint { comment, kind };
                 // A disk that no machine runs on is as its machine left it.
-                blocking(move || Ok(Made { checkpoint: disks.checkpoint(&id, new)?, at_rest: true })).await
+                blocking(move || Ok(Made { checkpoint: disks.checkpoint(&id, new)?, at_rest: true })).await?
             }
-        }
+        };
+        self.note_checkpoint(sprites, &made).await;
+        Ok(made)
     }
 
     pub(super) async fn restore(
@@ -125,6 +127,7 @@ impl Life {
         self.stop(sprites, STOP, &format!("it goes back to {wanted}")).await;
         let (disks, id) = (sprites.disks.clone(), self.sprite.id().to_owned());
         let restored = blocking(move || disks.restore(&id, &wanted, memory)).await?;
+        self.note_restore(sprites, checkpoint, &restored).await;
         let came_from = format!("it went back to {checkpoint}");
         if memory {
             self.enter(sprites, Status::Warm, None, came_from).await;

@@ -8,8 +8,10 @@
 //! | `rest` | falling asleep, and giving memory back |
 //! | `policies` | what those inside may do |
 //! | `checkpoints` | making, restoring and dropping checkpoints |
+//! | `events` | writing down what happened |
 
 mod checkpoints;
+mod events;
 mod policies;
 mod rest;
 
@@ -21,7 +23,6 @@ use super::{SpriteError, Sprites, blocking, upkeep};
 use crate::store::Record;
 use local_vmm::{ExitReason, Kind as Runs, MachineHandle, MachineSpec, kvm};
 use sprites_api::Time;
-use sprites_api::extension::Event;
 use sprites_api::policy::Policies;
 use sprites_api::sprite::{Config, Status};
 use std::sync::atomic::Ordering;
@@ -433,7 +434,8 @@ impl Life {
         if old == new {
             return;
         }
-        if old.status != status {
+        let turned = old.status != status;
+        if turned {
             self.since = Instant::now();
             self.sprite.usage.touch();
             let stamp = |record: &mut Record| match status {
@@ -444,18 +446,10 @@ impl Life {
             if let Err(error) = self.sprite.change(sprites, stamp).await {
                 tracing::warn!("{error}");
             }
-            let (store, id) = (Arc::clone(&sprites.store), self.sprite.id().to_owned());
-            let event = Event {
-                time: Time::now(),
-                status,
-                reason: match &new.failure {
-                    Some(failure) => format!("{}: {failure}", new.reason),
-                    None => new.reason.clone(),
-                },
-            };
-            if let Err(error) = blocking(move || Ok(store.happened(&id, &event)?)).await {
-                tracing::warn!("{error}");
-            }
+        }
+        // One that does not start is as cold as before.
+        if turned || new.failure.is_some() && new.failure != old.failure {
+            self.note_state(sprites, &new).await;
         }
         sprites.tell(&self.sprite);
     }

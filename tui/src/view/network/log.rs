@@ -1,7 +1,7 @@
 //! What a sprite tried to reach, what became of it, and by which rule.
 
 use super::{block, is_aimed, say};
-use crate::model::network::{self, Only, Pane};
+use crate::model::network::{Only, Pane};
 use crate::model::{Load, Model};
 use crate::number;
 use crate::view::geometry;
@@ -66,7 +66,7 @@ fn line(model: &Model, event: &NetworkEvent, zone: &jiff::tz::TimeZone, width: u
     // What time, verdict and kind leave is for the place and the reason.
     let room = width.saturating_sub(9 + 10 + 6);
     let place_room = (room * 3 / 5).saturating_sub(1);
-    let place = number::cut(&network::place(event), place_room.saturating_sub(many.width()));
+    let place = number::cut(&event.place(), place_room.saturating_sub(many.width()));
     let pad = " ".repeat((place_room + 1).saturating_sub(place.width() + many.width()));
     Line::from(vec![
         Span::styled(format!("{time} "), colors.dim()),
@@ -94,7 +94,7 @@ fn verdict(model: &Model, verdict: &str) -> (String, Style) {
 
 /// What matters most of it, in few words.
 fn short(event: &NetworkEvent) -> String {
-    match (why(event), event.verdict.as_str(), &event.rule) {
+    match (event.why(), event.verdict.as_str(), &event.rule) {
         (Some(why), ..) => why,
         (None, "closed", _) => traffic(event),
         (None, _, Some(rule)) => format!("by {rule}"),
@@ -106,31 +106,9 @@ fn traffic(event: &NetworkEvent) -> String {
     format!("{} in, {} out", number::bytes(event.received), number::bytes(event.sent))
 }
 
-/// The reason in words.
-fn why(event: &NetworkEvent) -> Option<String> {
-    let rule = event.rule.as_deref().unwrap_or("a rule");
-    Some(match event.reason.as_deref()? {
-        "rule" => format!("by {rule}"),
-        "no_rule" => "no rule allows it".into(),
-        "unresolved" => "no allowed name leads there".into(),
-        "private" => "a private network".into(),
-        "forbidden" => "this machine, or a cloud's secrets".into(),
-        "other_resolver" => "another name server".into(),
-        "record_type" => "records of that type".into(),
-        "too_many" => "too many at once".into(),
-        "refused" => "refused there".into(),
-        "unreachable" => "no way there".into(),
-        "timed_out" => "nobody answered".into(),
-        "idle" => "nothing moved for long".into(),
-        "not_permitted" => "this machine does not permit it".into(),
-        "dropped" => "packets that are not in order".into(),
-        other => other.replace('_', " "),
-    })
-}
-
 /// All that is known of it, as a sentence.
 fn sentence(event: &NetworkEvent) -> String {
-    let place = network::place(event);
+    let place = event.place();
     let address = match (event.address, &event.name) {
         (Some(address), Some(_)) => format!(" at {address}"),
         _ => String::new(),
@@ -143,7 +121,7 @@ fn sentence(event: &NetworkEvent) -> String {
         _ => "Packets that are not in order".to_owned(),
     };
     let why = match (event.reason.is_some(), &event.rule) {
-        (true, _) => why(event).map(|why| format!(", {why}")).unwrap_or_default(),
+        (true, _) => event.why().map(|why| format!(", {why}")).unwrap_or_default(),
         (false, Some(rule)) => format!(" by the rule {rule}"),
         (false, None) => String::new(),
     };
