@@ -89,6 +89,7 @@ pub enum Action {
     RestartService,
     ForwardPort,
     Browse,
+    SearchLog,
     Stop,
     Destroy,
     Filter,
@@ -100,6 +101,10 @@ pub enum Action {
     Search,
     ZoomIn,
     ZoomOut,
+    Earlier,
+    Later,
+    PanBack,
+    PanForward,
     Graphs,
     NextPane,
     Only,
@@ -129,6 +134,7 @@ pub enum Action {
     Events,
     Log,
     Help,
+    Tour,
     Suspend,
     Quit,
 }
@@ -146,7 +152,15 @@ impl Action {
             | Self::Sort
             | Self::Reverse => Place::List,
             Self::Search => Place::Text,
-            Self::NextPart | Self::PreviousPart | Self::ZoomIn | Self::ZoomOut | Self::Graphs => {
+            Self::NextPart
+            | Self::PreviousPart
+            | Self::ZoomIn
+            | Self::ZoomOut
+            | Self::Earlier
+            | Self::Later
+            | Self::PanBack
+            | Self::PanForward
+            | Self::Graphs => {
                 Place::Sprite
             }
             Self::Restore
@@ -170,7 +184,8 @@ impl Action {
             | Self::StopService
             | Self::RestartService
             | Self::ForwardPort
-            | Self::Browse => Place::Part(Part::Inside),
+            | Self::Browse
+            | Self::SearchLog => Place::Part(Part::Inside),
             Self::Console
             | Self::NewConsole
             | Self::Detach
@@ -262,6 +277,7 @@ impl Action {
             Self::RestartService => "stop the selected service and start it again",
             Self::ForwardPort => "a port here leads to the selected one; again: no longer",
             Self::Browse => "the selected port, or the sprite's URL, in the browser",
+            Self::SearchLog => "only lines of the service's log that hold a text",
             Self::Stop => "stop the sprite; the next use starts it again",
             Self::Destroy => "destroy the sprite; asks for its name",
             Self::Filter => "only some sprites: words, state:running, !label:ci",
@@ -283,6 +299,10 @@ impl Action {
             Self::Reverse => "sort the other way round",
             Self::ZoomIn => "graphs over a shorter time",
             Self::ZoomOut => "graphs over a longer time",
+            Self::Earlier => "values of an earlier moment in the graphs",
+            Self::Later => "values of a later moment; at the end, of now",
+            Self::PanBack => "graphs of an earlier time",
+            Self::PanForward => "graphs of a later time",
             Self::Graphs => "the other graphs, where there is no room for all",
             Self::NextPane => "between the log and the rules",
             Self::Only => "only what was denied; again: what is open; again: all",
@@ -302,6 +322,7 @@ impl Action {
             Self::Events => "when the sprite took on which state, and why",
             Self::Log => "what happened",
             Self::Help => "this help",
+            Self::Tour => "the first steps, or no more of them",
             Self::Suspend => "back to the shell; its `fg` comes back here",
             Self::Quit => "leave the app; sprites go on",
         }
@@ -398,6 +419,7 @@ impl Action {
             Self::RestartService => &["r"],
             Self::ForwardPort => &["p"],
             Self::Browse => &["o"],
+            Self::SearchLog => &["/"],
             Self::Stop => &["z"],
             Self::Destroy => &["x"],
             Self::Filter => &["/"],
@@ -419,6 +441,10 @@ impl Action {
             Self::Reverse => &["shift-s"],
             Self::ZoomIn => &["+"],
             Self::ZoomOut => &["-"],
+            Self::Earlier => &[","],
+            Self::Later => &["."],
+            Self::PanBack => &["<"],
+            Self::PanForward => &[">"],
             Self::Graphs => &["v"],
             Self::NextPane => &["p"],
             Self::Only => &["o"],
@@ -438,6 +464,7 @@ impl Action {
             Self::Events => &["e", "g e"],
             Self::Log => &["l", "g l"],
             Self::Help => &["?"],
+            Self::Tour => &["shift-h"],
             Self::Suspend => &["ctrl-z"],
             Self::Quit => &["q", "ctrl-c"],
         }

@@ -79,7 +79,11 @@ pub fn round_up(value: f64) -> f64 {
 
 /// A span of a graph: `1 m`, `6 h`.
 pub fn span(seconds: u64) -> String {
-    if seconds >= 3600 { format!("{} h", seconds / 3600) } else { format!("{} m", seconds / 60) }
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} m", seconds / 60),
+        _ => format!("{} h", seconds / 3600),
+    }
 }
 
 /// The text cut to a width in cells, with an ellipsis.

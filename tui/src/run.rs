@@ -6,7 +6,7 @@ use crate::clipboard;
 use crate::config::Config;
 use crate::keep::Keep;
 use crate::keys::Keys;
-use crate::model::{Here, Load, Model, Weight};
+use crate::model::{Here, Load, Model, Tour, Weight};
 use crate::screen::Screen;
 use crate::theme::Theme;
 use crate::update::{Effect, Event, update};
@@ -84,6 +84,9 @@ pub async fn run(start: Start) -> io::Result<Option<String>> {
     model.contexts = contexts.iter().map(|context| context.name.clone()).collect();
     model.dress(fresh);
     model.demo = demo;
+    // Somebody who is here for the first time, and not in a place where all is different.
+    let fresh = Paths::resolve().is_ok_and(|paths| !paths.toured().exists());
+    model.tour = (fresh && model.here.local).then(Tour::default);
     let surroundings = Surroundings::new(appearance, told.is_some(), &mut model);
     let outcome = live(&mut screen, &mut model, &contexts, surroundings, follow(context, client)).await;
     drop(screen);

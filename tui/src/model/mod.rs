@@ -9,6 +9,7 @@ mod list;
 pub mod network;
 mod palette;
 mod possible;
+mod tour;
 mod trail;
 
 pub use console::{Attachment, Drag, HINT, Mux, Tab, Task};
@@ -18,6 +19,7 @@ pub use inside::{Entry, Forward, Heads, Inside, Item, Log, past};
 pub use list::{Column, Row};
 pub use network::Network;
 pub use palette::{Command, Palette};
+pub use tour::Tour;
 pub use trail::{Spot, Trail};
 
 use crate::action::Part;
@@ -198,6 +200,8 @@ pub struct Model {
     pub connected: bool,
     /// Whether nothing of what is shown is real.
     pub demo: bool,
+    /// How far somebody has come with the first steps; none when they are over.
+    pub tour: Option<Tour>,
     /// Whether sprites are emulated here.
     pub emulated: bool,
     /// Whether checkpoints can hold all that runs here.
@@ -270,6 +274,10 @@ pub struct Model {
     pub history: History,
     /// Index into [`ZOOMS`].
     pub zoom: usize,
+    /// Seconds ago at which graphs end.
+    pub graphs_end: u64,
+    /// Seconds before their end of which the values are told.
+    pub graphs_mark: Option<u64>,
     /// Whether the graphs are those that the open part of the screen does not begin with, where there is no room for all.
     pub other_graphs: bool,
     /// Consoles.
@@ -320,6 +328,7 @@ impl Model {
             connected: false,
             stale_order: false,
             demo: false,
+            tour: None,
             emulated: false,
             keeps_memory: false,
             sprites: Load::Waiting,
@@ -356,6 +365,8 @@ impl Model {
             checkpoint: None,
             history: History::default(),
             zoom: 0,
+            graphs_end: 0,
+            graphs_mark: None,
             other_graphs: false,
             consoles: Vec::new(),
             mux: Mux::default(),
@@ -387,6 +398,7 @@ impl Model {
         self.mux = before.mux.carried();
         self.log = before.log;
         self.demo = before.demo;
+        self.tour = before.tour;
         (self.turned, self.wanted, self.look) = (before.turned, before.wanted, before.look);
         self.zoom = before.zoom;
         self.part = before.part;
@@ -406,6 +418,11 @@ impl Model {
     /// Whether time alone changes what is shown.
     pub fn ages(&self) -> bool {
         !self.toasts.is_empty() || self.is_estimated() && self.estimate.grows()
+    }
+
+    /// Seconds of which the past is needed for the graphs.
+    pub fn window(&self) -> u64 {
+        ZOOMS[self.zoom] + self.graphs_end
     }
 
     /// A number nothing else has.

@@ -71,6 +71,12 @@ pub(super) fn typed(model: &mut Model) {
                 dialog.note = note;
             }
         }
+        Ask::Search if model.screen == Screen::Sprite => {
+            model.inside.search = text.to_lowercase();
+            if let Some(log) = &mut model.inside.log {
+                log.back = 0;
+            }
+        }
         Ask::Search => model.search = text,
         _ => {}
     }

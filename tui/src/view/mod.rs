@@ -15,6 +15,7 @@ mod network;
 mod palette;
 mod sprite;
 mod text;
+mod tour;
 
 pub use console::cursor_style;
 
@@ -63,6 +64,7 @@ fn everything(model: &Model, frame: &mut Frame<'_>) {
         Screen::Sheet => files::sheet(model, frame, parts.body),
     }
     frame::footer(model, frame, parts.footer);
+    tour::draw(model, frame, parts.body);
     palette::following(model, frame, parts.body);
     frame::toasts(model, frame, parts.body);
     if let Some(open) = &model.palette {
