@@ -1,5 +1,6 @@
 //! Calls to the agent inside a machine. What it answers is a guest's word.
 
+use crate::lock::locked;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Full, Limited};
 use hyper::body::{Body, Incoming};
@@ -11,7 +12,7 @@ use local_vmm::MachineHandle;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::error::Error;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
@@ -72,7 +73,7 @@ impl Line {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<SendRequest<Empty<Bytes>>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.0)
     }
 }
 

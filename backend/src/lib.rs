@@ -10,6 +10,7 @@
 //! | [`estimate`] | what sprites cost of which no use is told | always |
 //! | `server` | the local server: HTTP and WebSocket | `server` |
 //! | `sprites` | one task per sprite: lifecycle, checkpoints, forks | `server` |
+//! | `lock` | locks that outlive a panic | always |
 //! | `agent` | short calls to the agent inside a machine | `server` |
 //! | `meter` | use, sampled and priced | `server` |
 //! | `store` | the database | `server` |
@@ -23,6 +24,7 @@ pub mod context;
 pub mod doctor;
 pub mod endpoint;
 pub mod estimate;
+mod lock;
 #[cfg(feature = "server")]
 mod meter;
 pub mod paths;

@@ -60,7 +60,12 @@ pub fn router(stage: Stage) -> Router {
         .route("/sprites/{name}/fork", post(fork))
         .route("/sprites/{name}/stop", post(stop))
         .route("/sprites/{name}/services/{service}/logs", get(logs));
-    Router::new().nest("/v1/sprites", sprites).nest("/v1/local", local).with_state(stage)
+    Router::new().nest("/v1/sprites", sprites).nest("/v1/local", local).fallback(missing).with_state(stage)
+}
+
+/// What there is none of: these sprites have no disks.
+async fn missing() -> Refused {
+    Refused("the demo shows no files and no disks: its sprites have none".to_owned())
 }
 
 /// Why something was not done.

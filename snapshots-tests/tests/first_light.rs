@@ -39,8 +39,6 @@ fn a_person_makes_uses_breaks_and_restores_a_sprite() {
 
     // Back to the checkpoint: another key than R is no.
     app.send(LEAVE);
-    app.wait_for("● running", SHORT);
-    app.send(ENTER);
     app.wait_for("with the file", SHORT);
     app.send("gg");
     app.send("r");
@@ -63,8 +61,6 @@ fn a_person_makes_uses_breaks_and_restores_a_sprite() {
     app.send(ESC);
 
     // A fork has it too, and costs nothing.
-    app.wait_for("● running", SHORT);
-    app.send(ENTER);
     app.wait_for("with the file", SHORT);
     app.send("gg");
     app.send("f");

@@ -61,7 +61,10 @@ fn files_that_change_are_read_again() {
 #[test]
 fn a_terminal_that_turns_light_is_followed() {
     let home = Home::empty();
-    let mut app = Pty::spawn(home.terminal_command(&["--url", NOWHERE]), 24, 100);
+    let mut command = home.terminal_command(&["--url", NOWHERE]);
+    // Build services have fewer colours in their logs, which is no matter here.
+    command.env("CI", "true");
+    let mut app = Pty::spawn(command, 24, 100);
     let asked = |app: &Pty, times| {
         until(SHORT, "the question", || {
             let bytes = app.bytes();
@@ -315,6 +318,9 @@ fn a_demo_needs_nothing() {
     app.wait_for("no such file", SHORT);
     app.send("\x1dd");
     app.wait_for("✗ denied", SHORT);
+    app.send("gd");
+    app.wait_for("its sprites have none", SHORT);
+    back(&mut app, "its sprites have none");
     app.send("$");
     app.wait_for("this month by sprite", SHORT);
     app.wait_for("api-staging", SHORT);

@@ -9,7 +9,7 @@ use crate::theme::Theme;
 use sprites_backend::paths::Paths;
 use std::io;
 use std::path::PathBuf;
-use termprofile::{DetectorSettings, TermProfile};
+use termprofile::{DetectorSettings, SpecialVars, TermProfile, TermVars};
 
 /// What the command line says about it, which goes before the configuration.
 #[derive(Clone, Debug, Default)]
@@ -58,6 +58,17 @@ pub struct Fresh {
     pub mistakes: Vec<String>,
 }
 
+/// How many colours the terminal has, by its environment. What build services set there is of no meaning: it tells of their logs,
+/// and a whole screen is drawn for somebody's terminal.
+fn profile() -> TermProfile {
+    let mut vars = TermVars::from_env(&io::stdout(), DetectorSettings::default());
+    let mut special = SpecialVars::default();
+    special.google_cloud_shell = std::mem::take(&mut vars.special.google_cloud_shell);
+    special.con_emu_ansi = std::mem::take(&mut vars.special.con_emu_ansi);
+    vars.special = special;
+    TermProfile::detect_with_vars(vars)
+}
+
 impl Appearance {
     /// Of this terminal, with these files.
     pub fn new(paths: &Paths, flags: Flags) -> Self {
@@ -66,7 +77,7 @@ impl Appearance {
             config: paths.config_file(),
             themes: paths.themes(),
             flags,
-            profile: TermProfile::detect(&io::stdout(), DetectorSettings::default()),
+            profile: profile(),
             light: false,
             no_color: variable("NO_COLOR").is_some_and(|value| !value.is_empty()),
             utf8: look::is_utf8(variable),
@@ -81,6 +92,11 @@ impl Appearance {
     /// Takes in whether the terminal's background is light; true when that is news.
     pub fn set_light(&mut self, light: bool) -> bool {
         std::mem::replace(&mut self.light, light) != light
+    }
+
+    /// Whether the theme is that which fits the terminal's background.
+    pub fn follows(&self, config: &Config) -> bool {
+        self.flags.theme.is_none() && config.theme.is_none() && !self.no_color
     }
 
     /// Files and folders that are read.

@@ -171,7 +171,9 @@ impl Filter {
         let mut looker =
             Looker { filter: self, apart: false, matcher: Matcher::new(Config::DEFAULT), signs: Vec::new() };
         let found: Vec<&Row> = rows.clone().filter(|row| looker.shows(row)).collect();
-        if !found.is_empty() {
+        let has_words =
+            self.terms.iter().flat_map(|term| &term.any).any(|test| matches!(test, Test::Word(..)));
+        if !found.is_empty() || !has_words {
             return found;
         }
         looker.apart = true;

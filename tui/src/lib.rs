@@ -17,6 +17,7 @@
 //! | [`look`] | what a terminal can show, and what its person wants of it |
 //! | [`theme`] | colours |
 //! | [`appearance`] | from the configuration to keys, colours and look |
+//! | [`question`] | questions to the terminal |
 //! | [`background`] | whether the terminal is light |
 //! | [`watch`] | files that change while the app runs |
 //! | [`screen`] | the terminal in the app's hands |
@@ -47,6 +48,7 @@ pub mod model;
 pub mod number;
 pub mod plain;
 pub mod prefix;
+pub mod question;
 pub mod run;
 pub mod screen;
 pub mod suspend;

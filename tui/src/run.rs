@@ -65,7 +65,8 @@ pub async fn run(start: Start) -> io::Result<Option<String>> {
         return Err(io::Error::other("the app needs a terminal; use the subcommands in scripts"));
     }
     let (context, client) = open(&contexts, first).await.map_err(io::Error::other)?;
-    let told = background();
+    // Who has chosen a theme is not to wait for a terminal that does not answer.
+    let told = if appearance.follows(&config) { background() } else { None };
     appearance.set_light(told == Some(true));
     let read_only = config.read_only.unwrap_or(false);
     let fresh = appearance.fresh(config);
@@ -216,28 +217,30 @@ async fn live(
     let mut stop = signal(SignalKind::from_raw(Signal::SIGTSTP as i32))?;
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut drawn: Option<Instant> = None;
-    let mut stale = true;
     // Something moved by itself, which can wait.
     let mut moved = false;
     // The way into another context takes as long as its server takes to start.
     let mut entering = None;
     // The first frame does not wait for what the terminal says.
     screen.draw(model)?;
-    model.mux.key_releases = screen.speak_keyboard()?;
+    let mut drawn = Instant::now();
+    let mut stale = false;
     let mut edit = None;
+    // Pressed while nobody read keys.
+    let mut pressed = screen.speak_keyboard(model)?;
     loop {
-        stale |= moved && drawn.is_none_or(|at| at.elapsed() >= CALM);
-        if stale && drawn.is_none_or(|at| at.elapsed() >= FRAME) {
+        stale |= moved && drawn.elapsed() >= CALM;
+        if stale && drawn.elapsed() >= FRAME {
             screen.draw(model)?;
-            drawn = Some(Instant::now());
+            drawn = Instant::now();
             (stale, moved) = (false, false);
         }
-        let due = drawn.map_or(Duration::ZERO, |at| FRAME.saturating_sub(at.elapsed()));
-        let mut taken = Vec::new();
+        let due = FRAME.saturating_sub(drawn.elapsed());
+        let mut taken: Vec<Event> = pressed.drain(..).map(Event::Terminal).collect();
         let mut suspended = false;
         tokio::select! {
             biased;
+            () = std::future::ready(()), if !taken.is_empty() => {}
             key = keys.next() => match key {
                 Some(Ok(key)) => taken.push(Event::Terminal(key)),
                 // The terminal is gone.
@@ -314,12 +317,8 @@ async fn live(
         if suspended {
             drop(keys);
             let _ = crossterm::event::poll(Duration::ZERO);
-            let resized = screen.suspend(model)?;
+            pressed = screen.suspend(model)?;
             keys = EventStream::new();
-            for effect in update(model, Event::Terminal(resized)) {
-                worker.perform(effect);
-            }
-            stale = true;
         }
         if let Some(edit) = edit.take() {
             // Whoever reads keys would take them from the editor.
@@ -327,7 +326,7 @@ async fn live(
             screen.give_back();
             let copy = edit.copy.clone();
             let edited = tokio::task::spawn_blocking(move || run_editor(&copy)).await;
-            screen.take_again(model)?;
+            pressed = screen.take_again(model)?;
             let outcome = edited.unwrap_or_else(|_| Err("the editor could not be run".to_owned()));
             keys = EventStream::new();
             stale = true;

@@ -53,9 +53,15 @@ impl Screen {
         crossterm::terminal::size()
     }
 
-    /// Asks which keyboard protocol the terminal speaks; whether it can tell when keys are let go. Nobody else reads keys meanwhile.
-    pub fn speak_keyboard(&self) -> io::Result<bool> {
-        if self.full.is_some() { terminal::speak_keyboard() } else { Ok(false) }
+    /// Asks which keyboard protocol the terminal speaks, and so whether it can tell when keys are let go. Nobody else reads keys meanwhile; those that
+    /// were pressed are given.
+    pub fn speak_keyboard(&self, model: &mut Model) -> io::Result<Vec<Event>> {
+        if self.full.is_none() {
+            return Ok(Vec::new());
+        }
+        let (speaks, keys) = terminal::speak_keyboard()?;
+        model.mux.key_releases = speaks;
+        Ok(keys)
     }
 
     /// Shows what has changed, in one piece where the terminal knows how, and brings to the terminal what goes beside it.
@@ -101,24 +107,23 @@ impl Screen {
         terminal::give_back();
     }
 
-    /// Takes it again, with all that it has forgotten meanwhile. Nobody else reads keys.
-    pub fn take_again(&mut self, model: &mut Model) -> io::Result<()> {
+    /// Takes it again, with all that it has forgotten meanwhile. Nobody else reads keys; those that were pressed are given, behind its size.
+    pub fn take_again(&mut self, model: &mut Model) -> io::Result<Vec<Event>> {
         take(self.full.is_none())?;
-        self.repaint()?;
         self.plain = Plain::default();
-        model.mux.key_releases = self.speak_keyboard()?;
         (self.cursor, self.releases) = (SetCursorStyle::DefaultUserShape, false);
-        Ok(())
+        let (columns, rows) = self.size()?;
+        let mut events = vec![Event::Resize(columns, rows)];
+        events.extend(self.speak_keyboard(model)?);
+        Ok(events)
     }
 
-    /// Gives the terminal to the shell until it calls; then everything is drawn anew. Gives the size that it has then.
-    pub fn suspend(&mut self, model: &mut Model) -> io::Result<Event> {
+    /// Gives the terminal to the shell until it calls; then it is [taken again](Self::take_again).
+    pub fn suspend(&mut self, model: &mut Model) -> io::Result<Vec<Event>> {
         self.give_back();
         let stopped = suspend::stop();
-        self.take_again(model)?;
-        stopped?;
-        let (columns, rows) = self.size()?;
-        Ok(Event::Resize(columns, rows))
+        let events = self.take_again(model)?;
+        stopped.map(|()| events)
     }
 }
 

@@ -59,7 +59,8 @@ pub fn test(args: &[String]) -> Result<()> {
     let mut tests = cargo();
     tests.arg("test").env(TEST_IMAGES, &images).env(leftovers::MARK, &run);
     if args.is_empty() {
-        tests.arg("--workspace");
+        // One run tells everything that fails.
+        tests.args(["--workspace", "--no-fail-fast"]);
     }
     let outcome = must(tests.args(args));
     let left = leftovers::find(&run);

@@ -3,6 +3,7 @@
 use super::error::{Error, Result, clean, is_obeyed, is_page};
 use super::lines::{self, End, Lines};
 use crate::endpoint::{Endpoint, Place};
+use crate::lock::locked;
 use backon::{ExponentialBuilder, Retryable};
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt};
@@ -11,7 +12,7 @@ use reqwest::{Body, Method, RequestBuilder, Response, Url, redirect};
 use secrecy::ExposeSecret;
 use serde::de::DeserializeOwned;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::error::ProtocolError;
@@ -177,7 +178,7 @@ impl Transport {
         let (seen, mut body) = (Arc::clone(&since), Box::pin(body));
         let body = futures::stream::poll_fn(move |context| {
             let piece = body.as_mut().poll_next(context);
-            *seen.lock().unwrap_or_else(PoisonError::into_inner) = piece.is_ready().then(Instant::now);
+            *locked(&seen) = piece.is_ready().then(Instant::now);
             piece
         });
         let accept = call.accept;
@@ -194,7 +195,7 @@ impl Transport {
         };
         let stands_still = async {
             loop {
-                let waited = *since.lock().unwrap_or_else(PoisonError::into_inner);
+                let waited = *locked(&since);
                 match waited.map(|at| at + STILL) {
                     Some(end) if end <= Instant::now() => return,
                     Some(end) => sleep_until(end).await,

@@ -16,6 +16,7 @@ pub(crate) mod clock;
 #[cfg(test)]
 mod simulation;
 
+use crate::lock::locked;
 use crate::sprites::{Sprite, SpriteError, Sprites, blocking};
 use crate::store::usage::Tick;
 
@@ -26,7 +27,7 @@ use sprites_api::agent::Counters;
 use sprites_api::extension::{UsageHistory, UsageLine, UsageSample};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::broadcast;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -260,11 +261,6 @@ impl Meter {
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Known>> {
         locked(&self.known)
     }
-}
-
-/// What these locks guard is whole at every moment.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Known {

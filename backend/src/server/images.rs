@@ -1,11 +1,12 @@
 //! Base images: the list, and one build at a time that all who ask join.
 
 use super::answer::ApiError;
+use crate::lock::locked;
 use crate::sprites::{SpriteError, blocking};
 use futures::Stream;
 use sprites_api::extension::{BuildLine, Image, Images};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::WatchStream;
@@ -58,7 +59,7 @@ impl ImageBuilds {
     }
 
     fn under_way(&self) -> Option<watch::Receiver<BuildLine>> {
-        let now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = locked(&self.now);
         now.clone().filter(|lines| {
             let line = lines.borrow();
             line.done.is_none() && line.error.is_none()
@@ -68,7 +69,7 @@ impl ImageBuilds {
     fn begin(&self) -> watch::Receiver<BuildLine> {
         let first = BuildLine { step: "Preparing".into(), ..BuildLine::default() };
         let (sender, receiver) = watch::channel(first);
-        *self.now.lock().unwrap_or_else(PoisonError::into_inner) = Some(receiver.clone());
+        *locked(&self.now) = Some(receiver.clone());
         let root = self.root.clone();
         tokio::task::spawn_blocking(move || {
             let tell = |progress: Progress| {

@@ -1,5 +1,6 @@
 //! Listening: connections from clients, as many as the process has files for, and each only as long as it speaks.
 
+use crate::lock::locked;
 use axum::Router;
 use hyper::Request;
 use hyper::body::Incoming;
@@ -11,7 +12,7 @@ use std::collections::HashMap;
 use std::future::{Future, Ready, ready};
 use std::io;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
@@ -145,7 +146,7 @@ impl Peers {
         let Some(address) = address.filter(|address| !address.is_loopback()) else {
             return Some(Admitted(None));
         };
-        let mut open = peers.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = locked(&peers.open);
         let count = open.entry(address).or_default();
         if *count >= peers.most {
             return None;
@@ -158,7 +159,7 @@ impl Peers {
 impl Drop for Admitted {
     fn drop(&mut self) {
         let Some((peers, address)) = &self.0 else { return };
-        let mut open = peers.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = locked(&peers.open);
         if let Some(count) = open.get_mut(address) {
             *count -= 1;
             if *count == 0 {

@@ -5,6 +5,7 @@
 
 use super::SpriteError;
 use super::template::Template;
+use crate::lock::locked;
 use crate::paths::Paths;
 use crate::store::{Record, Store};
 use local_vmm::{MachineSpec, kvm};
@@ -12,7 +13,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use vmm_disk::{Checkpoint, CheckpointReader, NewCheckpoint, Restored, Stored, Tree, Volume};
 use vmm_image::Image;
 
@@ -262,7 +263,7 @@ impl Disks {
     /// The disk of a checkpoint, to read.
     pub(crate) fn read(&self, id: &str, checkpoint: &str) -> Result<Arc<CheckpointReader>, SpriteError> {
         // Held meanwhile: opening one takes memory for a moment, which many at once would take many times.
-        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut readers = locked(&self.readers);
         readers.retain(|_, reader| reader.strong_count() > 0);
         let key = (id.to_owned(), checkpoint.to_owned());
         if let Some(reader) = readers.get(&key).and_then(Weak::upgrade) {

@@ -1,10 +1,11 @@
 //! Tasks: holds that programs inside have taken on their sprite, until they are given back or expire.
 
 use super::SpriteError;
+use crate::lock::locked;
 use sprites_api::Time;
 use sprites_api::task::Task;
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -67,7 +68,7 @@ impl Holds {
 
     /// What this guards is whole at every moment.
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Held>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.0)
     }
 }
 

@@ -1,7 +1,8 @@
 //! How many may do something at once, and how often.
 
+use crate::lock::locked;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use tokio::time::Instant;
 
 /// So many at once, and one more after each pause.
@@ -16,7 +17,7 @@ impl Allowance {
 
     /// Takes one, if there is one.
     pub(crate) fn take(&self) -> bool {
-        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = locked(&self.0);
         let now = Instant::now();
         let left = match *held {
             Some((then, left)) => (left + (now - then).as_secs_f64() / Self::PAUSE).min(Self::MOST),

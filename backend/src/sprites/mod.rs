@@ -38,6 +38,7 @@ pub use network::NetworkSettings;
 pub(crate) use sprite::{NewCheckpoint, Sprite, State};
 pub(crate) use usage::Guard;
 
+use crate::lock::locked;
 use crate::paths::Paths;
 use crate::store::{Record, Store};
 use disk::Disks;
@@ -49,7 +50,7 @@ use sprites_api::sprite::{CreateSprite, OrgCounts, Status, UpdateSprite, WatchLi
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::{Semaphore, broadcast};
 use uuid::Uuid;
@@ -405,7 +406,7 @@ impl Sprites {
 
     fn table(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
         // Each use is one look or one change.
-        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.all)
     }
 }
 

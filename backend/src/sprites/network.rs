@@ -1,5 +1,6 @@
 //! A sprite's network, as the server sees it: its gateway is told policies, and what it reports is kept for a while.
 
+use crate::lock::locked;
 use crate::meter::account::Carried;
 use futures::{SinkExt, StreamExt};
 use ipnet::IpNet;
@@ -13,7 +14,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
@@ -255,10 +256,6 @@ fn shown(event: &Event) -> Option<NetworkEvent> {
         members.insert("rule".into(), text);
     }
     serde_json::from_value(value).ok()
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -8,13 +8,14 @@ use super::sight::Sight;
 use super::usage::{Guard, Usage};
 use super::{ORGANIZATION, SpriteError, Sprites, blocking};
 use crate::agent;
+use crate::lock::locked;
 use crate::store::Record;
 use local_vmm::{MachineHandle, kvm};
 use sprites_api::Time;
 use sprites_api::sprite::{Sprite as ApiSprite, Status, WatchLine};
 use sprites_api::task::Task;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -342,9 +343,4 @@ impl Sprite {
 fn short(id: &str) -> &str {
     let bare = id.strip_prefix("sprite-").unwrap_or(id);
     bare.get(..5).unwrap_or(bare)
-}
-
-/// What these locks guard is whole at every moment.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

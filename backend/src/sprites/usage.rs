@@ -1,11 +1,12 @@
 //! Who uses a sprite, for what, and since when nobody does.
 
 use crate::client::is_obeyed;
+use crate::lock::locked;
 use std::collections::BTreeMap;
 use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::time::Instant;
@@ -121,11 +122,6 @@ impl Drop for Guard {
         self.usage.touch();
         locked(&self.usage.open).uses.remove(&self.number);
     }
-}
-
-/// What these locks guard is whole at every moment.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! Memory of machines that are asleep, all together: beyond what they may hold, those go first that have slept longest.
 
+use crate::lock::locked;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Bytes of each, in the order in which they fell asleep.
 type Held = BTreeMap<u64, u64>;
@@ -21,7 +22,7 @@ impl Warm {
     }
 
     fn lock(&self) -> MutexGuard<'_, Held> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.0)
     }
 }
 

@@ -6,6 +6,7 @@ mod events;
 mod migrations;
 pub(crate) mod usage;
 
+use crate::lock::locked;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 use sprites_api::Time;
@@ -13,7 +14,7 @@ use sprites_api::policy::Policies;
 use sprites_api::sprite::{Config, UrlSettings};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 /// How long a write waits for another program that has the database open.
@@ -151,7 +152,7 @@ impl Store {
 
     fn lock(&self) -> MutexGuard<'_, Connection> {
         // A statement is whole or not at all, whatever happened to its caller.
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.connection)
     }
 }
 

@@ -1,28 +1,22 @@
 //! A real shell in a real terminal device, seen through a console.
 
-use std::io::{Read, Write};
-use std::sync::mpsc::{self, Receiver};
+mod terminal;
+
 use std::time::{Duration, Instant};
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+use portable_pty::CommandBuilder;
 use sprites_console::Console;
+use terminal::Terminal;
 
 /// How long any one condition may take to come true. Far more than it needs, for machines under load.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// A shell and the console it runs in.
-struct Shell {
-    console: Console,
-    child: Box<dyn Child + Send + Sync>,
-    master: Box<dyn MasterPty + Send>,
-    writer: Box<dyn Write + Send>,
-    output: Receiver<Vec<u8>>,
-}
+/// A shell.
+struct Shell(Terminal);
 
 impl Shell {
     fn start(rows: u16, cols: u16) -> Self {
-        let pair = native_pty_system().openpty(size(rows, cols)).unwrap();
         // `bash`, because it edits lines, queries nothing by itself and knows bracketed paste.
         let mut command = CommandBuilder::new("bash");
         command.args(["--norc", "--noprofile", "-i"]);
@@ -33,21 +27,7 @@ impl Shell {
         command.env("HISTFILE", "/dev/null");
         command.env("INPUTRC", "/dev/null");
         command.env("PS1", "ready> ");
-        let child = pair.slave.spawn_command(command).unwrap();
-        drop(pair.slave);
-        let mut reader = pair.master.try_clone_reader().unwrap();
-        let writer = pair.master.take_writer().unwrap();
-        let (sender, output) = mpsc::sync_channel(64);
-        std::thread::spawn(move || {
-            let mut buffer = [0; 16 * 1024];
-            while let Ok(count @ 1..) = reader.read(&mut buffer) {
-                if sender.send(buffer[..count].to_vec()).is_err() {
-                    return;
-                }
-            }
-        });
-        let mut shell =
-            Self { console: Console::new(rows, cols, 1000), child, master: pair.master, writer, output };
+        let mut shell = Self(Terminal::start(command, (rows, cols), 1000));
         shell.wait_for("the prompt", |console| console.text().contains("ready>"));
         shell
     }
@@ -55,24 +35,14 @@ impl Shell {
     /// Feeds output until `condition` holds.
     fn wait_for(&mut self, what: &str, condition: impl Fn(&Console) -> bool) {
         let end = Instant::now() + DEADLINE;
-        while !condition(&self.console) {
-            let left = end.saturating_duration_since(Instant::now());
-            let Ok(bytes) = self.output.recv_timeout(left) else {
-                panic!("{what} did not come; the screen:\n{}", self.console.text());
-            };
-            let replies = self.console.feed(&bytes);
-            self.send(&replies);
+        while !condition(&self.0.console) {
+            self.0.feed(what, end);
         }
     }
 
-    fn send(&mut self, bytes: &[u8]) {
-        self.writer.write_all(bytes).unwrap();
-        self.writer.flush().unwrap();
-    }
-
     fn press(&mut self, code: KeyCode, modifiers: KeyModifiers) {
-        let bytes = self.console.key(KeyEvent::new(code, modifiers));
-        self.send(&bytes);
+        let bytes = self.0.console.key(KeyEvent::new(code, modifiers));
+        self.0.send(&bytes);
     }
 
     fn enter(&mut self, line: &str) {
@@ -81,17 +51,6 @@ impl Shell {
         }
         self.press(KeyCode::Enter, KeyModifiers::NONE);
     }
-}
-
-impl Drop for Shell {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn size(rows: u16, cols: u16) -> PtySize {
-    PtySize { rows, cols, pixel_width: 0, pixel_height: 0 }
 }
 
 /// Whether a whole row of the screen reads `line`.
@@ -129,12 +88,10 @@ fn a_resize_reaches_the_program_and_keeps_the_text() {
     shell.enter("printf '%050d\\n' 7");
     let line = format!("{:050}", 7);
     shell.wait_for("a long line", |console| has_line(console, &line));
-    shell.console.resize(20, 30);
-    shell.master.resize(size(20, 30)).unwrap();
+    shell.0.resize(20, 30);
     shell.enter("stty size");
     shell.wait_for("the new size", |console| has_line(console, "20 30"));
-    shell.console.resize(20, 60);
-    shell.master.resize(size(20, 60)).unwrap();
+    shell.0.resize(20, 60);
     shell.wait_for("the line in one piece", |console| has_line(console, &line));
 }
 
@@ -143,15 +100,15 @@ fn a_paste_is_not_run() {
     let mut shell = Shell::start(10, 60);
     let brackets = |console: &Console| console.paste("x").starts_with(b"\x1b[200~");
     shell.wait_for("bracketed paste", brackets);
-    let bytes = shell.console.paste("echo one$((1))\x1b[201~\necho two$((2))\n");
-    shell.send(&bytes);
+    let bytes = shell.0.console.paste("echo one$((1))\x1b[201~\necho two$((2))\n");
+    shell.0.send(&bytes);
     shell.wait_for("the pasted text", |console| console.text().contains("echo two$((2))"));
     // Taken away by a key that the shell reads in its turn: an interruption overtakes what was typed
     // before it, and is lost in the middle of a paste.
     shell.press(KeyCode::Char('u'), KeyModifiers::CONTROL);
     shell.enter("echo end$((3))");
     shell.wait_for("the line behind the paste", |console| has_line(console, "end3"));
-    let text = shell.console.text();
+    let text = shell.0.console.text();
     assert!(!text.contains("one1") && !text.contains("two2"), "the paste ran:\n{text}");
 }
 
@@ -160,5 +117,5 @@ fn a_flood_ends_in_bounded_scrollback() {
     let mut shell = Shell::start(10, 60);
     shell.enter("yes flooding | head -n 100000; echo do''ne");
     shell.wait_for("the end of the flood", |console| has_line(console, "done"));
-    assert_eq!(shell.console.scrollback(), 1000);
+    assert_eq!(shell.0.console.scrollback(), 1000);
 }

@@ -1,6 +1,6 @@
 //! What can be done now, and why the rest cannot. Keys, hints and the palette all ask here.
 
-use super::{Attachment, Load, Model, Screen};
+use super::{Attachment, Model, Screen};
 use crate::action::{Action, Place};
 use crate::keys::fits;
 use sprites_api::checkpoint::CURRENT;
@@ -39,12 +39,12 @@ impl Model {
                 self.possible_without(action)
             };
         };
-        let many = self.marked_here();
+        let one = || self.marked_here().is_empty();
         match action {
-            Action::Stop if many.is_empty() && row.sprite.status == Status::Cold => {
+            Action::Stop if row.sprite.status == Status::Cold && one() => {
                 Err(format!("{} is stopped already.", row.sprite.name))
             }
-            Action::Detach if many.is_empty() && !self.has_attached(&row.sprite.name) => {
+            Action::Detach if !self.has_attached(&row.sprite.name) && one() => {
                 Err(format!("No console of {} is attached.", row.sprite.name))
             }
             Action::Restore | Action::DeleteCheckpoint if self.chosen_checkpoint().is_none() => {
@@ -86,12 +86,11 @@ impl Model {
 
     /// The marked sprites, on the screen where they are shown.
     pub fn marked_here(&self) -> Vec<String> {
-        match (self.screen, &self.sprites) {
-            (Screen::List, Load::Ready(_)) => {
-                self.order.iter().filter(|name| self.marked.contains(*name)).cloned().collect()
-            }
-            _ => Vec::new(),
+        // There may be very many, and mostly none is marked.
+        if self.screen != Screen::List || self.marked.is_empty() {
+            return Vec::new();
         }
+        self.order.iter().filter(|name| self.marked.contains(*name)).cloned().collect()
     }
 
     /// The selected checkpoint, unless it is the live disk or not on the screen.

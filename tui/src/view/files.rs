@@ -219,13 +219,13 @@ pub(super) fn storage(model: &Model, frame: &mut Frame<'_>, body: Rect) {
 fn disks(model: &Model, storage: &Storage) -> Vec<Line<'static>> {
     let colors = model.colors();
     let now = jiff::Timestamp::now();
+    let deleting = match storage.first_bytes {
+        0 => "There is nothing to delete first.".to_owned(),
+        bytes => format!("Deleting what is marked ● frees at least {}.", number::bytes(bytes)),
+    };
+    let (stored, free) = (number::bytes(storage.stored_bytes), number::bytes(storage.free_bytes));
     let mut lines = vec![
-        Line::from(format!(
-            "{} stored, {} free on this machine. Deleting what is marked ● frees at least {}.",
-            number::bytes(storage.stored_bytes),
-            number::bytes(storage.free_bytes),
-            number::bytes(storage.first_bytes)
-        )),
+        Line::from(format!("{stored} stored, {free} free on this machine. {deleting}")),
         Line::default(),
     ];
     for sprite in &storage.sprites {

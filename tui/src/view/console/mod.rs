@@ -196,7 +196,8 @@ pub(super) fn keys(model: &Model) -> Line<'static> {
         }
         return Line::from(spans);
     }
-    let name = prefix.name();
+    // The one key first, then what can follow it; it fits the narrowest usual terminal.
+    add(prefix.name(), "then:");
     for (command, words) in [
         (Command::Leave, "leave"),
         (Command::Copy, "copy mode"),
@@ -204,10 +205,10 @@ pub(super) fn keys(model: &Model) -> Line<'static> {
         (Command::Zoom, "zoom"),
     ] {
         if let Some(key) = prefix.key_of(command) {
-            add(format!("{name} {key}"), words);
+            add(key, words);
         }
     }
-    add(name, "alone: all");
+    add("…".to_owned(), "wait: all");
     Line::from(spans)
 }
 
