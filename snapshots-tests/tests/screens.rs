@@ -10,6 +10,8 @@ mod find;
 mod inside;
 #[path = "screens/network.rs"]
 mod network;
+#[path = "screens/settings.rs"]
+mod settings;
 
 use crossterm::event::{Event as Press, KeyCode, KeyEvent};
 use ratatui::Terminal;
@@ -198,13 +200,13 @@ fn graphs_tell_of_a_moment_and_go_back_in_time() {
         written_bytes: 0,
         cost_usd: 0.0,
     };
-    model.history.samples = (0..=20).rev().map(sample).collect();
+    model.history.samples = (0..=20).chain(40..=80).rev().map(sample).collect();
     assert!(!text(&model).contains("37 %"));
     for _ in 0..5 {
         press(&mut model, ',');
     }
     assert!(text(&model).contains("37 %") && text(&model).contains("123 MB"), "{}", text(&model));
-    for _ in 0..40 {
+    for _ in 0..25 {
         press(&mut model, ',');
     }
     assert!(text(&model).contains("asleep"));
@@ -213,7 +215,7 @@ fn graphs_tell_of_a_moment_and_go_back_in_time() {
     }
     assert_eq!(model.graphs_mark, None);
     assert_eq!(press(&mut model, '<'), [Effect::LoadHistory("box".into(), 90)]);
-    assert!(text(&model).contains("-1 m"));
+    assert!(text(&model).contains("-90 s") && text(&model).contains("-30 s"), "{}", text(&model));
     assert_eq!(press(&mut model, '>'), [Effect::LoadHistory("box".into(), 60)]);
     assert_eq!(press(&mut model, '>'), []);
 }

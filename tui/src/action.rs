@@ -17,6 +17,8 @@ pub enum Place {
     Part(Part),
     /// On screens of text: help, log, costs, events, disks, files.
     Text,
+    /// On the screen of settings.
+    Settings,
 }
 
 /// A part of a sprite's screen, with a title of its own, in their order.
@@ -129,6 +131,10 @@ pub enum Action {
     Refresh,
     ReadOnly,
     Theme,
+    Settings,
+    NextValue,
+    TypeValue,
+    UsualValue,
     Costs,
     Budget,
     Events,
@@ -152,6 +158,7 @@ impl Action {
             | Self::Sort
             | Self::Reverse => Place::List,
             Self::Search => Place::Text,
+            Self::NextValue | Self::TypeValue | Self::UsualValue => Place::Settings,
             Self::NextPart
             | Self::PreviousPart
             | Self::ZoomIn
@@ -160,9 +167,7 @@ impl Action {
             | Self::Later
             | Self::PanBack
             | Self::PanForward
-            | Self::Graphs => {
-                Place::Sprite
-            }
+            | Self::Graphs => Place::Sprite,
             Self::Restore
             | Self::Undo
             | Self::DeleteCheckpoint
@@ -231,7 +236,7 @@ impl Action {
         match self.place() {
             Place::Either | Place::Sprite | Place::Part(_) => self != Self::Refresh,
             Place::List => matches!(self, Self::Open | Self::Mark | Self::MarkRange | Self::MarkAll),
-            Place::Everywhere | Place::Text => {
+            Place::Everywhere | Place::Text | Place::Settings => {
                 matches!(self, Self::ShowCheckpoints | Self::ShowNetwork | Self::ShowInside | Self::ShowFiles)
             }
         }
@@ -322,6 +327,10 @@ impl Action {
             Self::Events => "when the sprite took on which state, and why",
             Self::Log => "what happened",
             Self::Help => "this help",
+            Self::Settings => "what can be set, and what is",
+            Self::NextValue => "the next value of the setting, or another that is typed",
+            Self::TypeValue => "another value of the setting, typed",
+            Self::UsualValue => "the setting as usual again",
             Self::Tour => "the first steps, or no more of them",
             Self::Suspend => "back to the shell; its `fg` comes back here",
             Self::Quit => "leave the app; sprites go on",
@@ -376,6 +385,9 @@ impl Action {
             Self::ForgetRules => "forget",
             Self::BuildImage => "build image",
             Self::Costs => "costs",
+            Self::NextValue => "change",
+            Self::TypeValue => "type",
+            Self::UsualValue => "as usual",
             Self::Budget => "budget",
             Self::Events => "events",
             Self::Help => "help",
@@ -459,6 +471,10 @@ impl Action {
             Self::Contexts => &["shift-c"],
             Self::Refresh => &["f5"],
             Self::Theme => &["shift-p"],
+            Self::Settings => &["g ,"],
+            Self::NextValue => &["enter", "space"],
+            Self::TypeValue => &["e"],
+            Self::UsualValue => &["backspace", "d"],
             Self::Costs => &["$", "g $"],
             Self::Budget => &["shift-b"],
             Self::Events => &["e", "g e"],

@@ -3,7 +3,8 @@
 use crate::appearance::Appearance;
 use crate::background;
 use crate::clipboard;
-use crate::config::Config;
+use crate::config::table::SETTINGS;
+use crate::config::{Config, edit};
 use crate::keep::Keep;
 use crate::keys::Keys;
 use crate::model::{Here, Load, Model, Tour, Weight};
@@ -182,6 +183,17 @@ impl Surroundings {
         model.dress(fresh);
     }
 
+    /// Changes a setting in the file.
+    fn configure(&self, model: &mut Model, setting: usize, value: Option<&str>) {
+        let Some(setting) = SETTINGS.get(setting) else { return };
+        match edit::change(self.appearance.files()[0], setting, value) {
+            Err(why) => model.say(Weight::Bad, why),
+            // Else it is read again in a moment, as whatever else changes there.
+            Ok(()) if self.watch.is_none() => self.read(model),
+            Ok(()) => {}
+        }
+    }
+
     /// Whether the terminal is to be asked again: where a person was elsewhere, it may have changed.
     fn is_due(&self, event: &Event, model: &Model) -> bool {
         matches!(event, Event::Terminal(Pressed::FocusGained))
@@ -308,6 +320,9 @@ async fn live(
                         execute!(io::stdout(), CopyToClipboard::to_clipboard_from(&text))?;
                         let what = clipboard::amount(&text);
                         model.say(Weight::Good, format!("Copied {what} through the terminal (OSC 52)"));
+                    }
+                    Effect::Configure(setting, value) => {
+                        surroundings.configure(model, setting, value.as_deref())
                     }
                     Effect::RunEditor(wanted) => edit = Some(wanted),
                     effect => worker.perform(effect),

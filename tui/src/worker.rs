@@ -403,6 +403,7 @@ impl Worker {
             | Effect::CloseForward(..)
             | Effect::RunEditor(_)
             | Effect::Enter(_)
+            | Effect::Configure(..)
             | Effect::Suspend => {}
         }
     }

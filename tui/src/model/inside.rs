@@ -74,7 +74,15 @@ impl Default for Inside {
 impl Inside {
     /// Of a sprite of which nothing is known yet.
     pub fn of(name: String) -> Self {
-        Self { name, seen: Load::Waiting, chosen: None, place: 0, log: None, again: false }
+        Self {
+            name,
+            seen: Load::Waiting,
+            chosen: None,
+            place: 0,
+            log: None,
+            search: String::new(),
+            again: false,
+        }
     }
 
     /// What is known.

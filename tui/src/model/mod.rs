@@ -9,6 +9,7 @@ mod list;
 pub mod network;
 mod palette;
 mod possible;
+mod settings;
 mod tour;
 mod trail;
 
@@ -19,6 +20,7 @@ pub use inside::{Entry, Forward, Heads, Inside, Item, Log, past};
 pub use list::{Column, Row};
 pub use network::Network;
 pub use palette::{Command, Palette};
+pub use settings::Settings;
 pub use tour::Tour;
 pub use trail::{Spot, Trail};
 
@@ -65,12 +67,23 @@ pub enum Screen {
     Storage,
     /// A file, or what changed in one.
     Sheet,
+    /// What can be set.
+    Settings,
 }
 
 impl Screen {
     /// Whether it is a text to read.
     pub fn is_text(self) -> bool {
-        matches!(self, Self::Help | Self::Log | Self::Costs | Self::Events | Self::Storage | Self::Sheet)
+        matches!(
+            self,
+            Self::Help
+                | Self::Log
+                | Self::Costs
+                | Self::Events
+                | Self::Storage
+                | Self::Sheet
+                | Self::Settings
+        )
     }
 }
 
@@ -308,6 +321,8 @@ pub struct Model {
     pub wanted: Option<String>,
     /// What the terminal can show, and what is wanted of that.
     pub look: Look,
+    /// What can be set, and what is.
+    pub settings: Settings,
     /// Terminal size, columns and rows.
     pub size: (u16, u16),
     /// Whether the app is to end.
@@ -382,6 +397,7 @@ impl Model {
             turned: false,
             wanted: None,
             look: Look::default(),
+            settings: Settings::default(),
             size,
             quit: false,
             next: 1,
@@ -400,6 +416,7 @@ impl Model {
         self.demo = before.demo;
         self.tour = before.tour;
         (self.turned, self.wanted, self.look) = (before.turned, before.wanted, before.look);
+        self.settings = before.settings;
         self.zoom = before.zoom;
         self.part = before.part;
         self.read_only = before.read_only;

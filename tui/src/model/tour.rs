@@ -28,7 +28,10 @@ const STEPS: [Step; 6] = [
     },
     Step {
         words: |model| {
-            format!("{} opens a console in the selected sprite, which boots meanwhile.", key(model, Action::Console))
+            format!(
+                "{} opens a console in the selected sprite, which boots meanwhile.",
+                key(model, Action::Console)
+            )
         },
         done: |model| matches!(model.screen, Screen::Console(_)),
     },
@@ -42,14 +45,18 @@ const STEPS: [Step; 6] = [
     Step {
         words: |model| {
             let (open, back) = (key(model, Action::Open), key(model, Action::Back));
-            format!("{open} opens the sprite: what it uses, its checkpoints, its network, its files. {back} leads back.")
+            format!(
+                "{open} opens the sprite: what it uses, its checkpoints, its network, its files. {back} leads back."
+            )
         },
         done: |model| model.screen == Screen::Sprite,
     },
     Step {
         words: |model| {
             let (checkpoint, restore) = (key(model, Action::Checkpoint), key(model, Action::Restore));
-            format!("{checkpoint} makes a checkpoint of its disk; {restore} goes back to the selected one, whatever was broken since.")
+            format!(
+                "{checkpoint} makes a checkpoint of its disk; {restore} goes back to the selected one, whatever was broken since."
+            )
         },
         done: |model| {
             let made = |nodes: &[sprites_api::extension::TreeNode]| {
@@ -61,7 +68,9 @@ const STEPS: [Step; 6] = [
     Step {
         words: |model| {
             let (palette, help) = (key(model, Action::Palette), key(model, Action::Help));
-            format!("{palette} finds every command by a few letters, {help} tells all keys. What is unused falls asleep by itself.")
+            format!(
+                "{palette} finds every command by a few letters, {help} tells all keys. What is unused falls asleep by itself."
+            )
         },
         done: |model| model.palette.is_some() || model.screen == Screen::Help,
     },

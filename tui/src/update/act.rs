@@ -1,7 +1,7 @@
 //! What a person wants done, whether by key, palette or mouse.
 
 use super::part::{self, open_sprite};
-use super::{Effect, console, dialog, files, inside, jump, list, network, palette};
+use super::{Effect, console, dialog, files, inside, jump, list, network, palette, settings};
 use crate::action::{Action, Part};
 use crate::model::{Ask, Dialog, Many, Model, Screen, Tour, Weight, ZOOMS};
 use sprites_backend::client::ServiceAction;
@@ -54,6 +54,8 @@ fn of_none(model: &mut Model, action: Action) -> Vec<Effect> {
             return jump::open_text(model, Screen::Costs);
         }
         Action::Storage => return jump::open_text(model, Screen::Storage),
+        Action::Settings => return jump::open_text(model, Screen::Settings),
+        Action::NextValue | Action::TypeValue | Action::UsualValue => return settings::act(model, action),
         Action::Palette => return palette::open(model),
         Action::Filter => {
             let terms = model.filter.clone();
@@ -271,6 +273,7 @@ pub(super) fn step(model: &mut Model, by: isize) -> Vec<Effect> {
     match model.screen {
         Screen::List => model.select(by),
         Screen::Sprite => part::step(model, by),
+        Screen::Settings => model.settings.step(by),
         screen if screen.is_text() => {
             model.scroll = model.scroll.saturating_add_signed(by).min(10_000);
         }

@@ -11,6 +11,7 @@ mod list;
 mod network;
 mod palette;
 mod part;
+mod settings;
 
 use crate::action::Part;
 use crate::keep::Keep;
@@ -283,6 +284,8 @@ pub enum Effect {
     Suspend,
     /// Give this text to the clipboard.
     Copy(String),
+    /// Let the configuration say that of the setting of this index, or nothing, so that it is as usual.
+    Configure(usize, Option<String>),
     /// Keep that the first steps need not be told again.
     Toured,
     /// Keep for the next run which consoles there are.

@@ -175,7 +175,9 @@ fn one(
         Graphs::Blocks => Marker::Quadrant,
         Graphs::Braille => Marker::Braille,
     };
-    let marked = time.mark.map(|ago| [(-(ago as f64), if below.is_some() { -most } else { 0.0 }), (-(ago as f64), most)]);
+    let marked = time
+        .mark
+        .map(|ago| [(-(ago as f64), if below.is_some() { -most } else { 0.0 }), (-(ago as f64), most)]);
     let mut data: Vec<Dataset<'_>> =
         marked.iter().map(|line| drawn(line, marker).style(colors.dim())).collect();
     let values = [Some(&above), below.as_ref()].into_iter().flatten();
@@ -193,10 +195,7 @@ fn one(
         None => (0.0, vec!["0".to_owned(), (graph.label)(most)]),
     };
     let y = Axis::default().bounds([least, most]).labels(labels).style(style);
-    frame.render_widget(
-        Chart::new(data).block(block).style(colors.base()).x_axis(x).y_axis(y),
-        area,
-    );
+    frame.render_widget(Chart::new(data).block(block).style(colors.base()).x_axis(x).y_axis(y), area);
 }
 
 fn drawn(points: &[(f64, f64)], marker: Marker) -> Dataset<'_> {
@@ -214,7 +213,8 @@ fn of_a_moment(graph: &Graph, samples: &[UsageSample], ago: u64, span: u64) -> V
     let clock = shown.to_zoned(jiff::tz::TimeZone::system()).strftime("%H:%M:%S").to_string();
     let distance = |sample: &&UsageSample| (sample.time.as_micros() - at).abs();
     // Between two moments that can be chosen, there may be many samples, or a sample of a minute.
-    let near = |sample: &&UsageSample| distance(sample) as f64 / 1e6 <= (span as f64 / 60.0).max(sample.seconds);
+    let near =
+        |sample: &&UsageSample| distance(sample) as f64 / 1e6 <= (span as f64 / 60.0).max(sample.seconds);
     let mut facts = vec![clock];
     match samples.iter().min_by_key(distance).filter(near) {
         Some(sample) => facts.extend((graph.now)(sample)),

@@ -13,6 +13,7 @@ mod inside;
 mod list;
 mod network;
 mod palette;
+mod settings;
 mod sprite;
 mod text;
 mod tour;
@@ -62,6 +63,7 @@ fn everything(model: &Model, frame: &mut Frame<'_>) {
         Screen::Events => events::draw(model, frame, parts.body),
         Screen::Storage => files::storage(model, frame, parts.body),
         Screen::Sheet => files::sheet(model, frame, parts.body),
+        Screen::Settings => settings::draw(model, frame, parts.body),
     }
     frame::footer(model, frame, parts.footer);
     tour::draw(model, frame, parts.body);
