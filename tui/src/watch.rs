@@ -44,7 +44,10 @@ impl Watch {
             }
         });
         // Editors put a new file in the place of the old one, so it is the folder that is watched.
-        let parents = [file.parent().unwrap_or(file).to_owned(), folder.to_owned()];
+        let parent = file.parent().unwrap_or(file);
+        // The first file may come later. Where it cannot be made, that is told below.
+        let _ = std::fs::create_dir_all(parent);
+        let parents = [parent.to_owned(), folder.to_owned()];
         let folders = parents.into_iter().map(|folder| (folder, false)).collect();
         let mut watch =
             Self { watcher: watcher.map_err(|error| error.to_string())?, folders, changed, change: None };

@@ -206,7 +206,7 @@ fn end_of(time: Time) -> String {
     if time.end == 0 { "now".to_owned() } else { format!("-{}", number::span(time.end)) }
 }
 
-/// When a moment was, and what was so then: of the sample that it is in, or nothing where the sprite slept.
+/// What was so at a moment, and when that was: of the sample that it is in, or nothing where the sprite slept.
 fn of_a_moment(graph: &Graph, samples: &[UsageSample], ago: u64, span: u64) -> Vec<String> {
     let at = jiff::Timestamp::now().as_microsecond() - ago as i64 * 1_000_000;
     let shown = jiff::Timestamp::from_microsecond(at).unwrap_or_default();
@@ -215,11 +215,12 @@ fn of_a_moment(graph: &Graph, samples: &[UsageSample], ago: u64, span: u64) -> V
     // Between two moments that can be chosen, there may be many samples, or a sample of a minute.
     let near =
         |sample: &&UsageSample| distance(sample) as f64 / 1e6 <= (span as f64 / 60.0).max(sample.seconds);
-    let mut facts = vec![clock];
-    match samples.iter().min_by_key(distance).filter(near) {
-        Some(sample) => facts.extend((graph.now)(sample)),
-        None => facts.push("asleep".to_owned()),
-    }
+    let mut facts = match samples.iter().min_by_key(distance).filter(near) {
+        Some(sample) => (graph.now)(sample),
+        None => vec!["asleep".to_owned()],
+    };
+    // Where there is little room, the time is known from another graph.
+    facts.insert(1.min(facts.len()), clock);
     facts
 }
 
