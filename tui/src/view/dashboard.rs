@@ -33,7 +33,7 @@ pub(super) fn draw(model: &Model, frame: &mut Frame<'_>, body: Rect) {
         let past: Vec<_> = model.dashboard.past.iter().copied().collect();
         let mut row = Row::default();
         row.recent.extend(past.last());
-        graphs::draw(model, frame, area, &row, &past, SPAN, graphs::Group::Computing);
+        graphs::draw(model, frame, area, &row, &past, graphs::Time::last(SPAN), graphs::Group::Computing);
     }
     sprites(model, frame, areas.sprites, shown.len(), chosen);
     let told = told(model, all.get(chosen));

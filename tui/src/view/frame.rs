@@ -337,6 +337,10 @@ fn hints(model: &Model, width: u16) -> Line<'static> {
             &[A::Visit, A::Back, A::Search, A::Dashboard, A::Palette, A::Help, A::Quit],
             &[A::Palette, A::Quit],
         ),
+        Screen::Settings => (
+            &[A::Back, A::NextValue, A::TypeValue, A::UsualValue, A::Palette, A::Help, A::Quit],
+            &[A::Palette],
+        ),
         _ => (&[A::Back, A::Search, A::Palette, A::Quit], &[]),
     };
     let width_of =
