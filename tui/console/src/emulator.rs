@@ -88,6 +88,7 @@ pub(crate) struct Kept {
     pub(crate) hold: Hold,
     pub(crate) margins: Margins,
     pub(crate) cursors: Cursors,
+    pub(crate) columns_allowed: bool,
     pub(crate) directory: Option<String>,
     pub(crate) happenings: Vec<Happening>,
 }
@@ -363,6 +364,7 @@ impl Handler for Guard<'_> {
         self.kept.hold.clear();
         self.kept.margins = Margins::default();
         self.kept.cursors = Cursors::default();
+        self.kept.columns_allowed = false;
         Handler::reset_state(&mut *self.term);
         self.apply_keyboard();
     }

@@ -16,6 +16,8 @@ pub(crate) const ALTERNATE: PrivateMode = PrivateMode::Named(NamedPrivateMode::S
 const KEYPAD: PrivateMode = PrivateMode::Unknown(66);
 /// 132 columns or 80 (DECCOLM). Only what else belongs to it is done: screen and margins are cleared.
 const COLUMNS: PrivateMode = PrivateMode::Named(NamedPrivateMode::ColumnMode);
+/// Whether that is to be heeded. Terminfo's `is2` resets it, and `tput init` is not meant to clear the screen.
+const COLUMNS_ALLOWED: PrivateMode = PrivateMode::Unknown(40);
 /// Set: the cursor is saved; reset: restored.
 const CURSOR: PrivateMode = PrivateMode::Unknown(1048);
 /// Synchronized output.
@@ -38,6 +40,8 @@ impl Guard<'_> {
             (CURSOR, false) => self.restore_cursor(),
             (KEYPAD, true) => self.set_keypad_application_mode(),
             (KEYPAD, false) => self.unset_keypad_application_mode(),
+            (COLUMNS_ALLOWED, on) => self.kept.columns_allowed = on,
+            (COLUMNS, _) if !self.kept.columns_allowed => {}
             (mode, on) => {
                 if mode == COLUMNS {
                     self.kept.margins = Margins::default();
@@ -61,6 +65,7 @@ impl Guard<'_> {
             SYNCHRONIZED => self.kept.hold.is_on(),
             PrivateMode::Unknown(47 | 1047) => self.is_alternate(),
             KEYPAD => self.term.mode().contains(TermMode::APP_KEYPAD),
+            COLUMNS_ALLOWED => self.kept.columns_allowed,
             mode => return Handler::report_private_mode(&mut *self.term, mode),
         };
         let state = if is_on { 1 } else { 2 };
