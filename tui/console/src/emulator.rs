@@ -11,12 +11,13 @@ use alacritty_terminal::term::cell::Flags;
 use alacritty_terminal::term::{Config, Osc52, TermMode};
 use alacritty_terminal::vte::ansi::{
     Attr, CharsetIndex, ClearMode, CursorShape, CursorStyle, Handler, Hyperlink, KeyboardModes,
-    KeyboardModesApplyBehavior, LineClearMode, Mode, NamedPrivateMode, PrivateMode, Processor, Rgb,
-    StandardCharset, TabulationClearMode, Timeout,
+    KeyboardModesApplyBehavior, LineClearMode, Mode, PrivateMode, Processor, Rgb, StandardCharset,
+    TabulationClearMode, Timeout,
 };
 use unicode_width::UnicodeWidthChar;
 
 use crate::console::MAX_TITLE_CHARS;
+use crate::cursors::Cursors;
 use crate::hold::Hold;
 use crate::keyboard::Keyboard;
 use crate::links::Links;
@@ -29,11 +30,6 @@ use crate::sequences::{self, Happening};
 const MAX_COMBINING: usize = 8;
 /// Most things that a program tells in one call and that are kept.
 const MAX_HAPPENINGS: usize = 8;
-
-/// Lines are counted from the upper margin.
-const ORIGIN: PrivateMode = PrivateMode::Named(NamedPrivateMode::Origin);
-/// Synchronized output.
-const SYNCHRONIZED: PrivateMode = PrivateMode::Named(NamedPrivateMode::SyncUpdate);
 
 /// The cursor shape that stands for "the program asked for none": the one no program can ask for.
 pub(crate) const NO_CURSOR_SHAPE: CursorShape = CursorShape::HollowBlock;
@@ -91,6 +87,8 @@ pub(crate) struct Kept {
     pub(crate) links: Links,
     pub(crate) hold: Hold,
     pub(crate) margins: Margins,
+    pub(crate) cursors: Cursors,
+    pub(crate) columns_allowed: bool,
     pub(crate) directory: Option<String>,
     pub(crate) happenings: Vec<Happening>,
 }
@@ -163,7 +161,7 @@ impl<'a> Guard<'a> {
     }
 
     /// Brings the emulator's keyboard flags to those of the screen the program is on.
-    fn apply_keyboard(&mut self) {
+    pub(crate) fn apply_keyboard(&mut self) {
         self.kept.keyboard.turn(self.term.mode().contains(TermMode::ALT_SCREEN));
         let modes = self.kept.keyboard.now();
         Handler::set_keyboard_mode(&mut *self.term, modes, KeyboardModesApplyBehavior::Replace);
@@ -197,15 +195,6 @@ fn reorders_text(character: char) -> bool {
 /// A line of text as it may be shown: without control and reordering characters, and not longer than so many characters.
 pub(crate) fn clean_line(text: &str, most: usize) -> String {
     text.chars().filter(|c| !c.is_control() && !reorders_text(*c)).take(most).collect()
-}
-
-/// The older names of the alternate screen, 47 and 1047, differ from 1049 only in whether the cursor is saved and when the screen is
-/// cleared; the emulator knows 1049 alone.
-fn known_private_mode(mode: PrivateMode) -> PrivateMode {
-    match mode {
-        PrivateMode::Unknown(47 | 1047) => NamedPrivateMode::SwapScreenAndSetRestoreCursor.into(),
-        mode => mode,
-    }
 }
 
 /// Writes methods of [`Handler`] that only pass their arguments on.
@@ -243,6 +232,10 @@ impl Handler for Guard<'_> {
     }
 
     fn put_tab(&mut self, count: u16) {
+        // At the end of a full line it does nothing; the emulator would begin a new one.
+        if self.term.grid().cursor.input_needs_wrap {
+            return;
+        }
         let count = usize::from(count).min(self.term.columns()) as u16;
         Handler::put_tab(&mut *self.term, count);
     }
@@ -253,31 +246,32 @@ impl Handler for Guard<'_> {
     }
 
     fn set_private_mode(&mut self, mode: PrivateMode) {
-        if mode == SYNCHRONIZED {
-            let cursor = cursor(self.term);
-            return self.kept.hold.begin(self.term, cursor);
-        }
-        Handler::set_private_mode(&mut *self.term, known_private_mode(mode));
-        self.apply_keyboard();
+        self.turn(mode, true);
     }
 
     fn unset_private_mode(&mut self, mode: PrivateMode) {
-        if mode == SYNCHRONIZED {
-            return self.kept.hold.end();
-        }
-        Handler::unset_private_mode(&mut *self.term, known_private_mode(mode));
-        if mode == ORIGIN {
-            self.go(0, 0);
-        }
-        self.apply_keyboard();
+        self.turn(mode, false);
     }
 
     fn report_private_mode(&mut self, mode: PrivateMode) {
-        if mode == SYNCHRONIZED {
-            let state = if self.kept.hold.is_on() { 1 } else { 2 };
-            return self.reply(&format!("\x1b[?2026;{state}$y"));
-        }
-        Handler::report_private_mode(&mut *self.term, mode);
+        self.report(mode);
+    }
+
+    fn report_mode(&mut self, mode: Mode) {
+        self.report_standard(mode);
+    }
+
+    fn save_cursor_position(&mut self) {
+        self.save_cursor();
+    }
+
+    fn restore_cursor_position(&mut self) {
+        self.restore_cursor();
+    }
+
+    fn set_active_charset(&mut self, index: CharsetIndex) {
+        self.kept.cursors.charset = index;
+        Handler::set_active_charset(&mut *self.term, index);
     }
 
     fn linefeed(&mut self) {
@@ -369,8 +363,20 @@ impl Handler for Guard<'_> {
         self.kept.keyboard.reset();
         self.kept.hold.clear();
         self.kept.margins = Margins::default();
+        self.kept.cursors = Cursors::default();
+        self.kept.columns_allowed = false;
         Handler::reset_state(&mut *self.term);
         self.apply_keyboard();
+    }
+
+    fn dynamic_color_sequence(&mut self, prefix: String, index: usize, terminator: &str) {
+        match self.term.colors()[index] {
+            // One that the program set; the emulator leaves it to the outside, which knows only what it was before.
+            Some(Rgb { r, g, b }) => self.reply(&format!(
+                "\x1b]{prefix};rgb:{r:02x}{r:02x}/{g:02x}{g:02x}/{b:02x}{b:02x}{terminator}"
+            )),
+            None => Handler::dynamic_color_sequence(&mut *self.term, prefix, index, terminator),
+        }
     }
 
     fn set_hyperlink(&mut self, link: Option<Hyperlink>) {
@@ -403,8 +409,6 @@ impl Handler for Guard<'_> {
         erase_chars(count: usize);
         delete_chars(count: usize);
         move_forward_tabs(count: u16);
-        save_cursor_position();
-        restore_cursor_position();
         clear_line(mode: LineClearMode);
         clear_tabs(mode: TabulationClearMode);
         set_tabs(interval: u16);
@@ -412,13 +416,10 @@ impl Handler for Guard<'_> {
         terminal_attribute(attribute: Attr);
         set_mode(mode: Mode);
         unset_mode(mode: Mode);
-        report_mode(mode: Mode);
         set_keypad_application_mode();
         unset_keypad_application_mode();
-        set_active_charset(index: CharsetIndex);
         configure_charset(index: CharsetIndex, charset: StandardCharset);
         set_color(index: usize, color: Rgb);
-        dynamic_color_sequence(prefix: String, index: usize, terminator: &str);
         reset_color(index: usize);
         push_title();
         pop_title();

@@ -24,6 +24,7 @@
 
 mod console;
 mod copy;
+mod cursors;
 mod draw;
 mod emulator;
 mod hold;
@@ -31,6 +32,7 @@ mod keyboard;
 mod keys;
 mod links;
 mod margins;
+mod modes;
 mod mouse;
 mod outbox;
 mod palette;

@@ -29,11 +29,12 @@ impl Margins {
 }
 
 impl Guard<'_> {
-    fn margins(&self) -> (i32, i32) {
+    /// First and last line that scroll, counted from 0.
+    pub(crate) fn margins(&self) -> (i32, i32) {
         self.kept.margins.of(self.term.screen_lines())
     }
 
-    fn is_origin(&self) -> bool {
+    pub(crate) fn is_origin(&self) -> bool {
         self.term.mode().contains(TermMode::ORIGIN)
     }
 

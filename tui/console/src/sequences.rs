@@ -24,6 +24,18 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
+/// What programs may ask about a terminal's devices (DSR), and the answers: there is none of them.
+const DEVICES: [(&[u8], &str); 8] = [
+    (b"?15n", "\x1b[?13n"),   // No printer.
+    (b"?25n", "\x1b[?21n"),   // Keys can not be defined.
+    (b"?26n", "\x1b[?27;0n"), // The keyboard's language is not known.
+    (b"?55n", "\x1b[?50n"),   // No locator,
+    (b"?56n", "\x1b[?57;0n"), // and so of no kind.
+    (b"?62n", "\x1b[0*{"),    // No room for macros.
+    (b"?75n", "\x1b[?70n"),   // No error on the line.
+    (b"?85n", "\x1b[?83n"),   // One session.
+];
+
 /// Something a program wants to tell or give.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Happening {
@@ -39,6 +51,12 @@ pub(crate) fn known(content: &[u8]) -> bool {
         content,
         [b'>', .., b'q'] | [b'!', b'p'] | [b'?', b'6', b'n'] | [b'?', .., b'J' | b'K'] | [b'=', .., b'c']
     ) || matches!(content, [b'0'..=b'9', .., b't'])
+        || about_device(content).is_some()
+}
+
+/// The answer to such a question.
+fn about_device(question: &[u8]) -> Option<&'static str> {
+    DEVICES.iter().find(|(known, _)| *known == question).map(|(_, answer)| *answer)
 }
 
 impl Guard<'_> {
@@ -57,6 +75,11 @@ impl Guard<'_> {
             b"?6n" => {
                 let (line, column) = self.reported_position();
                 self.reply(&format!("\x1b[?{line};{column}R"));
+            }
+            [b'?', .., b'n'] => {
+                if let Some(answer) = about_device(content) {
+                    self.reply(answer);
+                }
             }
             // Nothing here is protected, so that erasing what is not protected is erasing.
             [b'?', digits @ .., b'J'] => match digits {
@@ -91,6 +114,12 @@ impl Guard<'_> {
     /// A device control string.
     pub(crate) fn device(&mut self, content: &[u8]) {
         match content {
+            b"$qr" => {
+                let (top, bottom) = self.margins();
+                self.reply(&format!("\x1bP1$r{};{}r\x1b\\", top + 1, bottom + 1));
+            }
+            // There is no status line: what is printed goes to the screen (DECSASD, DECSSDT).
+            b"$q$}" | b"$q$~" => self.reply(&format!("\x1bP1$r0${}\x1b\\", char::from(content[3]))),
             b"$qm" => {
                 let attributes = self.attributes();
                 self.reply(&format!("\x1bP1$r{attributes}m\x1b\\"));
@@ -190,8 +219,7 @@ impl Guard<'_> {
         }
         self.set_active_charset(CharsetIndex::G0);
         self.set_cursor_style(None);
-        let grid = self.term.grid_mut();
-        grid.saved_cursor = Default::default();
+        self.forget_cursor();
     }
 
     /// The attributes that hold, as the sequence SGR has them.

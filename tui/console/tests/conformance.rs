@@ -1,7 +1,8 @@
 //! What consoles understand, sequence by sequence, as the public documents have it.
 //!
-//! In the manner of esctest, which no package brings. Sources: ECMA-48, DEC's "VT510 Reference", "XTerm Control Sequences". The table in
-//! `docs/consoles.md` lists the same names; [`MISSING`] are those that xterm knows and consoles do not, tested to do no harm.
+//! In the manner of esctest, which no package brings; `examples/esctest.rs` runs that one. Sources: ECMA-48, DEC's "VT510 Reference",
+//! "XTerm Control Sequences". `docs/consoles.md` lists the same names; [`MISSING`] are those that xterm knows and consoles do not, tested to do
+//! no harm.
 
 use sprites_console::Console;
 
@@ -65,11 +66,20 @@ const SCREENS: &[(&str, &str, &str)] = &[
     ("DECALN", "\x1b#8\x1b[2J\x1b#8", "EEEEEEEEEE\nEEEEEEEEEE\nEEEEEEEEEE\nEEEEEEEEEE\nEEEEEEEEEE"),
     ("RIS", "abc\x1b[?7l\x1b[4h\x1bcx", "x"),
     ("DECSTR", "\x1b[2;3r\x1b[?6h\x1b[4h\x1b[!p\x1b[1;1Hab\x1b[1;1Hc", "cb"),
+    ("DECRC and DECOM", "\x1b[3;3H\x1b7\x1b[2;4r\x1b[?6h\x1b8\x1b[1;1Hx", "x"),
+    ("DECRC and SO", "\x1b)0\x0e\x1b7\x0f\x1b8q\x0f", "─"),
+    ("save cursor 1048", "ab\x1b[?1048h\x1b[3;3Hx\x1b[?1048ly", "aby\n\n  x"),
+    ("HT behind the last column", "abcdefghij\tx", "abcdefghij\nx"),
+    ("DECCOLM clears margins", "a\x1b[2;3r\x1b[?40h\x1b[?3h\x1b[9Bx", "\n\n\n\nx"),
+    ("DECCOLM without 40", "ab\x1b[?3lc", "abc"),
     ("SCS", "\x1b(0lqk\x1b(Bx", "┌─┐x"),
     ("SI, SO", "\x1b)0q\x0eq\x0fq", "q─q"),
     ("alternate screen 1049", "main\x1b[?1049h\x1b[Halt\x1b[?1049lx", "mainx"),
     ("alternate screen 47", "main\x1b[?47h\x1b[Halt\x1b[?47l", "main"),
     ("alternate screen 1047", "main\x1b[?1047h\x1b[Halt\x1b[?1047l", "main"),
+    ("cursors of both screens", "a\x1b7\x1b[?47h\x1b[3;3H\x1b7\x1b[?47l\x1b8b\x1b[?47h\x1b8c", "\n\n  c"),
+    ("cursor and 1047", "ab\x1b[?1047h\x1b[3;3H\x1b[?1047lc", "ab\n\n  c"),
+    ("1049 restores DECOM and SO", "\x1b)0\x1b[?1049h\x1b[2;4r\x1b[?6h\x0e\x1b[?1049l\x1b[Hq", "q"),
     ("CAN", "a\x1b[3\x18b", "ab"),
     ("C0 within CSI", "abc\x1b[2\rGx", "axc"),
     ("OSC is swallowed", "a\x1b]1337;File=x\x07b\x1b]9999;x\x1b\\c", "abc"),
@@ -93,6 +103,16 @@ const ANSWERS: &[(&str, &str, &str)] = &[
         "\x1b[?1$p\x1b[?1h\x1b[?1$p\x1b[?9999$p",
         "\x1b[?1;2$y\x1b[?1;1$y\x1b[?9999;0$y",
     ),
+    ("DECRQM of editing modes", "\x1b[1$p\x1b[19$p\x1b[3$p", "\x1b[1;4$y\x1b[19;4$y\x1b[3;0$y"),
+    ("DECRQM of screens", "\x1b[?47$p\x1b[?47h\x1b[?1047$p", "\x1b[?47;2$y\x1b[?1047;1$y"),
+    ("DECNKM", "\x1b[?66$p\x1b[?66h\x1b[?66$p\x1b>\x1b[?66$p", "\x1b[?66;2$y\x1b[?66;1$y\x1b[?66;2$y"),
+    (
+        "DSR of devices",
+        "\x1b[?15n\x1b[?25n\x1b[?26n\x1b[?55n\x1b[?56n\x1b[?62n\x1b[?75n\x1b[?85n\x1b[?63;1n",
+        "\x1b[?13n\x1b[?21n\x1b[?27;0n\x1b[?50n\x1b[?57;0n\x1b[0*{\x1b[?70n\x1b[?83n",
+    ),
+    ("DECRQSS DECSTBM", "\x1bP$qr\x1b\\\x1b[2;4r\x1bP$qr\x1b\\", "\x1bP1$r1;5r\x1b\\\x1bP1$r2;4r\x1b\\"),
+    ("DECRQSS DECSASD, DECSSDT", "\x1bP$q$}\x1b\\\x1bP$q$~\x1b\\", "\x1bP1$r0$}\x1b\\\x1bP1$r0$~\x1b\\"),
     ("DECRQSS SGR", "\x1b[1;4;31m\x1bP$qm\x1b\\", "\x1bP1$r0;1;4;31m\x1b\\"),
     ("DECRQSS DECSCUSR", "\x1b[3 q\x1bP$q q\x1b\\", "\x1bP1$r3 q\x1b\\"),
     ("DECRQSS of what is not known", "\x1bP$q\"p\x1b\\", "\x1bP0$r\x1b\\"),
@@ -103,6 +123,11 @@ const ANSWERS: &[(&str, &str, &str)] = &[
         "OSC 4, 10, 11",
         "\x1b]4;1;?\x07\x1b]10;?\x07\x1b]11;?\x07",
         "\x1b]4;1;rgb:cdcd/0000/0000\x07\x1b]10;rgb:e5e5/e5e5/e5e5\x07\x1b]11;rgb:0000/0000/0000\x07",
+    ),
+    (
+        "OSC 4, 10 set, OSC 104, 110",
+        "\x1b]4;1;#abc\x07\x1b]4;1;?\x07\x1b]104;1\x07\x1b]4;1;?\x07\x1b]10;rgb:12/34/56\x07\x1b]10;?\x1b\\\x1b]110\x07\x1b]10;?\x07",
+        "\x1b]4;1;rgb:a0a0/b0b0/c0c0\x07\x1b]4;1;rgb:cdcd/0000/0000\x07\x1b]10;rgb:1212/3434/5656\x1b\\\x1b]10;rgb:e5e5/e5e5/e5e5\x07",
     ),
     ("kitty keyboard", "\x1b[?u\x1b[>1u\x1b[?u\x1b[<u\x1b[?u", "\x1b[?0u\x1b[?1u\x1b[?0u"),
     ("OSC 52, asking", "\x1b]52;c;?\x07", ""),
@@ -115,6 +140,11 @@ const MISSING: &[(&str, &str, &str)] = &[
     ("DECSLRM", "\x1b[?69h\x1b[3;5sabc", "abc"),
     ("DECFRA, DECERA, DECCRA", "\x1b[88;1;1;2;2$xa\x1b[1;1;2;2$zb\x1b[1;1;2;2;1;3;3;1$v", "ab"),
     ("DECIC, DECDC", "ab\r\x1b[2'}\x1b[2'~c", "cb"),
+    ("DECBI, DECFI", "a\x1b6b\x1b9c", "abc"),
+    ("SPA, EPA", "a\x1bVb\x1bW\x1b[2K", ""),
+    ("reverse wrap", "\x1b[?45;1045h\x1b[2;1H\x08x", "\nx"),
+    ("XTSAVE, XTRESTORE", "ab\x1b[?7s\x1b[?7l\x1b[?7rc", "abc"),
+    ("special colours", "a\x1b]5;0;#fff\x07b", "ab"),
     ("DECSCA", "a\x1b[1\"qb\x1b[0\"q\r\x1b[?2K", ""),
     ("DECSCNM", "a\x1b[?5hb", "ab"),
     ("VT52", "a\x1b[?2lb", "ab"),

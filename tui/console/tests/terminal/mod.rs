@@ -1,5 +1,7 @@
 //! A program in a real terminal device, seen through a console.
 
+#![allow(dead_code, reason = "not everyone who shares this uses all of it")]
+
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
 use sprites_console::Console;
 use std::io::{Read, Write};
@@ -35,10 +37,14 @@ impl Terminal {
         Self { console, master: pair.master, child, writer, output }
     }
 
+    /// The next piece of output, unless `end` or that of the program comes first.
+    pub fn output(&mut self, end: Instant) -> Option<Vec<u8>> {
+        self.output.recv_timeout(end.saturating_duration_since(Instant::now())).ok()
+    }
+
     /// Feeds the next piece of output, and answers what it asks. `what` is waited for until `end`.
     pub fn feed(&mut self, what: &str, end: Instant) -> Vec<u8> {
-        let left = end.saturating_duration_since(Instant::now());
-        let Ok(bytes) = self.output.recv_timeout(left) else {
+        let Some(bytes) = self.output(end) else {
             panic!("{what} did not come; the screen:\n{}", self.console.text());
         };
         let replies = self.console.feed(&bytes);
@@ -46,7 +52,6 @@ impl Terminal {
         bytes
     }
 
-    #[allow(dead_code, reason = "not every program is told another size")]
     pub fn resize(&mut self, rows: u16, cols: u16) {
         self.console.resize(rows, cols);
         self.master.resize(size(rows, cols)).unwrap();
