@@ -34,6 +34,12 @@ fn names_addresses_and_rules() {
     let denied = world.wait_for(&[("kind", "dns"), ("verdict", "denied"), ("name", "other.example")]);
     assert_eq!(denied["reason"], "no_rule", "{denied}");
     world.wait_for(&[("kind", "tcp"), ("verdict", "denied"), ("address", "198.18.0.2")]);
+    // It is told with what happened to all sprites.
+    let told = world.home.json(&["api", "/v1/local/events?kind=denied"]);
+    let denial = |one: &serde_json::Value| {
+        one["sprite"] == "box" && one["reason"].as_str().is_some_and(|why| why.contains("dns other.example"))
+    };
+    assert!(told["events"].as_array().is_some_and(|all| all.iter().any(denial)), "{told:#}");
     let copy = world.home.good(&["-s", "box", "exec", "cat", "/.sprite/policy/network.json"]);
     assert!(copy.contains("allowed.example"), "{copy}");
 
