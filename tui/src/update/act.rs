@@ -5,6 +5,7 @@ use super::{Effect, console, dialog, files, inside, jump, list, network, palette
 use crate::action::{Action, Part};
 use crate::model::{Ask, Dialog, Many, Model, Screen, Weight, ZOOMS};
 use sprites_backend::client::ServiceAction;
+use sprites_backend::depot::file_name;
 
 /// Does it, or says why it cannot be done.
 pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
@@ -62,6 +63,7 @@ fn of_none(model: &mut Model, action: Action) -> Vec<Effect> {
             model.arrange();
         }
         Action::New => ask(model, Ask::New, ""),
+        Action::Import => ask(model, Ask::Import, ""),
         Action::Budget => {
             let budget = model.costs.as_ref().map(|costs| costs.budget).unwrap_or_default();
             let amount = budget.month_usd.map(|usd| format!("{usd}")).unwrap_or_default();
@@ -132,6 +134,12 @@ fn of_a_sprite(model: &mut Model, action: Action, name: String) -> Vec<Effect> {
             let from = model.chosen_checkpoint().map(|node| (node.id.clone(), node.memory_bytes.is_some()));
             let has = from.as_ref().map_or(model.keeps_memory, |(_, has)| *has);
             ask_with(model, Ask::Fork(name, from.map(|(id, _)| id)), "", has.then_some(false));
+        }
+        Action::Export => {
+            let checkpoint = model.chosen_checkpoint().map(|node| node.id.clone());
+            // What a checkpoint of the present will be called nobody knows yet; in a folder it gets its usual name.
+            let to = checkpoint.as_ref().map_or_else(|| "./".to_owned(), |id| file_name(&name, id));
+            ask(model, Ask::Export(name, checkpoint), &to);
         }
         Action::Restore => {
             if let Some(node) = model.chosen_checkpoint() {
