@@ -253,7 +253,7 @@ impl Action {
             Self::Restore => "go back to the selected checkpoint",
             Self::Undo => "undo the last restore",
             Self::Fork => "a new sprite from the selected checkpoint, or from now",
-            Self::Export => "the selected checkpoint, or the present, into a file or object store",
+            Self::Export => "the selected checkpoint, or now, into a file or s3",
             Self::Import => "make a sprite from an exported one",
             Self::DeleteCheckpoint => "delete the selected checkpoint",
             Self::MarkCheckpoint => "mark the checkpoint to compare others with, or no longer",

@@ -44,6 +44,9 @@ const WHO: [&str; 6] = [
     "AWS_METADATA_ENDPOINT",
     "AWS_SKIP_SIGNATURE",
 ];
+/// How refusals are told where the library has no word for them.
+const REFUSED: [&str; 2] = ["401 Unauthorized", "403 Forbidden"];
+const NOT_ACCEPTED: &str = "the object store does not accept the credentials in the environment for this; look at AWS_ACCESS_KEY_ID and what it may do";
 /// Variables that tell where the store is.
 const WHERE: [&str; 3] = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"];
 
@@ -99,7 +102,11 @@ fn failed(place: &Place) -> impl Fn(StoreError) -> Error + use<> {
         let why = match &error {
             StoreError::NotFound { .. } => "there is no such object, or no such bucket; `sprite exports s3://BUCKET/` lists those that are there".to_owned(),
             StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. } => {
-                "the object store does not accept the credentials in the environment for this; look at AWS_ACCESS_KEY_ID and what it may do".to_owned()
+                NOT_ACCEPTED.to_owned()
+            }
+            // Lists are refused in another way.
+            StoreError::Generic { source, .. } if REFUSED.iter().any(|word| source.to_string().contains(word)) => {
+                NOT_ACCEPTED.to_owned()
             }
             // What it says may be long, and is another's.
             other => clean(&format!("the object store does not do it: {other}")),
