@@ -105,6 +105,11 @@ impl Paths {
         self.data.join("server.db")
     }
 
+    /// There when the first steps have been told.
+    pub fn toured(&self) -> PathBuf {
+        self.data.join("toured")
+    }
+
     /// Which consoles the app showed last.
     pub fn consoles(&self) -> PathBuf {
         self.data.join("consoles.json")

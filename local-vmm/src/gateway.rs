@@ -93,6 +93,7 @@ pub fn run(spec: &Path) -> Result<(), GatewayError> {
     let text = fs::read(spec).map_err(io_error("read", spec))?;
     let Spec { run_dir, settings } =
         serde_json::from_slice(&text).map_err(|error| io_error("read", spec)(error.into()))?;
+    jail::allocator::gives_buffers_back();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -79,6 +79,8 @@ impl Home {
         let dir = tempfile::Builder::new().prefix("sprites-").tempdir().expect("a folder can be made");
         let paths = Paths::under(dir.path());
         paths.prepare().expect("the folders can be made");
+        // Nobody is here for the first time.
+        std::fs::write(paths.toured(), "").expect("it can be written");
         Self { dir, paths }
     }
 

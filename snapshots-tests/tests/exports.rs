@@ -6,6 +6,8 @@ use nix::unistd::Pid;
 use s3s::auth::SimpleAuth;
 use s3s::service::S3ServiceBuilder;
 use snapshots_tests::harness::Home;
+use snapshots_tests::person::{ENTER, SHORT};
+use snapshots_tests::pty::Pty;
 use snapshots_tests::said::{fed, until};
 use std::fs;
 use std::io::{Read, Write};
@@ -108,7 +110,7 @@ fn a_sprite_moves_in_files() {
     let (code, _, err) = other.run(&["import", &later]);
     assert!(code == 1 && err.contains(&format!("since checkpoint {first}")), "{err}");
     other.good(&["import", &full]);
-    assert_eq!(checkpoints(&other, "box"), [first.clone()]);
+    assert_eq!(checkpoints(&other, "box"), std::slice::from_ref(&first));
     let info = other.json(&["info", "box", "--json"]);
     assert_eq!(info["labels"][0], "mine");
     assert_eq!(info["url_settings"]["auth"], "sprite");
@@ -255,7 +257,7 @@ fn a_team_shares_exports() {
     assert_eq!((code, out.as_str()), (0, ""));
     let (code, out, err) = user(&["import", &stored, "two"]);
     assert_eq!((code, out.trim()), (0, "Made two"), "{err}");
-    assert_eq!(checkpoints(&home, "two"), [id.clone()]);
+    assert_eq!(checkpoints(&home, "two"), std::slice::from_ref(&id));
 
     for (arguments, secret, sentence) in [
         (&["import", "s3://team/none.sprite"][..], KEY.1, "there is no such object"),
@@ -376,4 +378,40 @@ fn files_go_from_one_context_to_another() {
         let (code, _, err) = copy(&[from, to]);
         assert!(code != 0 && err.contains(sentence), "{from} {to}: {err}");
     }
+}
+
+/// The app writes a checkpoint into the folder it was started in, and makes a sprite of it.
+#[test]
+fn from_the_app() {
+    let home = Home::new();
+    home.serve_with(&["--no-checkpoints"]);
+    home.good(&["create", "box", "--skip-console"]);
+    let id = checkpoint(&home, "box");
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = home.terminal_command(&[]);
+    command.cwd(folder.path());
+    let mut app = Pty::spawn(command, 30, 110);
+    app.wait_for("box", LONG);
+    app.send(ENTER);
+    app.wait_for(&id, LONG);
+    app.send("gg");
+    app.send("O");
+    app.wait_for("Export of box", SHORT);
+    app.send(ENTER);
+    app.wait_for("is exported to", LONG);
+    let file = folder.path().join(format!("box-{id}.sprite"));
+    assert!(fs::metadata(&file).unwrap().len() > 200);
+    app.send("O");
+    app.wait_for("Export of box", SHORT);
+    app.send(ENTER);
+    app.wait_for("is not written over", LONG);
+    app.send("gs");
+    app.send("I");
+    app.wait_for("with another name", SHORT);
+    app.send(format!("box-{id}.sprite as other"));
+    app.send(ENTER);
+    app.wait_for("other is made from", LONG);
+    app.send("q");
+    assert_eq!(app.end(LONG), 0);
+    assert_eq!(checkpoints(&home, "other"), [id]);
 }

@@ -59,6 +59,28 @@ fn files_that_change_are_read_again() {
 }
 
 #[test]
+fn settings_are_changed_in_the_app_and_the_rest_of_the_file_stays() {
+    let home = Home::empty();
+    let config = home.paths().config_file();
+    fs::write(&config, "# mine\ntheme = \"dark\" # at night\n").unwrap();
+    let mut app = start(&home, &[]);
+    app.send("g,");
+    app.wait_for("As usual: by the terminal", SHORT);
+    // The theme is typed, over what is there.
+    app.send("\r");
+    app.wait_for("enter ok", SHORT);
+    app.send("\x15light\r");
+    app.wait(SHORT, "the light theme", |screen| is_behind(screen, LIGHT));
+    let says = || fs::read_to_string(&config).unwrap();
+    assert_eq!(says(), "# mine\ntheme = \"light\" # at night\n");
+    app.send("jjjj\r");
+    until(SHORT, "the graphs", || says().ends_with("\n[look]\ngraphs = \"braille\"\n"));
+    app.wait_for("\"braille\"", SHORT);
+    app.send("q");
+    assert_eq!(app.end(SHORT), 0);
+}
+
+#[test]
 fn a_terminal_that_turns_light_is_followed() {
     let home = Home::empty();
     let mut command = home.terminal_command(&["--url", NOWHERE]);

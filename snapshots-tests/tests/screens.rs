@@ -10,6 +10,8 @@ mod find;
 mod inside;
 #[path = "screens/network.rs"]
 mod network;
+#[path = "screens/settings.rs"]
+mod settings;
 
 use crossterm::event::{Event as Press, KeyCode, KeyEvent};
 use ratatui::Terminal;
@@ -175,6 +177,47 @@ fn a_sprite_with_its_checkpoints() {
         .map(|line| line.trim_end_matches(|c: char| c.is_ascii_digit()))
         .collect();
     insta::assert_snapshot!("sprite", stable.join("\n"));
+}
+
+#[test]
+fn graphs_tell_of_a_moment_and_go_back_in_time() {
+    let mut model = model(160, 40);
+    with_sprites(&mut model, &["box"]);
+    let press = |model: &mut Model, letter| {
+        update(model, Event::Terminal(Press::Key(KeyEvent::from(KeyCode::Char(letter)))))
+    };
+    update(&mut model, Event::Terminal(Press::Key(KeyEvent::from(KeyCode::Enter))));
+    let now = Time::now().as_micros();
+    let sample = |second: i64| UsageSample {
+        time: Time::from_micros(now - second * 1_000_000),
+        seconds: 1.0,
+        cpus: 0.37,
+        memory_bytes: 123_000_000,
+        processes: 4,
+        sent_bytes: 0,
+        received_bytes: 0,
+        read_bytes: 0,
+        written_bytes: 0,
+        cost_usd: 0.0,
+    };
+    model.history.samples = (0..=20).chain(40..=80).rev().map(sample).collect();
+    assert!(!text(&model).contains("37 %"));
+    for _ in 0..5 {
+        press(&mut model, ',');
+    }
+    assert!(text(&model).contains("37 %") && text(&model).contains("123 MB"), "{}", text(&model));
+    for _ in 0..25 {
+        press(&mut model, ',');
+    }
+    assert!(text(&model).contains("asleep"));
+    for _ in 0..50 {
+        press(&mut model, '.');
+    }
+    assert_eq!(model.graphs_mark, None);
+    assert_eq!(press(&mut model, '<'), [Effect::LoadHistory("box".into(), 90)]);
+    assert!(text(&model).contains("-90 s") && text(&model).contains("-30 s"), "{}", text(&model));
+    assert_eq!(press(&mut model, '>'), [Effect::LoadHistory("box".into(), 60)]);
+    assert_eq!(press(&mut model, '>'), []);
 }
 
 #[test]

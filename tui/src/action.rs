@@ -17,6 +17,8 @@ pub enum Place {
     Part(Part),
     /// On screens of text: help, log, costs, events, disks, files.
     Text,
+    /// On the screen of settings.
+    Settings,
 }
 
 /// A part of a sprite's screen, with a title of its own, in their order.
@@ -91,6 +93,7 @@ pub enum Action {
     RestartService,
     ForwardPort,
     Browse,
+    SearchLog,
     Stop,
     Destroy,
     Filter,
@@ -102,6 +105,10 @@ pub enum Action {
     Search,
     ZoomIn,
     ZoomOut,
+    Earlier,
+    Later,
+    PanBack,
+    PanForward,
     Graphs,
     NextPane,
     Only,
@@ -126,11 +133,16 @@ pub enum Action {
     Refresh,
     ReadOnly,
     Theme,
+    Settings,
+    NextValue,
+    TypeValue,
+    UsualValue,
     Costs,
     Budget,
     Events,
     Log,
     Help,
+    Tour,
     Suspend,
     Quit,
 }
@@ -149,9 +161,16 @@ impl Action {
             | Self::Sort
             | Self::Reverse => Place::List,
             Self::Search => Place::Text,
-            Self::NextPart | Self::PreviousPart | Self::ZoomIn | Self::ZoomOut | Self::Graphs => {
-                Place::Sprite
-            }
+            Self::NextValue | Self::TypeValue | Self::UsualValue => Place::Settings,
+            Self::NextPart
+            | Self::PreviousPart
+            | Self::ZoomIn
+            | Self::ZoomOut
+            | Self::Earlier
+            | Self::Later
+            | Self::PanBack
+            | Self::PanForward
+            | Self::Graphs => Place::Sprite,
             Self::Restore
             | Self::Undo
             | Self::DeleteCheckpoint
@@ -173,7 +192,8 @@ impl Action {
             | Self::StopService
             | Self::RestartService
             | Self::ForwardPort
-            | Self::Browse => Place::Part(Part::Inside),
+            | Self::Browse
+            | Self::SearchLog => Place::Part(Part::Inside),
             Self::Console
             | Self::NewConsole
             | Self::Detach
@@ -221,7 +241,7 @@ impl Action {
         match self.place() {
             Place::Either | Place::Sprite | Place::Part(_) => self != Self::Refresh,
             Place::List => matches!(self, Self::Open | Self::Mark | Self::MarkRange | Self::MarkAll),
-            Place::Everywhere | Place::Text => {
+            Place::Everywhere | Place::Text | Place::Settings => {
                 matches!(self, Self::ShowCheckpoints | Self::ShowNetwork | Self::ShowInside | Self::ShowFiles)
             }
         }
@@ -269,6 +289,7 @@ impl Action {
             Self::RestartService => "stop the selected service and start it again",
             Self::ForwardPort => "a port here leads to the selected one; again: no longer",
             Self::Browse => "the selected port, or the sprite's URL, in the browser",
+            Self::SearchLog => "only lines of the service's log that hold a text",
             Self::Stop => "stop the sprite; the next use starts it again",
             Self::Destroy => "destroy the sprite; asks for its name",
             Self::Filter => "only some sprites: words, state:running, !label:ci",
@@ -290,6 +311,10 @@ impl Action {
             Self::Reverse => "sort the other way round",
             Self::ZoomIn => "graphs over a shorter time",
             Self::ZoomOut => "graphs over a longer time",
+            Self::Earlier => "values of an earlier moment in the graphs",
+            Self::Later => "values of a later moment; at the end, of now",
+            Self::PanBack => "graphs of an earlier time",
+            Self::PanForward => "graphs of a later time",
             Self::Graphs => "the other graphs, where there is no room for all",
             Self::NextPane => "between the log and the rules",
             Self::Only => "only what was denied; again: what is open; again: all",
@@ -309,6 +334,11 @@ impl Action {
             Self::Events => "when the sprite took on which state, and why",
             Self::Log => "what happened",
             Self::Help => "this help",
+            Self::Settings => "what can be set, and what is",
+            Self::NextValue => "the next value of the setting, or another that is typed",
+            Self::TypeValue => "another value of the setting, typed",
+            Self::UsualValue => "the setting as usual again",
+            Self::Tour => "the first steps, or no more of them",
             Self::Suspend => "back to the shell; its `fg` comes back here",
             Self::Quit => "leave the app; sprites go on",
         }
@@ -364,6 +394,9 @@ impl Action {
             Self::ForgetRules => "forget",
             Self::BuildImage => "build image",
             Self::Costs => "costs",
+            Self::NextValue => "change",
+            Self::TypeValue => "type",
+            Self::UsualValue => "as usual",
             Self::Budget => "budget",
             Self::Events => "events",
             Self::Help => "help",
@@ -409,6 +442,7 @@ impl Action {
             Self::RestartService => &["r"],
             Self::ForwardPort => &["p"],
             Self::Browse => &["o"],
+            Self::SearchLog => &["/"],
             Self::Stop => &["z"],
             Self::Destroy => &["x"],
             Self::Filter => &["/"],
@@ -430,6 +464,10 @@ impl Action {
             Self::Reverse => &["shift-s"],
             Self::ZoomIn => &["+"],
             Self::ZoomOut => &["-"],
+            Self::Earlier => &[","],
+            Self::Later => &["."],
+            Self::PanBack => &["<"],
+            Self::PanForward => &[">"],
             Self::Graphs => &["v"],
             Self::NextPane => &["p"],
             Self::Only => &["o"],
@@ -444,11 +482,16 @@ impl Action {
             Self::Contexts => &["shift-c"],
             Self::Refresh => &["f5"],
             Self::Theme => &["shift-p"],
+            Self::Settings => &["g ,"],
+            Self::NextValue => &["enter", "space"],
+            Self::TypeValue => &["e"],
+            Self::UsualValue => &["backspace", "d"],
             Self::Costs => &["$", "g $"],
             Self::Budget => &["shift-b"],
             Self::Events => &["e", "g e"],
             Self::Log => &["l", "g l"],
             Self::Help => &["?"],
+            Self::Tour => &["shift-h"],
             Self::Suspend => &["ctrl-z"],
             Self::Quit => &["q", "ctrl-c"],
         }

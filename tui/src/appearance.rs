@@ -1,5 +1,6 @@
 //! From the configuration to what the app shows: themes, keys, look. Read at the start, and again when a file changes.
 
+use crate::config::table::SETTINGS;
 use crate::config::{Config, nearest};
 use crate::keys::Keys;
 use crate::look::{self, Look};
@@ -54,6 +55,8 @@ pub struct Fresh {
     pub look: Look,
     /// Line by line.
     pub plain: bool,
+    /// All settings as they are written, in the order of their table; none where one is as usual.
+    pub settings: Vec<Option<String>>,
     /// What is wrong, one sentence each.
     pub mistakes: Vec<String>,
 }
@@ -111,6 +114,7 @@ impl Appearance {
 
     /// The same with a configuration that was read.
     pub fn fresh(&self, config: Config) -> Fresh {
+        let settings = SETTINGS.iter().map(|setting| (setting.shown)(&config)).collect();
         let (mut themes, mut mistakes) = Theme::all(Some(&self.themes));
         mistakes.splice(0..0, config.mistakes);
         let wanted = self.flags.theme.clone().or(config.theme);
@@ -142,6 +146,7 @@ impl Appearance {
             scrollback: config.scrollback,
             look,
             plain: self.flags.plain || config.look.plain.unwrap_or(false),
+            settings,
             mistakes,
         }
     }
@@ -172,6 +177,7 @@ impl Model {
         self.mux.prefix = fresh.prefix;
         self.mux.scrollback = fresh.scrollback.unwrap_or(self.mux.scrollback);
         self.look = fresh.look;
+        self.settings.values = fresh.settings;
         for mistake in fresh.mistakes {
             self.say(Weight::Bad, mistake);
         }

@@ -1,5 +1,6 @@
 //! The configuration file. Every mistake is told with its line, and the rest of the file still counts.
 
+pub mod edit;
 mod mistakes;
 pub mod schema;
 pub mod table;

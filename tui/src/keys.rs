@@ -120,7 +120,7 @@ fn clash(one: &Chord, two: &Chord) -> bool {
 
 /// Whether two actions are possible at one place.
 fn together(one: Action, two: Action) -> bool {
-    let mut places = Part::iter().map(Place::Part).chain([Place::List, Place::Text]);
+    let mut places = Part::iter().map(Place::Part).chain([Place::List, Place::Text, Place::Settings]);
     places.any(|at| fits(one.place(), at) && fits(two.place(), at))
 }
 

@@ -77,9 +77,13 @@ pub fn round_up(value: f64) -> f64 {
     steps.iter().map(|step| step * ten).find(|round| *round >= value * 0.999_999).unwrap_or(10.0 * ten)
 }
 
-/// A span of a graph: `1 m`, `6 h`.
+/// A span of a graph in the largest unit that divides it: `1 m`, `90 s`, `6 h`.
 pub fn span(seconds: u64) -> String {
-    if seconds >= 3600 { format!("{} h", seconds / 3600) } else { format!("{} m", seconds / 60) }
+    match seconds {
+        _ if seconds == 0 || !seconds.is_multiple_of(60) => format!("{seconds} s"),
+        _ if !seconds.is_multiple_of(3600) => format!("{} m", seconds / 60),
+        _ => format!("{} h", seconds / 3600),
+    }
 }
 
 /// The text cut to a width in cells, with an ellipsis.

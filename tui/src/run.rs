@@ -3,10 +3,11 @@
 use crate::appearance::Appearance;
 use crate::background;
 use crate::clipboard;
-use crate::config::Config;
+use crate::config::table::SETTINGS;
+use crate::config::{Config, edit};
 use crate::keep::Keep;
 use crate::keys::Keys;
-use crate::model::{Here, Load, Model, Weight};
+use crate::model::{Here, Load, Model, Tour, Weight};
 use crate::screen::Screen;
 use crate::theme::Theme;
 use crate::update::{Effect, Event, update};
@@ -85,6 +86,9 @@ pub async fn run(start: Start) -> io::Result<Option<String>> {
     model.contexts = contexts.iter().map(|context| context.name.clone()).collect();
     model.dress(fresh);
     model.demo = demo;
+    // Somebody who is here for the first time, and not in a place where all is different.
+    let fresh = Paths::resolve().is_ok_and(|paths| !paths.toured().exists());
+    model.tour = (fresh && model.here.local).then(Tour::default);
     let surroundings = Surroundings::new(appearance, told.is_some(), &mut model);
     let outcome = live(&mut screen, &mut model, &contexts, surroundings, follow(context, client)).await;
     drop(screen);
@@ -177,6 +181,17 @@ impl Surroundings {
             model.say(Weight::Good, "The configuration was read again.");
         }
         model.dress(fresh);
+    }
+
+    /// Changes a setting in the file.
+    fn configure(&self, model: &mut Model, setting: usize, value: Option<&str>) {
+        let Some(setting) = SETTINGS.get(setting) else { return };
+        match edit::change(self.appearance.files()[0], setting, value) {
+            Err(why) => model.say(Weight::Bad, why),
+            // Else it is read again in a moment, as whatever else changes there.
+            Ok(()) if self.watch.is_none() => self.read(model),
+            Ok(()) => {}
+        }
     }
 
     /// Whether the terminal is to be asked again: where a person was elsewhere, it may have changed.
@@ -305,6 +320,9 @@ async fn live(
                         execute!(io::stdout(), CopyToClipboard::to_clipboard_from(&text))?;
                         let what = clipboard::amount(&text);
                         model.say(Weight::Good, format!("Copied {what} through the terminal (OSC 52)"));
+                    }
+                    Effect::Configure(setting, value) => {
+                        surroundings.configure(model, setting, value.as_deref())
                     }
                     Effect::RunEditor(wanted) => edit = Some(wanted),
                     effect => worker.perform(effect),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep_until};
 
 /// A file is written in several steps; when none came for this long it is whole.
 const QUIET: Duration = Duration::from_millis(100);
@@ -19,6 +19,17 @@ pub struct Watch {
     /// Folders that are to be watched, and whether they are.
     folders: Vec<(PathBuf, bool)>,
     changed: Arc<Notify>,
+    /// What has changed and is not told yet.
+    change: Option<Change>,
+}
+
+/// Times of a change that somebody is to be told of.
+#[derive(Clone, Copy, Debug)]
+struct Change {
+    /// It is at rest then, if nothing more comes.
+    quiet: Instant,
+    /// It is told by then in any case.
+    latest: Instant,
 }
 
 impl Watch {
@@ -33,9 +44,13 @@ impl Watch {
             }
         });
         // Editors put a new file in the place of the old one, so it is the folder that is watched.
-        let parents = [file.parent().unwrap_or(file).to_owned(), folder.to_owned()];
+        let parent = file.parent().unwrap_or(file);
+        // The first file may come later. Where it cannot be made, that is told below.
+        let _ = std::fs::create_dir_all(parent);
+        let parents = [parent.to_owned(), folder.to_owned()];
         let folders = parents.into_iter().map(|folder| (folder, false)).collect();
-        let mut watch = Self { watcher: watcher.map_err(|error| error.to_string())?, folders, changed };
+        let mut watch =
+            Self { watcher: watcher.map_err(|error| error.to_string())?, folders, changed, change: None };
         watch.join();
         match watch.folders.iter().any(|(_, watched)| *watched) {
             true => Ok(watch),
@@ -54,18 +69,42 @@ impl Watch {
         }
     }
 
-    /// Waits until something has changed and is at rest again. Nothing is lost when this is given up and begun again.
+    /// Waits until something has changed and is at rest again. Nothing is lost when this is given up and begun again, however often.
     pub async fn changed(&mut self) {
-        self.changed.notified().await;
-        let rest = async {
-            while timeout(QUIET, self.changed.notified()).await.is_ok() {
-                sleep(QUIET / 4).await;
+        loop {
+            let Some(Change { quiet, latest }) = self.change else {
+                self.changed.notified().await;
+                let now = Instant::now();
+                self.change = Some(Change { quiet: now + QUIET, latest: now + LONGEST });
+                continue;
+            };
+            tokio::select! {
+                biased;
+                () = sleep_until(quiet.min(latest)) => break,
+                () = self.changed.notified() => {
+                    self.change = Some(Change { quiet: Instant::now() + QUIET, latest });
+                }
             }
-        };
-        if timeout(LONGEST, rest).await.is_err() {
-            // It goes on, and is looked at again.
-            self.changed.notify_one();
         }
+        self.change = None;
         self.join();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use tokio::time::timeout;
+
+    #[tokio::test]
+    async fn nothing_is_lost_to_those_who_do_not_wait() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, folder) = (dir.path().join("config.toml"), dir.path().join("themes"));
+        let mut watch = Watch::new(&file, &folder).unwrap();
+        fs::write(&file, "").unwrap();
+        let seen = async { while timeout(QUIET / 20, watch.changed()).await.is_err() {} };
+        timeout(Duration::from_secs(30), seen).await.unwrap();
+        assert!(watch.change.is_none());
     }
 }

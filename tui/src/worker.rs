@@ -381,6 +381,13 @@ impl Worker {
                 let outcome = copied.await.unwrap_or_else(|_| Err("Nothing is copied.".to_owned()));
                 self.tell(Event::Told(outcome)).await;
             }
+            Effect::Toured => {
+                // Without it they are told again, which is no harm.
+                let _ = tokio::task::spawn_blocking(|| {
+                    Paths::resolve().map(|paths| std::fs::write(paths.toured(), ""))
+                })
+                .await;
+            }
             Effect::Keep(keep) => {
                 let saved = tokio::task::spawn_blocking(move || match Paths::resolve() {
                     Ok(paths) => keep.save(&paths.consoles()).map_err(|error| error.to_string()),
@@ -399,6 +406,7 @@ impl Worker {
             | Effect::CloseForward(..)
             | Effect::RunEditor(_)
             | Effect::Enter(_)
+            | Effect::Configure(..)
             | Effect::Suspend => {}
         }
     }

@@ -175,7 +175,8 @@ impl Deltas {
 
 /// What is different between two maps, of which the second came from the first.
 fn step(state: Uuid, checkpoint: &Checkpoint, before: &Map, after: &Map) -> Delta {
-    let (mut parts, mut zero): (Vec<(Slot, Range<u64>)>, Vec<Range<u64>>) = (Vec::new(), Vec::new());
+    let mut parts: Vec<(Slot, Range<u64>)> = Vec::new();
+    let mut zero = Vec::new();
     for (index, (old, new)) in before.leaves().iter().zip(after.leaves()).enumerate() {
         let (Some(new), first) = (new, (index * LEAF) as u64) else { continue };
         // Leaves that nothing wrote to are shared.

@@ -9,11 +9,13 @@
 //! | `group` | a control group, where the host has handed one over |
 //! | `calls` | which system calls each kind of thread may make |
 //! | `threads` | threads behind those filters |
+//! | `allocator` | the C library's allocator, told how to behave there |
 //! | `reader` | all of it for a process that only reads a disk |
 //!
 //! Each wall stands for itself: what the others keep out it keeps out too. Those that a host does not have (namespaces for users, an old
 //! kernel's Landlock) are told in the log and left out; system calls are filtered, and privileges given up, always.
 
+pub(crate) mod allocator;
 mod calls;
 mod files;
 mod group;

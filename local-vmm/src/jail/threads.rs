@@ -1,6 +1,6 @@
 //! Threads behind the filters of their kinds.
 
-use super::{JailError, calls};
+use super::{JailError, allocator, calls};
 use crate::Kind;
 use seccompiler::BpfProgram;
 use std::io;
@@ -45,10 +45,6 @@ struct Filters {
     unknown: BpfProgram,
 }
 
-/// Most arenas of the allocator. No thread of a machine lives from allocating.
-#[cfg(target_env = "gnu")]
-const ARENAS: libc::c_int = 2;
-
 /// There once the process is in its jail. Without it, as in tests of a part, threads are not filtered.
 static FILTERS: OnceLock<Filters> = OnceLock::new();
 
@@ -62,22 +58,10 @@ pub(super) fn prepare(kind: Kind) -> Result<(), JailError> {
         each: each.map_err(|why| failed(&why))?,
         unknown: calls::unknown().map_err(|why| failed(&why))?,
     };
-    tame_allocator();
+    allocator::opens_no_files();
     // A process enters its jail once.
     let _ = FILTERS.set(filters);
     Ok(())
-}
-
-/// Keeps the allocator from opening files, in whichever thread comes first: one to count CPUs when all arenas are taken, unless it is told how many to
-/// have; and one to see how memory may be given back when an arena is cut, which it is not below this size. What is large is mapped by itself, and
-/// given back all the same.
-fn tame_allocator() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: calls with two numbers, made before there are other threads.
-    unsafe {
-        libc::mallopt(libc::M_ARENA_MAX, ARENAS);
-        libc::mallopt(libc::M_TRIM_THRESHOLD, libc::c_int::MAX);
-    }
 }
 
 /// Bytes of a thread's stack. A stack of two MiB may happen to lie where the kernel backs it by one large page, and then takes all of it.

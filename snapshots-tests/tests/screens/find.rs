@@ -259,6 +259,33 @@ fn texts_are_searched() {
     assert_eq!(model.screen, Screen::List);
 }
 
+#[test]
+fn the_first_steps_go_on_with_what_is_done() {
+    let mut model = model(80, 24);
+    model.connected = true;
+    model.has_image = Some(false);
+    model.sprites = Load::Ready(std::collections::BTreeMap::new());
+    keys(&mut model, "H");
+    assert!(text(&model).contains("b builds it"));
+    model.has_image = Some(true);
+    insta::assert_snapshot!("tour", text(&model));
+    update(&mut model, Event::Sprites(Ok(vec![sprite(1)])));
+    assert!(text(&model).contains("2 of 6") && text(&model).contains("t opens a console"));
+    keys(&mut model, "t");
+    insta::assert_snapshot!("tour-in-a-console", text(&model));
+    ctrl(&mut model, ']');
+    keys(&mut model, "d");
+    assert!(text(&model).contains("4 of 6"));
+    press(&mut model, KeyCode::Enter);
+    assert!(text(&model).contains("5 of 6"));
+    // Whoever has seen enough leaves it; whoever wants it again begins anew, past what has been done.
+    assert_eq!(keys(&mut model, "H"), [Effect::Toured]);
+    assert!(!text(&model).contains("first steps"));
+    press(&mut model, KeyCode::Esc);
+    keys(&mut model, "H");
+    assert!(text(&model).contains("2 of 6"));
+}
+
 /// What may come in any order.
 #[derive(Clone, Debug)]
 enum Step {

@@ -218,6 +218,13 @@ fn logs_are_scrolled_and_the_list_by_other_keys() {
     assert_ne!(model.inside.chosen, chosen);
     update(&mut model, wheel(8));
     assert_eq!(model.inside.chosen, chosen);
+    // Only lines that hold a text, in whatever case.
+    key(&mut model, '/');
+    "STARTED".chars().for_each(|letter| drop(key(&mut model, letter)));
+    press(&mut model, KeyCode::Enter);
+    let log = model.inside.log.as_ref().unwrap();
+    assert!(log.found(&model.inside.search).all(|(_, line)| line.contains("started")));
+    assert!(text(&model).contains("with \"started\""), "{}", text(&model));
 }
 
 #[test]

@@ -64,7 +64,7 @@ macro_rules! plain {
 }
 
 /// Largest number that both TOML and JSON can tell.
-const ANY: u64 = i64::MAX as u64;
+pub const ANY: u64 = i64::MAX as u64;
 
 /// All of them, in the order they are shown.
 pub const SETTINGS: &[Setting] = &[
@@ -156,7 +156,7 @@ pub const SETTINGS: &[Setting] = &[
         "scrollback",
         Kind::Whole(ANY),
         "Lines of scrollback of each console.",
-        "as many as docs/consoles.md tells",
+        "10000",
         scrollback
     ),
     plain!(
@@ -292,7 +292,7 @@ pub const SETTINGS: &[Setting] = &[
 ];
 
 /// The setting of that name.
-pub(super) fn find(section: &str, name: &str) -> Option<&'static Setting> {
+pub fn find(section: &str, name: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.section == section && setting.name == name)
 }
 

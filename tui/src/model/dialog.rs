@@ -42,6 +42,8 @@ pub enum Ask {
     Filter,
     /// Text that lines hold.
     Search,
+    /// A value of the setting of that name, which does that.
+    Setting(&'static str, &'static str),
     /// What is done to all of these sprites.
     Many(Many, Vec<String>),
     /// The number of one of these contexts.
@@ -138,6 +140,7 @@ impl Dialog {
             Ask::BuildImage => "New base image".into(),
             Ask::Filter => "Filter".into(),
             Ask::Search => "Search".into(),
+            Ask::Setting(name, _) => (*name).into(),
             Ask::Many(many, names) => {
                 let what = match many {
                     Many::Checkpoint => "Checkpoints of",
@@ -223,6 +226,7 @@ impl Dialog {
                  ! turns a term round. Empty shows all.".into(),
             Ask::BuildImage => "There is one. Another one has the newest packages; new sprites are made of it. It takes a minute or two and some hundred MB. \
                  Press B to build it.".into(),
+            Ask::Setting(_, about) => format!("{about} Empty is as usual."),
             Ask::Search => "Lines that hold this text; empty shows all.".into(),
             Ask::Many(many, names) => {
                 let told = told(names);

@@ -25,6 +25,8 @@ pub struct Inside {
     pub place: usize,
     /// The log that is or was followed.
     pub log: Option<Log>,
+    /// Text that shown lines of it hold, in small letters.
+    pub search: String,
     /// One that ended may be followed again: there is news of the sprite.
     pub again: bool,
 }
@@ -72,7 +74,15 @@ impl Default for Inside {
 impl Inside {
     /// Of a sprite of which nothing is known yet.
     pub fn of(name: String) -> Self {
-        Self { name, seen: Load::Waiting, chosen: None, place: 0, log: None, again: false }
+        Self {
+            name,
+            seen: Load::Waiting,
+            chosen: None,
+            place: 0,
+            log: None,
+            search: String::new(),
+            again: false,
+        }
     }
 
     /// What is known.
@@ -166,14 +176,15 @@ impl Log {
     }
 
     /// What happened to the service.
-    pub fn add(&mut self, events: Vec<Event>) {
+    pub fn add(&mut self, events: Vec<Event>, search: &str) {
         if std::mem::take(&mut self.stale) {
             self.lines.clear();
         }
         for event in events {
             let Some(line) = shown(&event) else { continue };
+            let is_shown = holds(&line, search);
             self.lines.push_back((event.kind, line));
-            if self.back > 0 {
+            if self.back > 0 && is_shown {
                 // What is looked at stays where it is.
                 self.back += 1;
             }
@@ -183,10 +194,20 @@ impl Log {
         self.back = self.back.min(self.lines.len().saturating_sub(1));
     }
 
-    /// Scrolls; positive is towards older lines.
-    pub fn scroll(&mut self, by: isize) {
-        self.back = self.back.saturating_add_signed(by).min(self.lines.len().saturating_sub(1));
+    /// Lines that hold a text, which is in small letters; the newest first.
+    pub fn found<'l>(&'l self, search: &'l str) -> impl Iterator<Item = &'l (EventKind, String)> {
+        self.lines.iter().rev().filter(move |(_, line)| holds(line, search))
     }
+
+    /// Scrolls through those; positive is towards older lines.
+    pub fn scroll(&mut self, by: isize, search: &str) {
+        let last = self.found(search).count().saturating_sub(1);
+        self.back = self.back.saturating_add_signed(by).min(last);
+    }
+}
+
+fn holds(line: &str, search: &str) -> bool {
+    search.is_empty() || line.to_lowercase().contains(search)
 }
 
 /// What is shown of it, made safe for the screen; none for signs of life.
@@ -273,19 +294,23 @@ mod tests {
     #[test]
     fn a_log_has_an_end_and_stays_where_it_is_looked_at() {
         let mut log = Log::new(1, "web".into());
-        log.add((0..10).map(|n| event(EventKind::Stdout, &n.to_string())).collect());
-        log.scroll(3);
-        log.add(vec![event(EventKind::Stderr, "more"), event(EventKind::Keepalive, "")]);
+        log.add((0..10).map(|n| event(EventKind::Stdout, &n.to_string())).collect(), "");
+        log.scroll(3, "");
+        log.add(vec![event(EventKind::Stderr, "more"), event(EventKind::Keepalive, "")], "");
         assert_eq!((log.lines.len(), log.back), (11, 4));
         for _ in 0..100 {
-            log.add((0..100).map(|n| event(EventKind::Stdout, &n.to_string())).collect());
+            log.add((0..100).map(|n| event(EventKind::Stdout, &n.to_string())).collect(), "");
         }
         assert_eq!(log.lines.len(), MAX_LINES);
         assert_eq!(log.back, MAX_LINES - 1);
-        log.scroll(isize::MIN / 2);
+        log.scroll(isize::MIN / 2, "");
         assert_eq!(log.back, 0);
         log.stale = true;
-        log.add(vec![event(EventKind::Stdout, "new")]);
+        log.add(vec![event(EventKind::Stdout, "new")], "");
         assert_eq!(log.lines.len(), 1);
+        log.add((0..100).map(|n| event(EventKind::Stdout, &format!("Line {n}"))).collect(), "line 7");
+        assert_eq!(log.found("line 7").count(), 11);
+        log.scroll(isize::MAX / 2, "line 7");
+        assert_eq!(log.back, 10);
     }
 }

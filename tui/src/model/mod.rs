@@ -9,6 +9,8 @@ mod list;
 pub mod network;
 mod palette;
 mod possible;
+mod settings;
+mod tour;
 mod trail;
 
 pub use console::{Attachment, Drag, HINT, Mux, Tab, Task};
@@ -18,6 +20,8 @@ pub use inside::{Entry, Forward, Heads, Inside, Item, Log, past};
 pub use list::{Column, Row};
 pub use network::Network;
 pub use palette::{Command, Palette};
+pub use settings::Settings;
+pub use tour::Tour;
 pub use trail::{Spot, Trail};
 
 use crate::action::Part;
@@ -63,12 +67,23 @@ pub enum Screen {
     Storage,
     /// A file, or what changed in one.
     Sheet,
+    /// What can be set.
+    Settings,
 }
 
 impl Screen {
     /// Whether it is a text to read.
     pub fn is_text(self) -> bool {
-        matches!(self, Self::Help | Self::Log | Self::Costs | Self::Events | Self::Storage | Self::Sheet)
+        matches!(
+            self,
+            Self::Help
+                | Self::Log
+                | Self::Costs
+                | Self::Events
+                | Self::Storage
+                | Self::Sheet
+                | Self::Settings
+        )
     }
 }
 
@@ -198,6 +213,8 @@ pub struct Model {
     pub connected: bool,
     /// Whether nothing of what is shown is real.
     pub demo: bool,
+    /// How far somebody has come with the first steps; none when they are over.
+    pub tour: Option<Tour>,
     /// Whether sprites are emulated here.
     pub emulated: bool,
     /// Whether checkpoints can hold all that runs here.
@@ -270,6 +287,10 @@ pub struct Model {
     pub history: History,
     /// Index into [`ZOOMS`].
     pub zoom: usize,
+    /// Seconds ago at which graphs end.
+    pub graphs_end: u64,
+    /// Seconds before their end of which the values are told.
+    pub graphs_mark: Option<u64>,
     /// Whether the graphs are those that the open part of the screen does not begin with, where there is no room for all.
     pub other_graphs: bool,
     /// Consoles.
@@ -300,6 +321,8 @@ pub struct Model {
     pub wanted: Option<String>,
     /// What the terminal can show, and what is wanted of that.
     pub look: Look,
+    /// What can be set, and what is.
+    pub settings: Settings,
     /// Terminal size, columns and rows.
     pub size: (u16, u16),
     /// Whether the app is to end.
@@ -320,6 +343,7 @@ impl Model {
             connected: false,
             stale_order: false,
             demo: false,
+            tour: None,
             emulated: false,
             keeps_memory: false,
             sprites: Load::Waiting,
@@ -356,6 +380,8 @@ impl Model {
             checkpoint: None,
             history: History::default(),
             zoom: 0,
+            graphs_end: 0,
+            graphs_mark: None,
             other_graphs: false,
             consoles: Vec::new(),
             mux: Mux::default(),
@@ -371,6 +397,7 @@ impl Model {
             turned: false,
             wanted: None,
             look: Look::default(),
+            settings: Settings::default(),
             size,
             quit: false,
             next: 1,
@@ -387,7 +414,9 @@ impl Model {
         self.mux = before.mux.carried();
         self.log = before.log;
         self.demo = before.demo;
+        self.tour = before.tour;
         (self.turned, self.wanted, self.look) = (before.turned, before.wanted, before.look);
+        self.settings = before.settings;
         self.zoom = before.zoom;
         self.part = before.part;
         self.read_only = before.read_only;
@@ -406,6 +435,11 @@ impl Model {
     /// Whether time alone changes what is shown.
     pub fn ages(&self) -> bool {
         !self.toasts.is_empty() || self.is_estimated() && self.estimate.grows()
+    }
+
+    /// Seconds of which the past is needed for the graphs.
+    pub fn window(&self) -> u64 {
+        ZOOMS[self.zoom] + self.graphs_end
     }
 
     /// A number nothing else has.

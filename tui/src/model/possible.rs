@@ -16,6 +16,7 @@ impl Model {
         match self.screen {
             Screen::List => Place::List,
             Screen::Sprite => Place::Part(self.part),
+            Screen::Settings => Place::Settings,
             Screen::Help | Screen::Log | Screen::Costs | Screen::Events | Screen::Storage | Screen::Sheet => {
                 Place::Text
             }

@@ -106,6 +106,7 @@ impl Model {
             Screen::Log => vec!["log".into()],
             Screen::Costs => vec!["costs".into()],
             Screen::Storage => vec!["disks".into()],
+            Screen::Settings => vec!["settings".into()],
             Screen::Sheet => sprite().chain(["files".to_owned()]).collect(),
             Screen::Events => sprite().chain(["events".to_owned()]).collect(),
         }

@@ -1,11 +1,16 @@
 //! What a person wants done, whether by key, palette or mouse.
 
 use super::part::{self, open_sprite};
-use super::{Effect, console, dialog, files, inside, jump, list, network, palette};
+use super::{Effect, console, dialog, files, inside, jump, list, network, palette, settings};
 use crate::action::{Action, Part};
-use crate::model::{Ask, Dialog, Many, Model, Screen, Weight, ZOOMS};
+use crate::model::{Ask, Dialog, Many, Model, Screen, Tour, Weight, ZOOMS};
 use sprites_backend::client::ServiceAction;
 use sprites_backend::depot::file_name;
+
+/// Moments of a graph whose values can be told.
+const MARKS: u64 = 60;
+/// Seconds that graphs go back at most: minutes are kept so long.
+const OLDEST: u64 = 30 * 24 * 3600;
 
 /// Does it, or says why it cannot be done.
 pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
@@ -37,6 +42,11 @@ fn of_none(model: &mut Model, action: Action) -> Vec<Effect> {
         Action::JumpBack => return jump::walk(model, false),
         Action::JumpForward => return jump::walk(model, true),
         Action::Help => return jump::open_text(model, Screen::Help),
+        Action::Tour if model.tour.is_some() => {
+            model.tour = None;
+            return vec![Effect::Toured];
+        }
+        Action::Tour => model.tour = Some(Tour::default()),
         Action::Log => return jump::open_text(model, Screen::Log),
         Action::Costs => {
             if model.screen == Screen::Costs {
@@ -45,6 +55,8 @@ fn of_none(model: &mut Model, action: Action) -> Vec<Effect> {
             return jump::open_text(model, Screen::Costs);
         }
         Action::Storage => return jump::open_text(model, Screen::Storage),
+        Action::Settings => return jump::open_text(model, Screen::Settings),
+        Action::NextValue | Action::TypeValue | Action::UsualValue => return settings::act(model, action),
         Action::Palette => return palette::open(model),
         Action::Filter => {
             let terms = model.filter.clone();
@@ -121,6 +133,10 @@ fn of_a_sprite(model: &mut Model, action: Action, name: String) -> Vec<Effect> {
         Action::MarkAll => list::mark_all(model),
         Action::ZoomIn => return zoom(model, model.zoom.saturating_sub(1)),
         Action::ZoomOut => return zoom(model, (model.zoom + 1).min(ZOOMS.len() - 1)),
+        Action::PanBack => return pan(model, true),
+        Action::PanForward => return pan(model, false),
+        Action::Earlier => mark(model, true),
+        Action::Later => mark(model, false),
         Action::Graphs => model.other_graphs = !model.other_graphs,
         Action::Console => return console::open(model, &name, false),
         Action::NewConsole => return console::open(model, &name, true),
@@ -169,6 +185,10 @@ fn of_a_sprite(model: &mut Model, action: Action, name: String) -> Vec<Effect> {
         Action::RestartService => return inside::service(model, name, ServiceAction::Restart),
         Action::ForwardPort => return inside::forward(model, name),
         Action::Browse => return inside::browse(model, name),
+        Action::SearchLog => {
+            let text = model.inside.search.clone();
+            ask(model, Ask::Search, &text);
+        }
         action => return network::act(model, action),
     }
     Vec::new()
@@ -225,7 +245,31 @@ pub(super) fn zoom(model: &mut Model, to: usize) -> Vec<Effect> {
         return Vec::new();
     }
     model.zoom = to;
-    vec![Effect::LoadHistory(model.history.name.clone(), ZOOMS[to])]
+    (model.graphs_end, model.graphs_mark) = (0, None);
+    vec![Effect::LoadHistory(model.history.name.clone(), model.window())]
+}
+
+/// Moves the graphs by half of what they show; back at most as far as there are minutes.
+fn pan(model: &mut Model, back: bool) -> Vec<Effect> {
+    let half = ZOOMS[model.zoom] / 2;
+    let end = if back { model.graphs_end + half } else { model.graphs_end.saturating_sub(half) };
+    let end = end.min(OLDEST);
+    if end == model.graphs_end || model.history.name.is_empty() {
+        return Vec::new();
+    }
+    model.graphs_end = end;
+    vec![Effect::LoadHistory(model.history.name.clone(), model.window())]
+}
+
+/// Tells values of a moment before, or after; after the end, of now.
+fn mark(model: &mut Model, back: bool) {
+    let span = ZOOMS[model.zoom];
+    let step = (span / MARKS).max(1);
+    model.graphs_mark = match (model.graphs_mark, back) {
+        (None, true) => Some(step),
+        (Some(at), true) => Some((at + step).min(span)),
+        (mark, false) => mark.and_then(|at| at.checked_sub(step)).filter(|at| *at > 0),
+    };
 }
 
 fn page(model: &Model) -> isize {
@@ -237,6 +281,7 @@ pub(super) fn step(model: &mut Model, by: isize) -> Vec<Effect> {
     match model.screen {
         Screen::List => model.select(by),
         Screen::Sprite => part::step(model, by),
+        Screen::Settings => model.settings.step(by),
         screen if screen.is_text() => {
             model.scroll = model.scroll.saturating_add_signed(by).min(10_000);
         }

@@ -1,6 +1,6 @@
 //! Keys in a dialog, and what follows when it is confirmed.
 
-use super::{Effect, list, network};
+use super::{Effect, list, network, settings};
 use crate::model::{Ask, Job, Load, Many, Model, Screen, destroying};
 use crossterm::event::{Event as Terminal, KeyCode, KeyEvent, KeyModifiers};
 use sprites_api::cost::Budget;
@@ -70,6 +70,12 @@ pub(super) fn typed(model: &mut Model) {
             let note = list::filter(model, &text).err().map(Err);
             if let Some(dialog) = &mut model.dialog {
                 dialog.note = note;
+            }
+        }
+        Ask::Search if model.screen == Screen::Sprite => {
+            model.inside.search = text.to_lowercase();
+            if let Some(log) = &mut model.inside.log {
+                log.back = 0;
             }
         }
         Ask::Search => model.search = text,
@@ -222,6 +228,10 @@ fn confirm(model: &mut Model) -> Vec<Effect> {
     {
         return refuse(model, why);
     }
+    let configured = match (&dialog.ask, settings::typed(model, &typed)) {
+        (Ask::Setting(..), Err(why)) => return refuse(model, why),
+        (_, configured) => configured.ok(),
+    };
     model.dialog = None;
     let memory = dialog.switch.unwrap_or(false);
     let comment = Some(typed.clone()).filter(|text| !text.is_empty());
@@ -236,6 +246,7 @@ fn confirm(model: &mut Model) -> Vec<Effect> {
         | Ask::Address(..)
         | Ask::Rule(_)
         | Ask::TryName(_) => Vec::new(),
+        Ask::Setting(..) => configured.into_iter().collect(),
         Ask::Many(what, names) => many(model, what, names, comment.as_ref()),
         Ask::Service(name, service, action) => vec![self::service(model, name, service, action)],
         Ask::SaveRules { name, rules, .. } => {

@@ -41,14 +41,14 @@ pub(super) fn step(model: &mut Model, by: isize) {
 /// Scrolls the log; positive is towards older lines.
 pub(super) fn scroll(model: &mut Model, by: isize) {
     if let Some(log) = &mut model.inside.log {
-        log.scroll(by);
+        log.scroll(by, &model.inside.search);
     }
 }
 
 /// Lines of a log came.
 pub(super) fn told(model: &mut Model, id: u64, events: Vec<Event>) {
     if let Some(log) = model.inside.log.as_mut().filter(|log| log.id == id) {
-        log.add(events);
+        log.add(events, &model.inside.search);
     }
 }
 

@@ -1,7 +1,7 @@
 //! The list of sprites: who there is, what each is and uses.
 
 use super::Effect;
-use crate::model::{Column, Load, Model, Row, Screen, Weight, ZOOMS};
+use crate::model::{Column, Load, Model, Row, Screen, Weight};
 use crate::number;
 use sprites_api::extension::UsageLine;
 use sprites_api::sprite::{Sprite, Status, WatchLine};
@@ -74,6 +74,7 @@ pub(super) fn changed(model: &mut Model, name: String, sprite: Option<Box<Sprite
 /// A sprite used something. Its row changes at once, its place in the list with the next tick.
 pub(super) fn used(model: &mut Model, line: UsageLine) -> Vec<Effect> {
     model.metered = true;
+    let window = model.window();
     let Load::Ready(sprites) = &mut model.sprites else { return Vec::new() };
     let Some(row) = sprites.get_mut(&line.name) else { return Vec::new() };
     (row.stored, row.shared) = (line.stored_bytes, line.shared_bytes);
@@ -84,7 +85,6 @@ pub(super) fn used(model: &mut Model, line: UsageLine) -> Vec<Effect> {
     if model.history.name != line.name {
         return Vec::new();
     }
-    let window = ZOOMS[model.zoom];
     let oldest = sample.time.as_micros() - i64::try_from(window).unwrap_or(i64::MAX) * 1_000_000;
     let samples = &mut model.history.samples;
     samples.push(sample);

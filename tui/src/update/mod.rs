@@ -11,10 +11,11 @@ mod list;
 mod network;
 mod palette;
 mod part;
+mod settings;
 
 use crate::action::Part;
 use crate::keep::Keep;
-use crate::model::{Edit, Group, Load, Model, Screen, Weight, ZOOMS};
+use crate::model::{Edit, Group, Load, Model, Screen, Weight};
 use bytes::Bytes;
 use crossterm::event::Event as Terminal;
 pub(crate) use files::shorter;
@@ -297,6 +298,10 @@ pub enum Effect {
     Suspend,
     /// Give this text to the clipboard.
     Copy(String),
+    /// Let the configuration say that of the setting of this index, or nothing, so that it is as usual.
+    Configure(usize, Option<String>),
+    /// Keep that the first steps need not be told again.
+    Toured,
     /// Keep for the next run which consoles there are.
     Keep(Keep),
     /// Go to the context of that index.
@@ -332,6 +337,10 @@ pub fn update(model: &mut Model, event: Event) -> Vec<Effect> {
     effects.extend(inside::settle(model));
     // Nothing gets past this, whatever asked for it.
     effects.retain(|effect| !model.read_only || !effect.changes());
+    if model.tour_goes_on() {
+        model.say(Weight::Good, "Those were the first steps.");
+        effects.push(Effect::Toured);
+    }
     let here = model.spot();
     model.trail.note(here);
     effects
@@ -420,7 +429,7 @@ fn take(model: &mut Model, event: Event) -> Vec<Effect> {
         }
         Event::History(name, window, outcome) => {
             if model.history.name == name
-                && ZOOMS[model.zoom] == window
+                && model.window() == window
                 && let Ok(history) = outcome
             {
                 model.history.samples = history.samples;

@@ -16,6 +16,7 @@ pub(super) fn open_sprite(model: &mut Model) -> Vec<Effect> {
     model.screen = Screen::Sprite;
     model.tree = Some((name.clone(), Load::Waiting));
     model.checkpoint = None;
+    (model.graphs_end, model.graphs_mark) = (0, None);
     model.history = History { name: name.clone(), samples: Vec::new() };
     let mut effects = vec![Effect::LoadTree(name.clone()), Effect::LoadHistory(name, ZOOMS[model.zoom])];
     let part = model.part;

@@ -318,6 +318,10 @@ fn hints(model: &Model, width: u16) -> Line<'static> {
                 A::NextPart,
             ],
         ),
+        Screen::Settings => (
+            &[A::Back, A::NextValue, A::TypeValue, A::UsualValue, A::Palette, A::Help, A::Quit],
+            &[A::Palette],
+        ),
         _ => (&[A::Back, A::Search, A::Palette, A::Quit], &[]),
     };
     let width_of =

@@ -27,14 +27,36 @@ struct Graph {
     now: fn(&UsageSample) -> Vec<String>,
 }
 
-/// The last `span` seconds; as many graphs as there is room for, beginning with those of `group`.
+/// Which time graphs are of, all in seconds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Time {
+    /// How long it is.
+    pub span: u64,
+    /// How long ago it ends.
+    pub end: u64,
+    /// How long ago the moment is of which values are told; now, when there is none.
+    pub mark: Option<u64>,
+}
+
+impl Time {
+    /// The last seconds.
+    pub fn last(span: u64) -> Self {
+        Self { span, end: 0, mark: None }
+    }
+
+    fn begin(self) -> f64 {
+        -((self.span + self.end) as f64)
+    }
+}
+
+/// That time; as many graphs as there is room for, beginning with those of `group`.
 pub(super) fn draw(
     model: &Model,
     frame: &mut Frame<'_>,
     area: Rect,
     row: &Row,
     samples: &[UsageSample],
-    span: u64,
+    time: Time,
     group: Group,
 ) {
     let colors = model.colors();
@@ -101,7 +123,7 @@ pub(super) fn draw(
     };
     let places = geometry::columns(area, graphs.len());
     for (graph, place) in graphs.iter().zip(places.iter()) {
-        one(model, frame, *place, graph, row.now(), samples, span);
+        one(model, frame, *place, graph, row.now(), samples, time);
     }
 }
 
@@ -121,17 +143,20 @@ fn one(
     graph: &Graph,
     now: Option<&UsageSample>,
     samples: &[UsageSample],
-    span: u64,
+    time: Time,
 ) {
     let colors = model.colors();
-    let facts = now.map(graph.now).unwrap_or_default();
+    let facts = match time.mark {
+        None => now.map(graph.now).unwrap_or_default(),
+        Some(ago) => of_a_moment(graph, samples, ago, time.span),
+    };
     let block =
         Block::bordered().border_style(colors.border()).title(heading(model, graph.title, &facts, area));
     let clock = jiff::Timestamp::now().as_microsecond();
     let points = |value: fn(&UsageSample) -> f64, sign: f64| -> Vec<(f64, f64)> {
         let at = |sample: &UsageSample| (sample.time.as_micros() - clock) as f64 / 1e6;
         let points = samples.iter().map(|sample| (at(sample), sign * value(sample)));
-        points.filter(|(at, _)| *at >= -(span as f64)).collect()
+        points.filter(|(at, _)| (time.begin()..=-(time.end as f64)).contains(at)).collect()
     };
     let above = points(graph.value, 1.0);
     let below = graph.below.map(|value| points(value, -1.0));
@@ -150,14 +175,17 @@ fn one(
         Graphs::Blocks => Marker::Quadrant,
         Graphs::Braille => Marker::Braille,
     };
-    let data = [Some(&above), below.as_ref()].into_iter().flatten().map(|points| {
-        let dataset = Dataset::default().data(points).marker(marker).graph_type(GraphType::Line);
-        dataset.style(colors.graph(graph.color))
-    });
+    let marked = time
+        .mark
+        .map(|ago| [(-(ago as f64), if below.is_some() { -most } else { 0.0 }), (-(ago as f64), most)]);
+    let mut data: Vec<Dataset<'_>> =
+        marked.iter().map(|line| drawn(line, marker).style(colors.dim())).collect();
+    let values = [Some(&above), below.as_ref()].into_iter().flatten();
+    data.extend(values.map(|points| drawn(points, marker).style(colors.graph(graph.color))));
     let style: Style = colors.dim();
     let x = Axis::default()
-        .bounds([-(span as f64), 0.0])
-        .labels([format!("-{}", number::span(span)), "now".to_owned()])
+        .bounds([time.begin(), -(time.end as f64)])
+        .labels([format!("-{}", number::span(time.span + time.end)), end_of(time)])
         .style(style);
     // The axis below and its labels take two rows, and two labels in one would be written over each other.
     let rows = geometry::inner(area).height.saturating_sub(2);
@@ -167,10 +195,33 @@ fn one(
         None => (0.0, vec!["0".to_owned(), (graph.label)(most)]),
     };
     let y = Axis::default().bounds([least, most]).labels(labels).style(style);
-    frame.render_widget(
-        Chart::new(data.collect()).block(block).style(colors.base()).x_axis(x).y_axis(y),
-        area,
-    );
+    frame.render_widget(Chart::new(data).block(block).style(colors.base()).x_axis(x).y_axis(y), area);
+}
+
+fn drawn(points: &[(f64, f64)], marker: Marker) -> Dataset<'_> {
+    Dataset::default().data(points).marker(marker).graph_type(GraphType::Line)
+}
+
+fn end_of(time: Time) -> String {
+    if time.end == 0 { "now".to_owned() } else { format!("-{}", number::span(time.end)) }
+}
+
+/// What was so at a moment, and when that was: of the sample that it is in, or nothing where the sprite slept.
+fn of_a_moment(graph: &Graph, samples: &[UsageSample], ago: u64, span: u64) -> Vec<String> {
+    let at = jiff::Timestamp::now().as_microsecond() - ago as i64 * 1_000_000;
+    let shown = jiff::Timestamp::from_microsecond(at).unwrap_or_default();
+    let clock = shown.to_zoned(jiff::tz::TimeZone::system()).strftime("%H:%M:%S").to_string();
+    let distance = |sample: &&UsageSample| (sample.time.as_micros() - at).abs();
+    // Between two moments that can be chosen, there may be many samples, or a sample of a minute.
+    let near =
+        |sample: &&UsageSample| distance(sample) as f64 / 1e6 <= (span as f64 / 60.0).max(sample.seconds);
+    let mut facts = match samples.iter().min_by_key(distance).filter(near) {
+        Some(sample) => (graph.now)(sample),
+        None => vec!["asleep".to_owned()],
+    };
+    // Where there is little room, the time is known from another graph.
+    facts.insert(1.min(facts.len()), clock);
+    facts
 }
 
 /// The title, and those of the facts that there is room for.

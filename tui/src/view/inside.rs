@@ -190,7 +190,11 @@ fn draw_log(model: &Model, frame: &mut Frame<'_>, area: Rect) {
         let words = Paragraph::new("Logs are followed while the sprite runs.").style(colors.dim());
         return frame.render_widget(words.block(block).wrap(Wrap { trim: true }), area);
     };
-    let mut block = block.title(Span::styled(format!(" log of {} ", log.service), colors.accent()));
+    let with = match model.inside.search.as_str() {
+        "" => String::new(),
+        search => format!("with {search:?} "),
+    };
+    let mut block = block.title(Span::styled(format!(" log of {} {with}", log.service), colors.accent()));
     if log.back > 0 {
         let words = format!(" {} below ", number::count(log.back as u64, "line", "lines"));
         block = block.title_bottom(Span::styled(words, colors.warn()));
@@ -211,7 +215,7 @@ fn log_lines(model: &Model, log: &Log, width: usize, height: usize) -> Vec<Line<
     } else if log.lines.is_empty() {
         rows.push(Line::styled("Nothing was written yet.", colors.dim()));
     }
-    for (kind, text) in log.lines.iter().rev().skip(log.back) {
+    for (kind, text) in log.found(&model.inside.search).skip(log.back) {
         if rows.len() >= height {
             break;
         }

@@ -101,7 +101,7 @@ pub(super) fn draw(model: &Model, frame: &mut Frame<'_>, body: Rect) {
     }
     if let (Some(preview), Some(row)) = (preview, model.current()) {
         let recent: Vec<_> = row.recent.iter().copied().collect();
-        graphs::draw(model, frame, preview, row, &recent, 60, graphs::Group::Computing);
+        graphs::draw(model, frame, preview, row, &recent, graphs::Time::last(60), graphs::Group::Computing);
     }
 }
 

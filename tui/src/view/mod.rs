@@ -13,8 +13,10 @@ mod inside;
 mod list;
 mod network;
 mod palette;
+mod settings;
 mod sprite;
 mod text;
+mod tour;
 
 pub use console::cursor_style;
 
@@ -61,8 +63,10 @@ fn everything(model: &Model, frame: &mut Frame<'_>) {
         Screen::Events => events::draw(model, frame, parts.body),
         Screen::Storage => files::storage(model, frame, parts.body),
         Screen::Sheet => files::sheet(model, frame, parts.body),
+        Screen::Settings => settings::draw(model, frame, parts.body),
     }
     frame::footer(model, frame, parts.footer);
+    tour::draw(model, frame, parts.body);
     palette::following(model, frame, parts.body);
     frame::toasts(model, frame, parts.body);
     if let Some(open) = &model.palette {

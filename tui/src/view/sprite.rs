@@ -22,7 +22,12 @@ pub(super) fn draw(model: &Model, frame: &mut Frame<'_>, body: Rect) {
         _ => graphs::Group::Computing,
     };
     if areas.graphs.height > 0 {
-        graphs::draw(model, frame, areas.graphs, row, &model.history.samples, ZOOMS[model.zoom], group);
+        let time = graphs::Time {
+            span: ZOOMS[model.zoom],
+            end: model.graphs_end,
+            mark: model.graphs_mark.map(|before| before + model.graphs_end),
+        };
+        graphs::draw(model, frame, areas.graphs, row, &model.history.samples, time, group);
     }
     match model.part {
         Part::Checkpoints => checkpoints::draw(model, frame, areas.part),
