@@ -14,6 +14,8 @@
 //! | `GET /v1/local/sprites/{name}/inside`, `…/services/{service}/logs` | see [`crate::inside`] |
 //! | `GET /v1/local/sprites/{name}/files…`, `…/diff…` | see [`crate::state`] |
 //! | `GET /v1/local/storage`, `…/sprites/{name}/storage` | see [`crate::storage`] |
+//! | `GET /v1/local/sprites/{name}/export?checkpoint=v3&since=v1&whole=true` | the sprite as a file, as it comes (`docs/move.md`); which checkpoint it is of tells [`CHECKPOINT_HEADER`] |
+//! | `POST /v1/local/import?name=box` with such a file | 201 with the new sprite |
 //! | `GET /v1/local/images` | [`Images`] |
 //! | `POST /v1/local/images/build` | NDJSON of [`BuildLine`], joins a build that is under way |
 //!
@@ -25,6 +27,9 @@
 use crate::Time;
 use crate::sprite::Status;
 use serde::{Deserialize, Serialize};
+
+/// Header of the answer to an export: id of the checkpoint that it is of.
+pub const CHECKPOINT_HEADER: &str = "sprite-checkpoint";
 
 /// Who answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | [`client`] | one client for every endpoint, local or remote | always |
 //! | [`context`] | the places sprites are, and their tokens | always |
+//! | [`depot`] | where exported sprites are kept: files, object stores | always |
 //! | [`endpoint`] | where an endpoint is, and how a local one is started | always |
 //! | [`paths`] | where things live | always |
 //! | [`rates`] | what use costs | always |
@@ -20,6 +21,7 @@
 mod agent;
 pub mod client;
 pub mod context;
+pub mod depot;
 #[cfg(feature = "server")]
 pub mod doctor;
 pub mod endpoint;

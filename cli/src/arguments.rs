@@ -149,6 +149,28 @@ pub enum Command {
         #[command(flatten)]
         format: Format,
     },
+    /// Write a sprite into one file for another machine, or into an object store (this machine only)
+    Export(Export),
+    /// Make a sprite from an exported one (this machine only)
+    Import {
+        /// A file, `-` for the standard input, or s3://BUCKET/KEY
+        from: String,
+        /// Name of the new sprite; else the exported one's
+        name: Option<String>,
+        /// Form of the output
+        #[command(flatten)]
+        format: Format,
+    },
+    /// List the exported sprites in an object store
+    Exports {
+        /// Where, as s3://BUCKET/ or s3://BUCKET/FOLDER/
+        at: String,
+        /// Form of the output
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Copy a file or a folder from one sprite to another, which may be of another context
+    Copy(Copy),
     /// Call the API by curl, signed
     Api(Api),
     /// List the places sprites are: this machine, contexts, organizations
@@ -461,6 +483,42 @@ pub struct Cat {
     pub at: String,
     /// Which file, from the root on
     pub path: String,
+}
+
+/// See [`Command::Export`].
+#[derive(Args, Debug)]
+pub struct Export {
+    /// Its name; else the one of `-s` or `sprite use`
+    pub name: Option<String>,
+    /// This checkpoint, without waking the sprite; else the present
+    #[arg(long, value_name = "ID")]
+    pub checkpoint: Option<String>,
+    /// Only what changed since this checkpoint, which the other machine must have
+    #[arg(long, value_name = "ID", conflicts_with = "whole")]
+    pub since: Option<String>,
+    /// With the base image's blocks, for a machine that has another image
+    #[arg(long)]
+    pub whole: bool,
+    /// A file, a folder, `-` for the standard output, or s3://BUCKET/KEY; else NAME-CHECKPOINT.sprite in this folder
+    #[arg(long, value_name = "PLACE")]
+    pub to: Option<String>,
+    /// Write over what stands there
+    #[arg(short, long)]
+    pub force: bool,
+}
+
+/// See [`Command::Copy`].
+#[derive(Args, Debug)]
+pub struct Copy {
+    /// From there; a path without a slash at its beginning begins at home
+    #[arg(value_name = "[CONTEXT/]NAME:PATH")]
+    pub from: String,
+    /// To there; a name that ends in a slash is a folder
+    #[arg(value_name = "[CONTEXT/]NAME:PATH")]
+    pub to: String,
+    /// Write over files that are there
+    #[arg(short, long)]
+    pub force: bool,
 }
 
 /// See [`Command::Api`].

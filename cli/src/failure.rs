@@ -2,6 +2,7 @@
 
 use crate::output;
 use sprites_backend::client::Error as ClientError;
+use sprites_backend::depot::Error as DepotError;
 use std::io;
 use std::process::ExitCode;
 
@@ -14,6 +15,9 @@ pub enum Failure {
     /// The endpoint.
     #[error("{}", with_help(.0))]
     Client(#[from] ClientError),
+    /// An export, and where it is kept.
+    #[error("{}", told(.0))]
+    Depot(#[from] DepotError),
     /// A file or the terminal.
     #[error("cannot {doing} {what}: {source}")]
     Io {
@@ -67,6 +71,14 @@ fn with_help(error: &ClientError) -> String {
         }
     }
     error.to_string()
+}
+
+fn told(error: &DepotError) -> String {
+    match error {
+        DepotError::Client(error) => with_help(error),
+        DepotError::Exists(place) => format!("{place} exists; `--force` writes over it"),
+        other => other.to_string(),
+    }
 }
 
 impl From<String> for Failure {

@@ -17,16 +17,17 @@ use tokio_util::bytes::Bytes;
 use tokio_util::io::ReaderStream;
 
 /// Bytes of a piece.
-const PIECE: usize = 256 << 10;
+pub(crate) const PIECE: usize = 256 << 10;
 /// The standard input or output in the place of a local file.
-const STANDARD: &str = "-";
+pub(crate) const STANDARD: &str = "-";
 /// To end with when nobody reads any more, as after the signal for it.
 const PIPE: u8 = 141;
 
 /// Help with a folder that is missing in a sprite.
 pub(crate) const NO_FOLDER: (&str, &str) = ("ENOENT", "--parents makes the folders that are missing");
 /// Help with a folder where a file was to be written.
-const INTO_FOLDER: (&str, &str) = ("EISDIR", "a slash at the end of its name puts the file into it");
+pub(crate) const INTO_FOLDER: (&str, &str) =
+    ("EISDIR", "a slash at the end of its name puts the file into it");
 /// Help with a folder where a file was to be read.
 const WHOLE_FOLDER: (&str, &str) = ("EISDIR", "--recursive copies a folder");
 

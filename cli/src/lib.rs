@@ -14,6 +14,8 @@
 //! | `files` | push, pull, edit, list |
 //! | `states` | files of checkpoints, what changed between them, what disks take |
 //! | `trees` | whole folders, into a sprite and out of it |
+//! | `exports` | sprites as files, here and in object stores |
+//! | `copy` | files from one sprite to another |
 //! | `call` | any call, by curl |
 //! | `manual` | completions and manual pages |
 //! | `output` | tables, JSON, progress |
@@ -22,7 +24,9 @@
 pub mod arguments;
 mod call;
 mod checkpoints;
+mod copy;
 mod exec;
+mod exports;
 pub mod failure;
 mod files;
 pub mod manual;
@@ -64,6 +68,10 @@ pub async fn run(arguments: Arguments) -> Outcome {
         Command::Diff(wish) => states::diff(&place, wish).await,
         Command::Cat(wish) => states::cat(&place, wish).await,
         Command::Storage { all, format } => states::storage(&place, format, all).await,
+        Command::Export(wish) => exports::export(&place, wish).await,
+        Command::Import { from, name, format } => exports::import(&place, &from, name, format).await,
+        Command::Exports { at, format } => exports::list(&at, format).await,
+        Command::Copy(wish) => copy::copy(&place, wish).await,
         Command::Api(wish) => call::api(&place, wish).await,
     }
 }

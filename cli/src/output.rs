@@ -5,6 +5,8 @@ use serde_json::{Map, Value};
 use sprites_api::Time;
 use sprites_backend::client::is_obeyed;
 use std::io::{IsTerminal, Write, stderr, stdout};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use unicode_width::UnicodeWidthStr;
 
 /// Prints rows under heads: as a table on a terminal, as columns between tabs in a pipe, or as JSON.
@@ -92,6 +94,38 @@ fn columns(cells: &[String]) -> String {
 pub fn progress(text: &str) {
     if stderr().is_terminal() {
         let _ = writeln!(stderr(), "{}", plain(text));
+    }
+}
+
+/// Bytes that are on their way, in one line that is written anew, if somebody watches.
+#[derive(Debug)]
+pub struct Moving {
+    /// When it was written last; none: nobody watches.
+    last: Mutex<Option<Instant>>,
+}
+
+impl Moving {
+    /// Between two times that the line is written.
+    const PAUSE: Duration = Duration::from_millis(100);
+
+    pub fn new() -> Self {
+        Self { last: Mutex::new(stderr().is_terminal().then(Instant::now)) }
+    }
+
+    /// So many bytes are through, of so many where that is known.
+    pub fn tell(&self, done: u64, all: Option<u64>) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(at) = last.as_mut().filter(|at| at.elapsed() >= Self::PAUSE) else { return };
+        *at = Instant::now();
+        let of = all.map(|all| format!(" of {}", bytes(all))).unwrap_or_default();
+        let _ = write!(stderr(), "\r{}{of}\x1b[K", bytes(done));
+    }
+
+    /// Takes the line away.
+    pub fn end(&self) {
+        if self.last.lock().unwrap_or_else(PoisonError::into_inner).take().is_some() {
+            let _ = write!(stderr(), "\r\x1b[K");
+        }
     }
 }
 

@@ -25,7 +25,7 @@ use std::process::ExitCode;
 use walkdir::WalkDir;
 
 /// Permissions that a folder of a sprite has when nobody says others.
-const USUAL: u32 = 0o755;
+pub(crate) const USUAL: u32 = 0o755;
 /// Stands in a folder of a sprite for a moment: there is no call that makes a folder, but files can be written with those above them.
 const PLACEHOLDER: &str = ".sprite-empty-folder";
 /// Most output of a command in the sprite that is kept, bytes.
@@ -35,10 +35,10 @@ const PIECE: usize = 32 << 10;
 
 /// What was copied, and what was not.
 #[derive(Debug, Default)]
-struct Tally {
+pub(crate) struct Tally {
     files: u64,
     bytes: u64,
-    folders: u64,
+    pub(crate) folders: u64,
     links: u64,
     /// Not to be copied by its nature.
     passed: u64,
@@ -46,25 +46,25 @@ struct Tally {
 }
 
 impl Tally {
-    fn file(&mut self, size: u64) {
+    pub(crate) fn file(&mut self, size: u64) {
         self.files += 1;
         self.bytes += size;
     }
 
     /// Something is left out as it should be.
-    fn pass(&mut self, why: &str) {
+    pub(crate) fn pass(&mut self, why: &str) {
         self.passed += 1;
         output::remark(why);
     }
 
     /// Something is left out because of an error.
-    fn fail(&mut self, why: &str) {
+    pub(crate) fn fail(&mut self, why: &str) {
         self.failed += 1;
         output::remark(&format!("sprite: {why}"));
     }
 
     /// The same; an error when there is no use in going on.
-    fn trouble(&mut self, trouble: Trouble) -> Result<(), Failure> {
+    pub(crate) fn trouble(&mut self, trouble: Trouble) -> Result<(), Failure> {
         if trouble.ends_all {
             return Err(trouble.failure);
         }
@@ -90,7 +90,7 @@ impl Tally {
     }
 
     /// Tells all of it at the end, whichever it is.
-    fn end(self, outcome: Result<(), Failure>) -> Outcome {
+    pub(crate) fn end(self, outcome: Result<(), Failure>) -> Outcome {
         if outcome.is_ok() || self.files > 0 {
             output::remark(&format!("Copied {}", self.words()));
         }
@@ -202,7 +202,7 @@ async fn push_folder(
 }
 
 /// A path below one of the sprite.
-fn joined(remote: &str, below: &str) -> String {
+pub(crate) fn joined(remote: &str, below: &str) -> String {
     match (below, remote.trim_end_matches('/')) {
         ("", _) => remote.to_owned(),
         (_, "") if remote.is_empty() => below.to_owned(),
@@ -210,7 +210,7 @@ fn joined(remote: &str, below: &str) -> String {
     }
 }
 
-async fn make_folder(client: &Client, name: &str, path: &str) -> Result<(), Trouble> {
+pub(crate) async fn make_folder(client: &Client, name: &str, path: &str) -> Result<(), Trouble> {
     let there = |error| Trouble::there(error, name, path, &[]);
     let placeholder = joined(path, PLACEHOLDER);
     let options = WriteOptions { mode: None, parents: true };
@@ -220,7 +220,7 @@ async fn make_folder(client: &Client, name: &str, path: &str) -> Result<(), Trou
 }
 
 /// Makes links in the sprite, each where it leads and where it is. One that is there gives way, a folder does not.
-async fn make_links(
+pub(crate) async fn make_links(
     client: &Client,
     name: &str,
     links: &[(PathBuf, String)],
@@ -332,7 +332,7 @@ pub(crate) async fn pull(client: &Client, name: &str, remote: &str, local: &Path
 }
 
 /// The one entry of what is no folder.
-fn one_file(listing: &Listing) -> Option<&Entry> {
+pub(crate) fn one_file(listing: &Listing) -> Option<&Entry> {
     match &listing.entries[..] {
         [entry] if entry.path == listing.path => Some(entry),
         _ => None,
@@ -340,7 +340,7 @@ fn one_file(listing: &Listing) -> Option<&Entry> {
 }
 
 /// Permissions as they are given to what is made here: for whom it is, and nothing by which a program would run as somebody else.
-fn bits(entry: &Entry) -> Option<u32> {
+pub(crate) fn bits(entry: &Entry) -> Option<u32> {
     Mode::parse(&entry.mode).map(|mode| mode.bits() & 0o777)
 }
 
@@ -446,7 +446,11 @@ fn make_link(at: &Path, target: &Path) -> Result<(), Trouble> {
 }
 
 /// Where the links below a folder of the sprite lead, by their path below it.
-async fn targets(client: &Client, name: &str, folder: &str) -> Result<HashMap<OsString, PathBuf>, Failure> {
+pub(crate) async fn targets(
+    client: &Client,
+    name: &str,
+    folder: &str,
+) -> Result<HashMap<OsString, PathBuf>, Failure> {
     let words = ["find", "-H", folder, "-mindepth", "1", "-type", "l", "-printf", "%P\\0%l\\0"];
     // What it may not look at is not told by it, and found missing.
     let done = run(client, name, &words, Vec::new()).await?;
@@ -459,7 +463,7 @@ async fn targets(client: &Client, name: &str, folder: &str) -> Result<HashMap<Os
 }
 
 /// A name that the sprite told, as a path that stays below the folder it is put into.
-fn inside(name: &str) -> Result<PathBuf, String> {
+pub(crate) fn inside(name: &str) -> Result<PathBuf, String> {
     let path = Path::new(name);
     let plain = path.components().all(|part| matches!(part, Component::Normal(_)));
     if name.is_empty() || !plain {

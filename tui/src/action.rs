@@ -80,6 +80,8 @@ pub enum Action {
     Restore,
     Undo,
     Fork,
+    Export,
+    Import,
     DeleteCheckpoint,
     MarkCheckpoint,
     Compare,
@@ -156,6 +158,7 @@ impl Action {
         match self {
             Self::Open
             | Self::New
+            | Self::Import
             | Self::Filter
             | Self::Mark
             | Self::MarkRange
@@ -203,6 +206,7 @@ impl Action {
             | Self::Checkpoint
             | Self::Events
             | Self::Fork
+            | Self::Export
             | Self::Stop
             | Self::Destroy => Place::Either,
             _ => Place::Everywhere,
@@ -218,6 +222,7 @@ impl Action {
                 | Self::Restore
                 | Self::Undo
                 | Self::Fork
+                | Self::Import
                 | Self::DeleteCheckpoint
                 | Self::EditFile
                 | Self::StartService
@@ -274,6 +279,8 @@ impl Action {
             Self::Restore => "go back to the selected checkpoint",
             Self::Undo => "undo the last restore",
             Self::Fork => "a new sprite from the selected checkpoint, or from now",
+            Self::Export => "the selected checkpoint, or now, into a file or s3",
+            Self::Import => "make a sprite from an exported one",
             Self::DeleteCheckpoint => "delete the selected checkpoint",
             Self::MarkCheckpoint => "mark the checkpoint to compare others with, or no longer",
             Self::Compare => "what changed from the marked or the parent to this one",
@@ -362,6 +369,8 @@ impl Action {
             Self::Restore => "restore",
             Self::Undo => "undo",
             Self::Fork => "fork",
+            Self::Export => "export",
+            Self::Import => "import",
             Self::DeleteCheckpoint => "delete",
             Self::MarkCheckpoint => "mark",
             Self::Compare => "changes",
@@ -431,6 +440,8 @@ impl Action {
             Self::Restore => &["r"],
             Self::Undo => &["u"],
             Self::Fork => &["f"],
+            Self::Export => &["shift-o"],
+            Self::Import => &["shift-i"],
             Self::DeleteCheckpoint => &["d"],
             Self::MarkCheckpoint => &["space"],
             Self::Compare => &["m"],

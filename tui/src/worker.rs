@@ -1,5 +1,6 @@
 //! Effects, done against a server; what comes of them goes back as events.
 
+mod exports;
 mod files;
 mod inside;
 
@@ -371,6 +372,8 @@ impl Worker {
                 let outcome = client.fork(&name, &wish).await.map(|_| format!("{to} is made from {name}."));
                 self.done(job, outcome.map_err(|error| error.to_string()), Some(name)).await;
             }
+            Effect::Export { job, name, checkpoint, to } => self.export(job, name, checkpoint, &to).await,
+            Effect::Import { job, from, name } => self.import(job, &from, name).await,
             Effect::OpenConsole { id, name, session, rows, cols, fresh } => {
                 self.console(id, &name, session, rows, cols, fresh).await
             }

@@ -14,7 +14,7 @@ struct Need {
 
 /// For running sprites.
 const RUN: &[Need] = &[
-    Need { proof: "cc", package: "gcc", why: "compiles the C parts of SQLite and ring" },
+    Need { proof: "cc", package: "gcc", why: "compiles the C parts of SQLite, zstd and ring" },
     Need {
         proof: "qemu-system-x86_64",
         package: "qemu-system-x86",

@@ -15,6 +15,7 @@
 //! | `network` | what a sprite reaches, and what it may reach |
 //! | `files` | files of a sprite |
 //! | `state` | files of checkpoints, what changed between them, what disks take |
+//! | `exports` | sprites as files for other machines |
 //! | `socket` | opening a WebSocket, noticing that it is dead |
 //! | `transport` | requests, deadlines, retries |
 //! | `certificate` | why an endpoint is not believed, in plain words |
@@ -25,6 +26,7 @@ mod certificate;
 mod cost;
 mod error;
 mod exec;
+mod exports;
 mod files;
 mod forward;
 mod http_exec;
@@ -40,6 +42,7 @@ mod transport;
 
 pub use error::{Answer, Error, Result, clean, is_obeyed};
 pub use exec::{ExecEvent, ExecReceiver, ExecRequest, ExecSender, ExecSession};
+pub use exports::{Export, ExportWish};
 pub use files::{HOME, WriteOptions};
 pub use forward::Forward;
 pub use http_exec::Done;

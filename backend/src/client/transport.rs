@@ -7,7 +7,7 @@ use crate::lock::locked;
 use backon::{ExponentialBuilder, Retryable};
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt};
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Body, Method, RequestBuilder, Response, Url, redirect};
 use secrecy::ExposeSecret;
 use serde::de::DeserializeOwned;
@@ -159,10 +159,15 @@ impl Transport {
 
     /// Sends and gives the answer's body as it comes. The deadline covers the time to the answer's head.
     pub async fn stream(self: &Arc<Self>, call: Call) -> Result<Lines<Bytes>> {
+        Ok(self.headed(call).await?.1)
+    }
+
+    /// The same with the answer's headers.
+    pub async fn headed(self: &Arc<Self>, call: Call) -> Result<(HeaderMap, Lines<Bytes>)> {
         let deadline = call.deadline;
         let work = self.retrying(call, |call| self.send(&self.http, call, None));
         let response = self.within(deadline, work).await?;
-        Ok(self.pieces(response).boxed())
+        Ok((response.headers().clone(), self.pieces(response).boxed()))
     }
 
     /// Sends a body that is not kept, so once only, and reads the answer. There is no deadline as long as the endpoint takes what is sent;

@@ -23,12 +23,14 @@
 //! | `files` | files of a sprite's checkpoints and of its present disk |
 //! | `storage` | what disks take, and what to delete first |
 //! | `timeline` | what happened to all sprites |
+//! | `exports` | sprites as files for other machines |
 //! | `images` | building base images, one at a time for all callers |
 
 mod access;
 mod account;
 mod answer;
 mod checkpoints;
+mod exports;
 mod files;
 mod forward;
 mod frames;
@@ -188,6 +190,7 @@ struct App {
     meter: Arc<Meter>,
     images: ImageBuilds,
     files: files::Desk,
+    exports: exports::Turns,
 }
 
 /// The key under which the TCP port of last time is kept, so that URLs stay valid.
@@ -221,7 +224,13 @@ pub async fn run(config: ServerConfig) -> Result<(), ServerError> {
     };
     let sprites = Sprites::open(paths.clone(), store, settings).await?;
     let meter = Meter::start(Arc::clone(&sprites));
-    let app = App { images: ImageBuilds::new(paths.images()), sprites, meter, files: files::Desk::default() };
+    let app = App {
+        images: ImageBuilds::new(paths.images()),
+        sprites,
+        meter,
+        files: files::Desk::default(),
+        exports: exports::Turns::default(),
+    };
 
     let beyond = door.as_ref().and_then(|door| door.address().ok());
     let scheme = config.outside.as_ref().map_or("", Outside::scheme);
@@ -398,6 +407,8 @@ fn router(app: App) -> Router {
         .route("/v1/local/sprites/{name}/diff/file", get(files::diff_file))
         .route("/v1/local/sprites/{name}/storage", get(storage::of_sprite))
         .route("/v1/local/storage", get(storage::all))
+        .route("/v1/local/sprites/{name}/export", get(exports::export))
+        .route("/v1/local/import", post(exports::import))
         .route("/v1/local/images", get(local::images))
         .route("/v1/local/images/build", post(local::build_image))
         .layer(DefaultBodyLimit::max(MAX_BODY))

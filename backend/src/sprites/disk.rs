@@ -25,7 +25,7 @@ const MAX_RECORD: u64 = 1 << 20;
 /// All sprites' folders.
 #[derive(Clone, Debug)]
 pub(crate) struct Disks {
-    paths: Paths,
+    pub(super) paths: Paths,
     store: vmm_disk::Store,
     /// Checkpoints that somebody reads, by sprite and id; each is open once, however many read it.
     readers: Arc<Mutex<Readers>>,
@@ -142,7 +142,8 @@ impl Disks {
         })
     }
 
-    fn fill(
+    /// Fills the folder of a new sprite; nothing is left of it when that fails.
+    pub(super) fn fill(
         &self,
         record: &Record,
         make: impl FnOnce(&Path) -> Result<(), SpriteError>,

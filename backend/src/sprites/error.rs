@@ -31,6 +31,21 @@ pub(crate) enum SpriteError {
     Untold(String),
     #[error("{0}")]
     Machine(#[from] HandleError),
+    /// A sprite in a file.
+    #[error("{0}")]
+    Export(vmm_archive::Error),
+    #[error(
+        "the export stands on the image {0}, which is not here in the same form; export the sprite with `--whole`"
+    )]
+    OtherImage(String),
+    #[error(
+        "the export holds what changed since checkpoint {0}, and no sprite here has that state; import the export before it first, or export without `--since`"
+    )]
+    NoState(String),
+    #[error(
+        "the export unpacks to {needed} bytes, and the host has room for {room}; free some space and try again"
+    )]
+    NoRoom { needed: u64, room: u64 },
     #[error("checkpoint {0} is the one the sprite stands on; restore or make another before deleting it")]
     InUse(String),
     #[error("checkpoint {0} has no memory, only a disk; restore or fork it without memory")]
@@ -64,6 +79,15 @@ pub(crate) enum SpriteError {
     Inner(String),
 }
 
+impl From<vmm_archive::Error> for SpriteError {
+    fn from(error: vmm_archive::Error) -> Self {
+        match error {
+            vmm_archive::Error::Disk(error) => Self::Disk(error),
+            other => Self::Export(other),
+        }
+    }
+}
+
 impl SpriteError {
     pub(crate) fn image(error: vmm_image::Error) -> Self {
         match error {
@@ -83,7 +107,20 @@ impl SpriteError {
         match self {
             Self::Unknown(_) | Self::Disk(vmm_disk::Error::NoCheckpoint(_)) => 404,
             Self::Exists(_) | Self::InUse(_) | Self::Ending | Self::NoImage => 409,
-            Self::WithoutMemory(_) | Self::NoMemory => 409,
+            Self::WithoutMemory(_) | Self::NoMemory | Self::OtherImage(_) | Self::NoState(_) => 409,
+            Self::Disk(vmm_disk::Error::NoState(_)) => 409,
+            Self::Disk(
+                vmm_disk::Error::NotOnTheWay { .. }
+                | vmm_disk::Error::BadId(_)
+                | vmm_disk::Error::BadSize { .. },
+            ) => 400,
+            Self::NoRoom { .. } => 507,
+            Self::Export(error) => match error {
+                vmm_archive::Error::Moved => 409,
+                vmm_archive::Error::Read(_) => 400,
+                vmm_archive::Error::Write(_) | vmm_archive::Error::Disk(_) => 500,
+                _ => 422,
+            },
             Self::OverBudget => 402,
             Self::Crowded(_) | Self::TooManyRun(_) => 429,
             Self::Disk(vmm_disk::Error::IsCurrent | vmm_disk::Error::Order(_)) => 409,
@@ -108,6 +145,7 @@ impl SpriteError {
                 404 => "not_found",
                 409 => "conflict",
                 400 => "invalid",
+                422 => "unreadable",
                 429 => "too_many",
                 502 => "machine_failed",
                 504 => "timeout",

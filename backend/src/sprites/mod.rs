@@ -15,10 +15,12 @@
 //! | `warm` | what those that sleep hold of memory |
 //! | `pressure` | whether the host is short of memory |
 //! | `disk` | a sprite's folder and disk |
+//! | `exports` | sprites as files for other machines |
 //! | `error` | what can go wrong |
 
 mod disk;
 mod error;
+mod exports;
 mod holds;
 mod life;
 mod limits;
@@ -33,6 +35,7 @@ mod warm;
 
 pub use disk::{StoredDisk, stored_disks};
 pub(crate) use error::SpriteError;
+pub(crate) use exports::Wish as ExportWish;
 use limits::Places;
 pub use network::NetworkSettings;
 pub(crate) use sprite::{NewCheckpoint, Sprite, State};
@@ -121,6 +124,7 @@ pub(crate) struct Sprites {
     pub(crate) disks: Disks,
     pub(crate) settings: Settings,
     images: ImageStore,
+    digests: exports::Digests,
     /// Held while a template is made.
     templates: tokio::sync::Mutex<()>,
     all: Mutex<BTreeMap<String, Entry>>,
@@ -163,6 +167,7 @@ impl Sprites {
             disks,
             settings,
             images,
+            digests: exports::Digests::default(),
             templates: tokio::sync::Mutex::default(),
             all: Mutex::default(),
             changes,

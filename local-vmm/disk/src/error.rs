@@ -56,6 +56,20 @@ pub enum Error {
     /// No checkpoint of that name.
     #[error("there is no checkpoint {0:?}; list the checkpoints to see which exist")]
     NoCheckpoint(String),
+    /// What is to be left out of a checkpoint's way is not on it.
+    #[error("checkpoint {to} does not come from {since}; choose one that it comes from")]
+    NotOnTheWay {
+        /// The checkpoint.
+        to: String,
+        /// The one that it was to come from.
+        since: String,
+    },
+    /// A checkpoint from elsewhere has an id that none can have.
+    #[error("{0:?} is no id of a checkpoint; have the export made anew")]
+    BadId(String),
+    /// The volume on which one from elsewhere is to stand has no such state.
+    #[error("the disk {0} no longer has the state on which the new one is to stand; try again")]
+    NoState(PathBuf),
     /// The live disk cannot be deleted or restored.
     #[error("\"Current\" is the live disk, not a checkpoint; name a checkpoint instead")]
     IsCurrent,

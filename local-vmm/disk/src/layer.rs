@@ -65,7 +65,10 @@ pub(crate) fn zero_size(size: u64) -> u64 {
 }
 
 /// Calls `each` with the byte ranges of `file` that hold data.
-pub(crate) fn extents(file: &File, mut each: impl FnMut(Range<u64>)) -> io::Result<()> {
+///
+/// # Errors
+/// When the host does not tell them.
+pub fn extents(file: &File, mut each: impl FnMut(Range<u64>)) -> io::Result<()> {
     let mut at = 0i64;
     loop {
         let start = match lseek(file, at, Whence::SeekData) {

@@ -7,6 +7,7 @@
 mod account;
 mod chain;
 mod check;
+mod deltas;
 mod error;
 mod export;
 mod frozen;
@@ -16,6 +17,7 @@ mod manifest;
 mod map;
 mod ranges;
 mod reader;
+mod receive;
 mod seal;
 mod store;
 #[cfg(test)]
@@ -25,10 +27,12 @@ mod volume;
 
 pub use account::Stored;
 pub use check::{Report, check};
+pub use deltas::{Delta, Deltas, Start};
 pub use error::{Error, Result};
 pub use export::{Format, export};
-pub use layer::{layers, raise_file_limit};
+pub use layer::{extents, layers, raise_file_limit};
 pub use reader::CheckpointReader;
+pub use receive::{Foundation, Incoming};
 pub use store::Store;
 pub use tree::{Checkpoint, Kind, NewCheckpoint, Node, Restored, Tree};
 pub use volume::Volume;

@@ -9,8 +9,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
-/// Newest format this program reads and the one it writes.
-pub(crate) const FORMAT: u32 = 1;
+/// Newest format this program reads. It has [origins](Layer::origin).
+pub(crate) const FORMAT: u32 = 2;
+/// The format of volumes without them, which programs of before can read.
+pub(crate) const PLAIN: u32 = 1;
 /// Most layers of a volume; far beyond use, and a bound on what a damaged file can make this program allocate.
 pub(crate) const MAX_LAYERS: usize = 100_000;
 /// Largest manifest that is read, in bytes.
@@ -29,6 +31,16 @@ pub(crate) struct Layer {
     /// Part of an image: never written, never punched, not counted as this sprite's.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub base: bool,
+    /// Where it came from another machine: the name that the state has everywhere whose top it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Uuid>,
+}
+
+impl Layer {
+    /// Names the state whose top this layer is, on every machine that has it.
+    pub(crate) fn state(&self) -> Uuid {
+        self.origin.unwrap_or(self.id)
+    }
 }
 
 /// A checkpoint and the sealed layer that is its top.
@@ -106,7 +118,7 @@ impl Manifest {
     }
 
     /// Every rule of the format; the answer tells the first one that is broken.
-    fn check(&self) -> std::result::Result<(), String> {
+    pub(crate) fn check(&self) -> std::result::Result<(), String> {
         if self.size == 0 || !self.size.is_multiple_of(BLOCK) || self.size > MAX_SIZE {
             return Err(format!("a disk cannot have {} bytes", self.size));
         }
@@ -213,7 +225,7 @@ impl Manifest {
 }
 
 /// Whether text may be a checkpoint's id: it appears in URLs and on screens, so it is plain.
-fn is_id(id: &str) -> bool {
+pub(crate) fn is_id(id: &str) -> bool {
     (1..=80).contains(&id.len())
         && id != CURRENT
         && id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')

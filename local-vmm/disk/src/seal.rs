@@ -167,7 +167,7 @@ impl Volume {
         }
         let head = Head::create(&self.dir, Uuid::new_v4(), manifest.size, &*self.host)?;
         let mut changed = manifest.clone();
-        changed.layers.push(Layer { id: head.id, below: Some(below), base: false });
+        changed.layers.push(Layer { id: head.id, below: Some(below), base: false, origin: None });
         Ok((head, changed))
     }
 }

@@ -6,7 +6,7 @@ use crate::account::{self, Content, FOREIGN, Seen, Stored, View};
 use crate::chain;
 use crate::host::{Host, HostFile, RealHost};
 use crate::layer::{self, Head, data_path, zero_path};
-use crate::manifest::{FORMAT, Layer, Manifest};
+use crate::manifest::{Layer, Manifest, PLAIN};
 use crate::ranges::Ranges;
 use crate::tree::{Node, Tree};
 use crate::{BLOCK, CURRENT, Error, Result, volume};
@@ -21,16 +21,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
+/// The file by which one operation at a time has the store.
+const LOCK: &str = "store.lock";
 /// How long one operation waits for another process's.
 const LOCK_WAIT: Duration = Duration::from_secs(60);
 /// How often a fork begins anew because a file went away under it.
-const FORK_TRIES: usize = 10;
+pub(crate) const FORK_TRIES: usize = 10;
 
 /// All volumes under one folder, each at `<root>/<sprite>/volume`.
 #[derive(Clone, Debug)]
 pub struct Store {
     root: PathBuf,
-    host: Arc<dyn Host>,
+    pub(crate) host: Arc<dyn Host>,
 }
 
 impl Store {
@@ -59,27 +61,21 @@ impl Store {
     /// the file system allows it, and is copied otherwise; it is never written.
     pub fn create(&self, dir: &Path, base: &Path, size: u64) -> Result<()> {
         let found = fs::metadata(base).map_err(|error| Error::io("read", base, error))?;
-        if size == 0 || !size.is_multiple_of(BLOCK) || size > crate::manifest::MAX_SIZE {
-            return Err(Error::BadSize { size, why: "it must be a multiple of 4096, and at most 16 TiB" });
-        }
+        check_size(size)?;
         if found.len() > size {
             return Err(Error::BadSize { size, why: "the base image is larger" });
         }
         let _lock = self.lock()?;
         self.admit(dir, |temp| {
             probe(temp)?;
-            let id = Uuid::new_v4();
-            let to = data_path(temp, id);
-            if self.host.link(base, &to).is_err() {
-                copy(base, &to)?;
-            }
+            let id = self.take_base(base, temp)?;
             let head = Head::create(temp, Uuid::new_v4(), size, &*self.host)?;
             Ok(Manifest {
-                format: FORMAT,
+                format: PLAIN,
                 size,
                 layers: vec![
-                    Layer { id, below: None, base: true },
-                    Layer { id: head.id, below: Some(id), base: false },
+                    Layer { id, below: None, base: true, origin: None },
+                    Layer { id: head.id, below: Some(id), base: false, origin: None },
                 ],
                 checkpoints: Vec::new(),
                 head: head.id,
@@ -88,6 +84,16 @@ impl Store {
                 next_number: 0,
             })
         })
+    }
+
+    /// Gives an image's file a second name as the lowest layer of a volume, or copies it.
+    pub(crate) fn take_base(&self, base: &Path, temp: &Path) -> Result<Uuid> {
+        let id = Uuid::new_v4();
+        let to = data_path(temp, id);
+        if self.host.link(base, &to).is_err() {
+            copy(base, &to)?;
+        }
+        Ok(id)
     }
 
     /// Makes a volume in `to` that begins as `checkpoint` of the volume in `from`, which may be in use. It costs no bytes: the
@@ -110,11 +116,20 @@ impl Store {
         }
     }
 
-    fn fill_fork(&self, from: &Path, manifest: &Manifest, top: Uuid, temp: &Path) -> Result<Manifest> {
+    /// Gives the layers under and including `top` a second name in `temp`; gives their lines of a manifest, lowest first.
+    pub(crate) fn link_chain(
+        &self,
+        from: &Path,
+        manifest: &Manifest,
+        top: Uuid,
+        temp: &Path,
+    ) -> Result<Vec<Layer>> {
         let chain = chain::chain(manifest, top);
         for id in &chain {
-            let link = |from: PathBuf, to: PathBuf| {
-                self.host.link(&from, &to).map_err(|error| Error::io("link", from, error))
+            let link = |from: PathBuf, to: PathBuf| match self.host.link(&from, &to) {
+                // By a try before this one.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+                linked => linked.map_err(|error| Error::io("link", from, error)),
             };
             link(data_path(from, *id), data_path(temp, *id))?;
             for (from, to) in [
@@ -126,15 +141,15 @@ impl Store {
                 }
             }
         }
-        let mut layers: Vec<Layer> = Vec::with_capacity(chain.len() + 1);
-        for id in &chain {
-            let base = manifest.layer(*id).is_some_and(|layer| layer.base);
-            layers.push(Layer { id: *id, below: layers.last().map(|layer| layer.id), base });
-        }
+        Ok(chain.iter().filter_map(|id| manifest.layer(*id).cloned()).collect())
+    }
+
+    fn fill_fork(&self, from: &Path, manifest: &Manifest, top: Uuid, temp: &Path) -> Result<Manifest> {
+        let mut layers = self.link_chain(from, manifest, top, temp)?;
         let head = Head::create(temp, Uuid::new_v4(), manifest.size, &*self.host)?;
-        layers.push(Layer { id: head.id, below: Some(top), base: false });
+        layers.push(Layer { id: head.id, below: Some(top), base: false, origin: None });
         Ok(Manifest {
-            format: FORMAT,
+            format: manifest.format,
             size: manifest.size,
             layers,
             checkpoints: Vec::new(),
@@ -159,15 +174,18 @@ impl Store {
     }
 
     fn build(&self, temp: &Path, dir: &Path, fill: impl FnOnce(&Path) -> Result<Manifest>) -> Result<()> {
-        let make = |path: &Path| fs::create_dir_all(path).map_err(|error| Error::io("make", path, error));
-        let sync = |path: &Path| self.host.sync_dir(path).map_err(|error| Error::io("flush", path, error));
-        make(&temp.join("layers"))?;
-        make(&temp.join("maps"))?;
+        make_folders(temp)?;
         let manifest = fill(temp)?;
+        self.put_in_place(temp, dir, &manifest)
+    }
+
+    /// Moves a volume whose layers are there to its place.
+    pub(crate) fn put_in_place(&self, temp: &Path, dir: &Path, manifest: &Manifest) -> Result<()> {
+        let sync = |path: &Path| self.host.sync_dir(path).map_err(|error| Error::io("flush", path, error));
         sync(&temp.join("layers"))?;
         manifest.save(temp, &*self.host)?;
         let parent = dir.parent().unwrap_or(Path::new("."));
-        make(parent)?;
+        fs::create_dir_all(parent).map_err(|error| Error::io("make", parent, error))?;
         fs::rename(temp, dir).map_err(|error| Error::io("make", dir, error))?;
         sync(parent)?;
         sync(&self.root)
@@ -336,6 +354,14 @@ impl Store {
         account::stored(dir, &Manifest::load(dir)?)
     }
 
+    /// Bytes that may be written before what the host keeps free for others is touched.
+    pub fn room(&self) -> Result<u64> {
+        let path = self.root.join(LOCK);
+        let file = File::options().create(true).append(true).open(&path);
+        let file = HostFile { file: file.map_err(|error| Error::io("open", &path, error))?, path };
+        self.host.room(&file).map_err(|error| Error::io("look for room beside", &file.path, error))
+    }
+
     /// Everything known about the bytes of one volume.
     fn survey(&self, dir: &Path) -> Result<Survey> {
         let manifest = Manifest::load(dir)?;
@@ -393,8 +419,8 @@ impl Store {
         Ok(found)
     }
 
-    fn lock(&self) -> Result<File> {
-        let path = self.root.join("store.lock");
+    pub(crate) fn lock(&self) -> Result<File> {
+        let path = self.root.join(LOCK);
         let file = File::create(&path).map_err(|error| Error::io("open", &path, error))?;
         let start = Instant::now();
         loop {
@@ -434,8 +460,24 @@ impl Survey {
     }
 }
 
+/// Makes the folders of a volume.
+pub(crate) fn make_folders(dir: &Path) -> Result<()> {
+    ["layers", "maps"].iter().try_for_each(|folder| {
+        let folder = dir.join(folder);
+        fs::create_dir_all(&folder).map_err(|error| Error::io("make", folder, error))
+    })
+}
+
+/// Whether a disk can have that size.
+pub(crate) fn check_size(size: u64) -> Result<()> {
+    if size == 0 || !size.is_multiple_of(BLOCK) || size > crate::manifest::MAX_SIZE {
+        return Err(Error::BadSize { size, why: "it must be a multiple of 4096, and at most 16 TiB" });
+    }
+    Ok(())
+}
+
 /// Checks that the host's file system tells holes apart block by block: the layers depend on it.
-fn probe(dir: &Path) -> Result<()> {
+pub(crate) fn probe(dir: &Path) -> Result<()> {
     let path = dir.join("probe");
     let unfit = |why| Error::Unfit { path: dir.to_owned(), why };
     let host = RealHost;

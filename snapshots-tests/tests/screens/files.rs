@@ -7,6 +7,7 @@ use sprites_api::extension::{Tree, TreeNode};
 use sprites_api::files::{Entry, FileKind, Listing};
 use sprites_api::state::{Aspect, Change, Changed, Contents, Diff, FileDiff, FilesAt, Seen, Side};
 use sprites_api::storage::{Deletable, SpriteStorage, Storage};
+use sprites_backend::depot::Place;
 use sprites_tui::action::Part;
 use sprites_tui::model::{Edit, Mark, Model, Screen};
 use sprites_tui::update::{Effect, Event, update};
@@ -131,6 +132,42 @@ fn a_checkpoint_is_browsed_and_copied_from() {
     // The past is not edited.
     assert_eq!(keys(&mut model, "E"), []);
     assert!(text(&model).contains("present files"), "{}", text(&model));
+}
+
+#[test]
+fn sprites_are_exported_and_imported() {
+    let mut model = opened(80, 24);
+    press(&mut model, KeyCode::Home);
+    // A checkpoint has its usual name at once, the present when it is one.
+    assert_eq!(keys(&mut model, "O"), []);
+    assert!(text(&model).contains("box-v0.sprite"), "{}", text(&model));
+    let effects = press(&mut model, KeyCode::Enter);
+    let [Effect::Export { job, name, checkpoint: Some(id), to: Place::File(to) }] = effects.as_slice() else {
+        panic!("{effects:?}")
+    };
+    assert_eq!((name.as_str(), id.as_str(), to.to_str()), ("box", "v0", Some("box-v0.sprite")));
+    assert!(text(&model).contains("Exporting box"), "{}", text(&model));
+    update(&mut model, Event::Progress(*job, "Exporting box: 12 MB".into()));
+    assert!(text(&model).contains("12 MB"), "{}", text(&model));
+    update(&mut model, Event::Done(*job, Ok("box at v0 is exported.".into()), Some("box".into())));
+    assert!(text(&model).contains("is exported"), "{}", text(&model));
+    press(&mut model, KeyCode::End);
+    keys(&mut model, "O");
+    assert!(text(&model).contains("./"), "{}", text(&model));
+    press(&mut model, KeyCode::Esc);
+
+    press(&mut model, KeyCode::Esc);
+    keys(&mut model, "Is3:///x");
+    assert_eq!(press(&mut model, KeyCode::Enter), []);
+    assert!(text(&model).contains("no address of an object"), "{}", text(&model));
+    (0..8).for_each(|_| drop(press(&mut model, KeyCode::Backspace)));
+    keys(&mut model, "s3://team/a b.sprite as other");
+    let effects = press(&mut model, KeyCode::Enter);
+    let [Effect::Import { from: Place::Object { bucket, key }, name: Some(name), .. }] = effects.as_slice()
+    else {
+        panic!("{effects:?}")
+    };
+    assert_eq!((bucket.as_str(), key.as_str(), name.as_str()), ("team", "a b.sprite", "other"));
 }
 
 #[test]

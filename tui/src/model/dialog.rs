@@ -13,6 +13,10 @@ pub enum Ask {
     Checkpoint(String),
     /// The name of a fork of this sprite, from this checkpoint or the present state.
     Fork(String, Option<String>),
+    /// Where an export of this sprite goes, of this checkpoint or the present state.
+    Export(String, Option<String>),
+    /// Where an export is that becomes a sprite.
+    Import,
     /// The name again, to destroy this sprite.
     Destroy(String),
     /// What a new rule of this sprite's network is about.
@@ -130,6 +134,8 @@ impl Dialog {
             Ask::New => "New sprite".into(),
             Ask::Checkpoint(name) => format!("Checkpoint of {name}"),
             Ask::Fork(name, _) => format!("Fork of {name}"),
+            Ask::Export(name, _) => format!("Export of {name}"),
+            Ask::Import => "Import".into(),
             Ask::Destroy(name) => format!("Destroy {name}"),
             Ask::BuildImage => "New base image".into(),
             Ask::Filter => "Filter".into(),
@@ -189,6 +195,13 @@ impl Dialog {
             Ask::Fork(_, None) => {
                 "A name for the new sprite, which begins as this one is now. It costs no space.".into()
             }
+            Ask::Export(_, Some(id)) => {
+                format!("A file or s3://BUCKET/KEY for checkpoint {id}. The sprite is not woken for it.")
+            }
+            Ask::Export(..) => {
+                "A folder, a file or s3://BUCKET/KEY for this sprite as it is now. A checkpoint is made for it.".into()
+            }
+            Ask::Import => "A file or s3://BUCKET/KEY; with another name: FILE as NAME.".into(),
             Ask::Destroy(name) => {
                 format!(
                     "Its disk, all its checkpoints and its consoles are lost for good. Type {name} to destroy it."

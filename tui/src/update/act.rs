@@ -7,6 +7,7 @@ use super::{
 use crate::action::{Action, Part};
 use crate::model::{Ask, Dialog, Many, Model, Screen, Tour, Weight, ZOOMS};
 use sprites_backend::client::ServiceAction;
+use sprites_backend::depot::file_name;
 
 /// Moments of a graph whose values can be told.
 const MARKS: u64 = 60;
@@ -80,6 +81,7 @@ fn of_none(model: &mut Model, action: Action) -> Vec<Effect> {
             model.arrange();
         }
         Action::New => ask(model, Ask::New, ""),
+        Action::Import => ask(model, Ask::Import, ""),
         Action::Budget => {
             let budget = model.costs.as_ref().map(|costs| costs.budget).unwrap_or_default();
             let amount = budget.month_usd.map(|usd| format!("{usd}")).unwrap_or_default();
@@ -154,6 +156,12 @@ fn of_a_sprite(model: &mut Model, action: Action, name: String) -> Vec<Effect> {
             let from = model.chosen_checkpoint().map(|node| (node.id.clone(), node.memory_bytes.is_some()));
             let has = from.as_ref().map_or(model.keeps_memory, |(_, has)| *has);
             ask_with(model, Ask::Fork(name, from.map(|(id, _)| id)), "", has.then_some(false));
+        }
+        Action::Export => {
+            let checkpoint = model.chosen_checkpoint().map(|node| node.id.clone());
+            // What a checkpoint of the present will be called nobody knows yet; in a folder it gets its usual name.
+            let to = checkpoint.as_ref().map_or_else(|| "./".to_owned(), |id| file_name(&name, id));
+            ask(model, Ask::Export(name, checkpoint), &to);
         }
         Action::Restore => {
             if let Some(node) = model.chosen_checkpoint() {

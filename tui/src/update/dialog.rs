@@ -7,6 +7,7 @@ use sprites_api::cost::Budget;
 use sprites_api::extension::BuildLine;
 use sprites_api::policy::NetworkPolicy;
 use sprites_backend::client::ServiceAction;
+use sprites_backend::depot::Place;
 use tui_input::backend::crossterm::EventHandler;
 
 /// Longest text typed, characters.
@@ -127,6 +128,23 @@ pub(super) fn fork(
     vec![Effect::Fork { job, name, to, checkpoint, memory }]
 }
 
+/// Writes a sprite into a file or object store.
+fn export(model: &mut Model, name: String, checkpoint: Option<String>, to: Place) -> Vec<Effect> {
+    let job = begin(model, format!("Exporting {name}"));
+    vec![Effect::Export { job, name, checkpoint, to }]
+}
+
+/// Makes a sprite from an export: `PLACE`, or `PLACE as NAME`.
+fn import(model: &mut Model, typed: &str) -> Result<Vec<Effect>, String> {
+    let (from, name) = match typed.rsplit_once(" as ") {
+        Some((from, name)) if sprites_api::name::check(name).is_ok() => (from.trim(), Some(name.to_owned())),
+        _ => (typed, None),
+    };
+    let from = Place::parse(from)?;
+    let job = begin(model, format!("Importing {from}"));
+    Ok(vec![Effect::Import { job, from, name }])
+}
+
 /// Stops a sprite.
 fn stop(model: &mut Model, name: String) -> Vec<Effect> {
     let job = begin(model, format!("Stopping {name}"));
@@ -193,6 +211,19 @@ fn confirm(model: &mut Model) -> Vec<Effect> {
         // It is told already.
         return Vec::new();
     }
+    let to = match (&dialog.ask, Place::parse(&typed)) {
+        (Ask::Export(..), Err(why)) => return refuse(model, why),
+        (_, to) => to,
+    };
+    if let Ask::Import = &dialog.ask {
+        return match import(model, &typed) {
+            Ok(effects) => {
+                model.dialog = None;
+                effects
+            }
+            Err(why) => refuse(model, why),
+        };
+    }
     if let Ask::Rule(_) = &dialog.ask
         && let Err(why) = network::typed(model, &typed, dialog.switch.unwrap_or(true))
     {
@@ -206,9 +237,16 @@ fn confirm(model: &mut Model) -> Vec<Effect> {
     let memory = dialog.switch.unwrap_or(false);
     let comment = Some(typed.clone()).filter(|text| !text.is_empty());
     match dialog.ask {
-        Ask::Filter | Ask::Search | Ask::Context(_) | Ask::Address(..) | Ask::Rule(_) | Ask::TryName(_) => {
-            Vec::new()
+        Ask::Export(name, checkpoint) => {
+            to.map_or_else(|_| Vec::new(), |to| export(model, name, checkpoint, to))
         }
+        Ask::Import
+        | Ask::Filter
+        | Ask::Search
+        | Ask::Context(_)
+        | Ask::Address(..)
+        | Ask::Rule(_)
+        | Ask::TryName(_) => Vec::new(),
         Ask::Setting(..) => configured.into_iter().collect(),
         Ask::Many(what, names) => many(model, what, names, comment.as_ref()),
         Ask::Service(name, service, action) => vec![self::service(model, name, service, action)],

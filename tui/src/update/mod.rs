@@ -37,6 +37,7 @@ use sprites_api::sprite::{Sprite, WatchLine};
 use sprites_api::state::{Diff, FileDiff, FilesAt};
 use sprites_api::storage::Storage;
 use sprites_backend::client::{ExecEvent, ServiceAction};
+use sprites_backend::depot::Place;
 use std::time::{Duration, Instant};
 
 /// A console that nobody looked at for this long detaches: attached it would keep its sprite awake.
@@ -127,6 +128,8 @@ pub enum Event {
     ForwardTrouble(String),
     /// An address could not be opened in the browser, for this reason.
     NotBrowsed(String, String),
+    /// How far a job is, in words that take the place of those before.
+    Progress(u64, String),
     /// A job ended: what to say, and of which sprite to ask anew.
     Done(u64, Result<String, String>, Option<String>),
     /// Sessions that run in a sprite.
@@ -282,6 +285,17 @@ pub enum Effect {
         checkpoint: Option<String>,
         memory: bool,
     },
+    Export {
+        job: u64,
+        name: String,
+        checkpoint: Option<String>,
+        to: Place,
+    },
+    Import {
+        job: u64,
+        from: Place,
+        name: Option<String>,
+    },
     OpenConsole {
         id: u64,
         name: String,
@@ -323,6 +337,7 @@ impl Effect {
                 | Self::Stop { .. }
                 | Self::DeleteCheckpoint { .. }
                 | Self::Fork { .. }
+                | Self::Import { .. }
                 | Self::SaveEdit(_)
         )
     }
@@ -508,6 +523,12 @@ fn take(model: &mut Model, event: Event) -> Vec<Effect> {
         }
         Event::NotBrowsed(address, why) => {
             inside::not_browsed(model, address, why);
+            Vec::new()
+        }
+        Event::Progress(job, text) => {
+            if let Some(held) = model.jobs.iter_mut().find(|held| held.id == job) {
+                held.text = text;
+            }
             Vec::new()
         }
         Event::Done(job, outcome, sprite) => {

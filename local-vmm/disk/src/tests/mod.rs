@@ -1,6 +1,7 @@
 //! Tests that need to see inside: a model, crashes, faults.
 
 mod crash;
+mod deltas;
 mod faults;
 mod model;
 
