@@ -43,7 +43,8 @@ const TOAST: Duration = Duration::from_secs(6);
 pub const ZOOMS: [u64; 6] = [60, 600, 3600, 6 * 3600, 12 * 3600, 24 * 3600];
 
 /// What is on the screen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Screen {
     /// All sprites.
     List,
