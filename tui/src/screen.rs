@@ -3,22 +3,25 @@
 use crate::guard::Guard;
 use crate::model::Model;
 use crate::plain::Plain;
-use crate::{suspend, terminal, view};
+use crate::{mishap, suspend, terminal, view};
 use crossterm::cursor::SetCursorStyle;
 use crossterm::event::Event;
 use crossterm::style::Print;
-use crossterm::terminal::{
-    BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate, enable_raw_mode,
-};
+use crossterm::terminal::{BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate};
 use crossterm::{execute, queue};
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
-use std::io::{self, Stdout};
+use std::io::{self, BufWriter, Stdout};
+
+/// What draws whole screens. A frame of many colours is a hundred kilobytes, which standard output alone would write by the kilobyte.
+type Full = Terminal<CrosstermBackend<BufWriter<Stdout>>>;
+/// Bytes of a frame that are written at once.
+const WRITTEN: usize = 128 << 10;
 
 /// See the module.
 pub struct Screen {
     /// None where what changes is told line by line.
-    full: Option<Terminal<CrosstermBackend<Stdout>>>,
+    full: Option<Full>,
     plain: Plain,
     /// The cursor's shape, where it is not the person's own.
     cursor: SetCursorStyle,
@@ -31,12 +34,7 @@ pub struct Screen {
 impl Screen {
     /// Takes the terminal; `plain` leaves its screen to what is told line by line.
     pub fn open(plain: bool) -> io::Result<Self> {
-        // A panic must be readable, on a terminal that works.
-        let hook = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            terminal::give_back();
-            hook(panic);
-        }));
+        mishap::prepare();
         let guard = Guard::start();
         take(plain)?;
         Ok(Self {
@@ -133,10 +131,11 @@ impl Drop for Screen {
     }
 }
 
-fn full(plain: bool) -> io::Result<Option<Terminal<CrosstermBackend<Stdout>>>> {
-    (!plain).then(|| Terminal::new(CrosstermBackend::new(io::stdout()))).transpose()
+fn full(plain: bool) -> io::Result<Option<Full>> {
+    let out = || CrosstermBackend::new(BufWriter::with_capacity(WRITTEN, io::stdout()));
+    (!plain).then(|| Terminal::new(out())).transpose()
 }
 
 fn take(plain: bool) -> io::Result<()> {
-    if plain { enable_raw_mode() } else { terminal::take() }
+    if plain { terminal::take_keys() } else { terminal::take() }
 }
