@@ -26,6 +26,8 @@ use std::time::Instant;
 const TYPED: usize = 4096;
 /// Most consoles at once.
 const MAX: usize = 50;
+/// Most cells of all scrollbacks together: 192 MiB for plain text, eight times what one may hold.
+const CELLS: usize = 8 << 20;
 
 /// Shows the sprite's last console, or a new one.
 pub(super) fn open(model: &mut Model, name: &str, fresh: bool) -> Vec<Effect> {
@@ -293,6 +295,28 @@ pub(super) fn detach_unseen(model: &mut Model, now: Instant) -> Vec<Effect> {
         }
     }
     effects
+}
+
+/// Where scrollbacks are too large together, those lose their oldest lines first that nobody has looked at for longest; each keeps its share.
+pub(super) fn bound(model: &mut Model) {
+    let all: usize = model.consoles.iter().map(|tab| tab.terminal.scrollback_cells()).sum();
+    let mut over = all.saturating_sub(CELLS);
+    if over == 0 {
+        return;
+    }
+    let share = CELLS / model.consoles.len();
+    // Where somebody copies, lines stay what they are.
+    let idle = |tab: &&mut Tab| tab.terminal.copying().is_none();
+    let mut tabs: Vec<&mut Tab> = model.consoles.iter_mut().filter(idle).collect();
+    tabs.sort_by_key(|tab| tab.seen);
+    for tab in tabs {
+        let has = tab.terminal.scrollback_cells();
+        let gone = over.min(has.saturating_sub(share));
+        if gone > 0 {
+            tab.terminal.forget(has - gone);
+            over = over.saturating_sub(has - tab.terminal.scrollback_cells());
+        }
+    }
 }
 
 /// Something came from a console's session.
