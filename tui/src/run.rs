@@ -33,6 +33,8 @@ use tokio::task::JoinHandle;
 
 /// Between two looks at what time changes: toasts, ages, unseen consoles.
 const TICK: Duration = Duration::from_secs(1);
+/// The same where nothing of that is there: each look wakes the processor.
+const QUIET_TICK: Duration = Duration::from_secs(5);
 /// How long the terminal may take to tell its background.
 const ASK: Duration = Duration::from_millis(200);
 /// Events that may wait; then who sends them waits. Each may hold 64 KiB of a console's output, and all of it comes before what follows a ctrl-c.
@@ -215,8 +217,7 @@ async fn live(
     let mut hangup = signal(SignalKind::hangup())?;
     let mut stop = signal(SignalKind::from_raw(Signal::SIGTSTP as i32))?;
     let mut mishap = mishap::Asked::new()?;
-    let mut ticks = tokio::time::interval(TICK);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut ticked = Instant::now();
     // Something moved by itself, which can wait.
     let mut moved = false;
     // The way into another context takes as long as its server takes to start.
@@ -239,6 +240,7 @@ async fn live(
         }
         let due = pace.wait(Instant::now());
         let mut taken: VecDeque<Event> = pressed.drain(..).map(Event::Terminal).collect();
+        let tick = if model.is_quiet() { QUIET_TICK } else { TICK };
         let mut suspended = false;
         let mut flows = false;
         tokio::select! {
@@ -278,7 +280,8 @@ async fn live(
                 surroundings.read(model);
                 stale = true;
             }
-            _ = ticks.tick() => {
+            () = tokio::time::sleep_until((ticked + tick).into()) => {
+                ticked = Instant::now();
                 if terminal::is_gone() {
                     return Ok(());
                 }

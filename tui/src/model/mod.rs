@@ -409,6 +409,11 @@ impl Model {
         !self.toasts.is_empty() || self.is_estimated() && self.estimate.grows()
     }
 
+    /// Whether nothing is there that time changes within a few seconds.
+    pub fn is_quiet(&self) -> bool {
+        self.screen == Screen::List && self.consoles.is_empty() && !self.stale_order && !self.ages()
+    }
+
     /// A number nothing else has.
     pub fn number(&mut self) -> u64 {
         self.next += 1;

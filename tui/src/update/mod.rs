@@ -332,7 +332,6 @@ fn take(model: &mut Model, event: Event) -> Vec<Effect> {
                 model.arrange();
             }
             let mut effects = console::detach_unseen(model, now);
-            console::bound(model);
             effects.extend(console::keep(model));
             effects.extend(ask_again(model, now));
             effects

@@ -26,8 +26,8 @@ use std::time::Instant;
 const TYPED: usize = 4096;
 /// Most consoles at once.
 const MAX: usize = 50;
-/// Most cells of all scrollbacks together: 192 MiB for plain text, eight times what one may hold.
-const CELLS: usize = 8 << 20;
+/// Most cells of all scrollbacks together: 144 MiB for plain text, six times what one may hold.
+const CELLS: usize = 6 << 20;
 
 /// Shows the sprite's last console, or a new one.
 pub(super) fn open(model: &mut Model, name: &str, fresh: bool) -> Vec<Effect> {
@@ -298,7 +298,7 @@ pub(super) fn detach_unseen(model: &mut Model, now: Instant) -> Vec<Effect> {
 }
 
 /// Where scrollbacks are too large together, those lose their oldest lines first that nobody has looked at for longest; each keeps its share.
-pub(super) fn bound(model: &mut Model) {
+fn bound(model: &mut Model) {
     let all: usize = model.consoles.iter().map(|tab| tab.terminal.scrollback_cells()).sum();
     let mut over = all.saturating_sub(CELLS);
     if over == 0 {
@@ -349,6 +349,8 @@ pub(super) fn happened(model: &mut Model, id: u64, event: ExecEvent) -> Vec<Effe
             for piece in bytes.chunks(16 << 10) {
                 answers.extend(tab.terminal.feed(piece));
             }
+            // Now and not later: memory that was taken once is not given back.
+            bound(model);
             let mut effects = told::told(model, id);
             if !answers.is_empty() {
                 effects.push(Effect::ConsoleInput(id, answers.into()));
