@@ -1,4 +1,6 @@
-//! The API's calls, as far as the app makes them. What is not here is answered 404, as by a server that does not offer it.
+//! The API's calls, as far as the app makes them. What is not here is refused.
+
+mod files;
 
 use crate::timeline::timeline;
 use crate::world::{Result as Told, World, list, second};
@@ -10,7 +12,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, post, put};
 use axum::{Json, Router};
 use futures::{Stream, StreamExt, stream};
 use serde::Serialize;
@@ -46,7 +48,9 @@ pub fn router(stage: Stage) -> Router {
         .route("/{name}/policy/network", get(policy).post(set_policy))
         .route("/{name}/services/{service}/{action}", post(service))
         .route("/{name}/exec", get(exec))
-        .route("/{name}/exec/{id}", get(attach));
+        .route("/{name}/exec/{id}", get(attach))
+        .route("/{name}/fs/read", get(files::read_now))
+        .route("/{name}/fs/write", put(files::write));
     let local = Router::new()
         .route("/version", get(version))
         .route("/images", get(images))
@@ -59,15 +63,20 @@ pub fn router(stage: Stage) -> Router {
         .route("/sprites/{name}/events", get(events))
         .route("/sprites/{name}/network", get(network))
         .route("/sprites/{name}/inside", get(inside))
+        .route("/sprites/{name}/files", get(files::list))
+        .route("/sprites/{name}/files/read", get(files::read))
+        .route("/sprites/{name}/diff", get(files::diff))
+        .route("/sprites/{name}/diff/file", get(files::diff_file))
+        .route("/storage", get(files::storage))
         .route("/sprites/{name}/fork", post(fork))
         .route("/sprites/{name}/stop", post(stop))
         .route("/sprites/{name}/services/{service}/logs", get(logs));
     Router::new().nest("/v1/sprites", sprites).nest("/v1/local", local).fallback(missing).with_state(stage)
 }
 
-/// What there is none of: these sprites have no disks.
+/// What it does not offer.
 async fn missing() -> Refused {
-    Refused("the demo shows no files and no disks: its sprites have none".to_owned())
+    Refused("the demo does not do that: its sprites are not there".to_owned())
 }
 
 /// Why something was not done.
@@ -158,7 +167,8 @@ async fn sprites(State(stage): State<Stage>, headers: HeaderMap) -> Response {
 async fn usage(State(stage): State<Stage>) -> Response {
     let totals = UsageTotals::default();
     let beat = UsageLine { name: String::new(), sample: None, stored_bytes: 0, shared_bytes: 0, totals };
-    followed(Vec::new(), stage.usage.subscribe(), beat)
+    let now = stage.world().usage();
+    followed(now, stage.usage.subscribe(), beat)
 }
 
 async fn create(State(stage): State<Stage>, bytes: Bytes) -> Answer<impl IntoResponse> {
@@ -305,14 +315,18 @@ async fn logs(State(stage): State<Stage>, Path((name, service)): Path<(String, S
     };
     let before: Vec<Event> = (0..20).map(&line).collect();
     let coming = stream::unfold(second() as u64, move |number| {
-        let (stage, name) = (stage.clone(), name.clone());
-        let next = line(number);
+        let (stage, name, line) = (stage.clone(), name.clone(), line.clone());
         async move {
-            tokio::time::sleep(LOG).await;
-            let status = stage.world().actor(&name).map(|actor| actor.sprite.status);
-            match status {
-                Ok(Status::Running) => Some((next, number + 1)),
-                _ => None,
+            loop {
+                tokio::time::sleep(LOG).await;
+                let status = stage.world().actor(&name).map(|actor| actor.sprite.status);
+                if !matches!(status, Ok(Status::Running)) {
+                    return None;
+                }
+                let now = second() as u64;
+                if now > number {
+                    return Some((line(now), now));
+                }
             }
         }
     });

@@ -17,6 +17,8 @@ pub struct Role {
     pub checkpoints: &'static [(&'static str, Option<usize>)],
     /// Service, its command and its port.
     pub services: &'static [(&'static str, &'static str, u16)],
+    /// What keeps it awake for a while.
+    pub tasks: &'static [&'static str],
     /// Hosts it reaches.
     pub hosts: &'static [&'static str],
     /// Hosts it is denied.
@@ -42,6 +44,7 @@ const PLAIN: Role = Role {
     days: 3,
     checkpoints: &[("first", None)],
     services: &[],
+    tasks: &[],
     hosts: &["deb.debian.org"],
     denied: &[],
     failure: None,
@@ -125,6 +128,8 @@ pub const CAST: [Role; 12] = [
             ("another way", Some(1)),
             ("review done", None),
         ],
+        services: &[("preview", "npm run dev", 5173)],
+        tasks: &["review of the checkout"],
         hosts: &["api.anthropic.com", "github.com", "registry.npmjs.org"],
         denied: &["telemetry.example.net"],
         ..PLAIN
@@ -176,6 +181,7 @@ pub const CAST: [Role; 12] = [
         stored: 7_700_000_000,
         cost: 1.94,
         checkpoints: &[("toolchain", None), ("caches warm", None)],
+        tasks: &["nightly build"],
         hosts: &["static.crates.io", "index.crates.io", "github.com"],
         ..PLAIN
     },

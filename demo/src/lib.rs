@@ -5,18 +5,30 @@
 //! |---|---|
 //! | `cast` | who is in it |
 //! | `load` | what they use: a function of time, so that every past can be told |
-//! | `world` | their states, and what changes them |
+//! | `actor` | one of them: its state, and how time changes it |
+//! | `world` | all of them, and what is done to them |
+//! | `tree` | checkpoints |
+//! | `files` | files of checkpoints and of the present, what changed, what disks take |
+//! | `interior` | services, ports, tasks, network |
 //! | `timeline` | what happened to all of them |
-//! | `shell` | the few commands that their consoles know |
+//! | `costs` | bills |
+//! | `session` | consoles: a shell, and who is attached to it |
+//! | `shell` | the few commands that they know |
 //! | `calls` | the API's calls |
 //! | `console` | sessions over WebSockets |
 
+mod actor;
 mod calls;
 mod cast;
 mod console;
+mod costs;
+mod files;
+mod interior;
 mod load;
+mod session;
 mod shell;
 mod timeline;
+mod tree;
 mod world;
 
 pub use cast::Scene;

@@ -115,7 +115,13 @@ impl Shell {
             "whoami" => "sprite\n".to_owned(),
             "hostname" => format!("{}\n", around.name),
             "uname" => "Linux (a demo; nothing runs)\n".to_owned(),
-            "date" => format!("{}\n", jiff::Zoned::now().strftime("%a %b %e %H:%M:%S %Z %Y")),
+            "date" => format!(
+                "{}\n",
+                sprites_api::Time::now()
+                    .timestamp()
+                    .to_zoned(jiff::tz::TimeZone::UTC)
+                    .strftime("%a %b %e %H:%M:%S %Z %Y")
+            ),
             "history" => {
                 self.history.iter().enumerate().map(|(n, line)| format!("{:5}  {line}\n", n + 1)).collect()
             }
@@ -153,7 +159,7 @@ impl Shell {
     }
 }
 
-fn write(files: &mut Files, name: &str, mut text: String) {
+pub fn write(files: &mut Files, name: &str, mut text: String) {
     if files.len() < MAX_FILES || files.contains_key(name) {
         text.truncate(text.floor_char_boundary(MAX_FILE));
         files.insert(name.to_owned(), text);

@@ -1,6 +1,7 @@
 //! What happened to all sprites of the demo.
 
-use crate::world::{Actor, World};
+use crate::actor::Actor;
+use crate::world::World;
 use sprites_api::Time;
 use sprites_api::extension::{Event, EventKind, Happened};
 use sprites_api::sprite::Status;

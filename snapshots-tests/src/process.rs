@@ -12,6 +12,16 @@ pub fn cpu(pid: i32) -> f64 {
     (ticks(11) + ticks(12)) / 100.0
 }
 
+/// How often its threads have waited and were woken so far.
+pub fn wakes(pid: i32) -> u64 {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("the process runs").flatten();
+    let of = |text: String| {
+        let line = text.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        line.and_then(|count| count.trim().parse::<u64>().ok()).unwrap_or(0)
+    };
+    threads.filter_map(|thread| fs::read_to_string(thread.path().join("status")).ok()).map(of).sum()
+}
+
 /// Its memory, bytes: what it shares with others is divided among them.
 pub fn memory(pid: i32) -> u64 {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();

@@ -101,6 +101,27 @@ impl Pty {
         }
     }
 
+    /// How many bytes were printed so far.
+    pub fn printed(&self) -> usize {
+        self.shared.0.lock().unwrap_or_else(PoisonError::into_inner).bytes.len()
+    }
+
+    /// Waits until these bytes are printed behind the first `from`.
+    pub fn wait_printed(&self, from: usize, wanted: &[u8], deadline: Duration) {
+        let give_up = Instant::now() + deadline;
+        let mut seen = self.shared.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while memchr::memmem::find(&seen.bytes[from..], wanted).is_none() {
+            let left = give_up.saturating_duration_since(Instant::now());
+            assert!(
+                !left.is_zero() && !seen.over,
+                "{:?} was never printed; the screen is\n{}",
+                String::from_utf8_lossy(wanted),
+                seen.parser.screen().contents()
+            );
+            seen = self.shared.1.wait_timeout(seen, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
     /// The screen as it is now.
     pub fn screen(&self) -> vt100::Screen {
         self.shared.0.lock().unwrap_or_else(PoisonError::into_inner).parser.screen().clone()

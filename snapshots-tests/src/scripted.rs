@@ -1,6 +1,8 @@
 //! A server that answers as a script wants, well or badly: what the vendor's cloud, and what stands on the way to it, have been seen to do,
 //! and what a hostile one might.
 
+use crate::programs;
+use portable_pty::PtySize;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -39,6 +41,12 @@ impl Request {
         format!("{} {}", self.method, self.path)
     }
 
+    /// A number of the query; 1 when there is none.
+    pub fn number(&self, name: &str) -> u16 {
+        let value = self.query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+        value.and_then(|value| value.parse().ok()).unwrap_or(1)
+    }
+
     /// Whether a WebSocket is asked for.
     pub fn is_upgrade(&self) -> bool {
         self.headers.contains_key("sec-websocket-key")
@@ -63,6 +71,8 @@ pub enum Reply {
     Later(Duration, Box<Reply>),
     /// A WebSocket, and what happens on it; then the end of the connection, without a word.
     Socket(Vec<Step>),
+    /// A session of this id: a program of this host in a terminal of the size that is asked for.
+    Program(String, &'static [&'static str]),
 }
 
 /// What happens on a WebSocket.
@@ -227,22 +237,32 @@ async fn serve(mut stream: TcpStream, script: &Script, seen: &Mutex<Vec<Request>
             }
         }
         Reply::Socket(steps) => {
-            let key = request.headers.get("sec-websocket-key").cloned().unwrap_or_default();
-            let accept = derive_accept_key(key.as_bytes());
-            let head = format!(
-                "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-                 Sec-WebSocket-Accept: {accept}\r\n\r\n"
-            );
-            stream.write_all(head.as_bytes()).await?;
-            play(stream, steps).await;
+            play(upgrade(stream, &request).await?, steps).await;
+            Ok(())
+        }
+        Reply::Program(id, words) => {
+            let (rows, cols) = (request.number("rows"), request.number("cols"));
+            let size = PtySize { rows, cols, pixel_width: 0, pixel_height: 0 };
+            programs::join(upgrade(stream, &request).await?, &id, words, size).await;
             Ok(())
         }
         Reply::Later(..) => Ok(()),
     }
 }
 
-async fn play(stream: TcpStream, steps: Vec<Step>) {
-    let mut socket = WebSocketStream::from_raw_socket(stream, Role::Server, None).await;
+/// Opens the WebSocket that was asked for (RFC 6455, section 4.2.2).
+async fn upgrade(mut stream: TcpStream, request: &Request) -> std::io::Result<WebSocketStream<TcpStream>> {
+    let key = request.headers.get("sec-websocket-key").cloned().unwrap_or_default();
+    let accept = derive_accept_key(key.as_bytes());
+    let head = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Accept: {accept}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await?;
+    Ok(WebSocketStream::from_raw_socket(stream, Role::Server, None).await)
+}
+
+async fn play(mut socket: WebSocketStream<TcpStream>, steps: Vec<Step>) {
     for step in steps {
         match step {
             Step::Send(message) => {

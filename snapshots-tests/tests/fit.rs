@@ -340,9 +340,13 @@ fn a_demo_needs_nothing() {
     app.wait_for("no such file", SHORT);
     app.send("\x1dd");
     app.wait_for("✗ denied", SHORT);
+    app.send("gf");
+    app.wait_for("README.md", SHORT);
     app.send("gd");
-    app.wait_for("its sprites have none", SHORT);
-    back(&mut app, "its sprites have none");
+    app.wait_for("free on this machine", SHORT);
+    app.send("\x1b");
+    app.wait_for("README.md", SHORT);
+    app.send("gn");
     app.send("$");
     app.wait_for("this month by sprite", SHORT);
     app.wait_for("api-staging", SHORT);

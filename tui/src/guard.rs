@@ -3,7 +3,7 @@
 //! It waits at the end of a pipe. A byte tells it that all is well; an end without one, that the app is gone. It is a process group of its own
 //! from its first moment, because the end of a session's leader is a signal to the group in the foreground.
 
-use crate::terminal::give_back;
+use crate::terminal::put_back;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::termios::{InputFlags, LocalFlags, OutputFlags, SetArg, tcgetattr, tcsetattr};
 use std::io::{self, Read, Write};
@@ -45,7 +45,7 @@ pub fn watch() {
     if matches!(io::stdin().read(&mut told), Ok(1)) {
         return;
     }
-    give_back();
+    put_back();
     let out = io::stdout();
     // A shell may have put it back already, and be reading keys one by one: that is not undone.
     if let Ok(mut mode) = tcgetattr(&out)

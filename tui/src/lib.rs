@@ -21,6 +21,8 @@
 //! | [`background`] | whether the terminal is light |
 //! | [`watch`] | files that change while the app runs |
 //! | [`screen`] | the terminal in the app's hands |
+//! | [`mishap`] | panics |
+//! | [`pace`] | when a frame may be drawn |
 //! | [`plain`] | the screen line by line, for those who hear it |
 //! | [`suspend`] | the app in the background of a shell |
 //! | [`worker`] | effects, done against a server |
@@ -46,8 +48,10 @@ pub mod guard;
 pub mod keep;
 pub mod keys;
 pub mod look;
+pub mod mishap;
 pub mod model;
 pub mod number;
+pub mod pace;
 pub mod plain;
 pub mod prefix;
 pub mod question;

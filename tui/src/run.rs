@@ -1,4 +1,4 @@
-//! The loop: events in, frames out. The one place that draws, only when something changed, at most every [`FRAME`].
+//! The loop: events in, frames out. The one place that draws, only when something changed, as often as [`Pace`] lets it.
 
 use crate::appearance::Appearance;
 use crate::background;
@@ -8,8 +8,11 @@ use crate::config::{Config, edit};
 use crate::glances::Glances;
 use crate::keep::Keep;
 use crate::keys::Keys;
+use crate::mishap;
 use crate::model::{Here, Load, Model, Tour, Weight};
+use crate::pace::Pace;
 use crate::screen::Screen;
+use crate::terminal;
 use crate::theme::Theme;
 use crate::update::{Effect, Event, update};
 use crate::watch::Watch;
@@ -23,22 +26,23 @@ use sprites_api::sprite::Status;
 use sprites_backend::client::Client;
 use sprites_backend::context::Context;
 use sprites_backend::paths::Paths;
+use std::collections::VecDeque;
 use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-/// Least time between two frames.
-const FRAME: Duration = Duration::from_millis(16);
 /// Between two looks at what time changes: toasts, ages, unseen consoles.
 const TICK: Duration = Duration::from_secs(1);
+/// The same where nothing of that is there: each look wakes the processor.
+const QUIET_TICK: Duration = Duration::from_secs(5);
 /// How long the terminal may take to tell its background.
 const ASK: Duration = Duration::from_millis(200);
-/// Events that may wait; then who sends them waits.
-const QUEUE: usize = 1024;
-/// Events taken before a frame is due again.
-const BATCH: usize = 64;
+/// Events that may wait; then who sends them waits. Each may hold 64 KiB of a console's output, and all of it comes before what follows a ctrl-c.
+const QUEUE: usize = 64;
+/// How long events are taken before keys and frames have their turn.
+const TURN: Duration = Duration::from_millis(4);
 /// Time between two frames of what moves by itself, where motion is reduced.
 const CALM: Duration = Duration::from_secs(10);
 /// Least time between two questions for the terminal's background.
@@ -228,8 +232,8 @@ async fn live(
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hangup = signal(SignalKind::hangup())?;
     let mut stop = signal(SignalKind::from_raw(Signal::SIGTSTP as i32))?;
-    let mut ticks = tokio::time::interval(TICK);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut mishap = mishap::Asked::new()?;
+    let mut ticked = Instant::now();
     // Something moved by itself, which can wait.
     let mut moved = false;
     // Glances outlive the worker of a context; each holds the name of its own.
@@ -240,40 +244,43 @@ async fn live(
     // The first frame does not wait for what the terminal says.
     screen.draw(model)?;
     let mut drawn = Instant::now();
+    let mut pace = Pace::new(drawn);
     let mut stale = false;
     let mut edit = None;
     // Pressed while nobody read keys.
     let mut pressed = screen.speak_keyboard(model)?;
     loop {
         stale |= moved && drawn.elapsed() >= CALM;
-        if stale && drawn.elapsed() >= FRAME {
+        if stale && pace.wait(Instant::now()).is_zero() {
             screen.draw(model)?;
             drawn = Instant::now();
+            pace.drawn(drawn);
             (stale, moved) = (false, false);
         }
-        let due = FRAME.saturating_sub(drawn.elapsed());
-        let mut taken: Vec<Event> = pressed.drain(..).map(Event::Terminal).collect();
+        let due = pace.wait(Instant::now());
+        let mut taken: VecDeque<Event> = pressed.drain(..).map(Event::Terminal).collect();
+        let tick = if model.is_quiet() { QUIET_TICK } else { TICK };
         let mut suspended = false;
+        let mut flows = false;
         tokio::select! {
             biased;
             () = std::future::ready(()), if !taken.is_empty() => {}
             key = keys.next() => match key {
-                Some(Ok(key)) => taken.push(Event::Terminal(key)),
+                Some(Ok(key)) => taken.push_back(Event::Terminal(key)),
                 // The terminal is gone.
                 Some(Err(_)) | None => return Ok(()),
             },
             _ = terminate.recv() => return Ok(()),
             _ = hangup.recv() => return Ok(()),
             _ = stop.recv() => suspended = true,
+            () = mishap.come() => {}
             () = tokio::time::sleep(due), if stale => continue,
             Some(event) = events.recv() => {
-                taken.push(event);
-                while taken.len() < BATCH && let Ok(more) = events.try_recv() {
-                    taken.push(more);
-                }
+                taken.push_back(event);
+                flows = true;
             }
-            Some(event) = glanced.recv() => taken.push(event),
-            () = alarm(model.wakes_at()) => taken.push(Event::Wake),
+            Some(event) = glanced.recv() => taken.push_back(event),
+            () = alarm(model.wakes_at()) => taken.push_back(Event::Wake),
             opened = arrival(&mut entering) => {
                 entering = None;
                 stale = true;
@@ -293,9 +300,16 @@ async fn live(
                 surroundings.read(model);
                 stale = true;
             }
-            _ = ticks.tick() => taken.push(Event::Tick(Instant::now())),
+            () = tokio::time::sleep_until((ticked + tick).into()) => {
+                ticked = Instant::now();
+                if terminal::is_gone() {
+                    return Ok(());
+                }
+                taken.extend(mishap::told().map(|why| Event::Told(Err(why))));
+                taken.push_back(Event::Tick(Instant::now()));
+            }
         }
-        if taken.first().is_some_and(|event| surroundings.is_due(event, model)) {
+        if taken.front().is_some_and(|event| surroundings.is_due(event, model)) {
             drop(keys);
             // Whoever read keys until now has let go of them when they can be looked for.
             let _ = crossterm::event::poll(Duration::ZERO);
@@ -306,7 +320,8 @@ async fn live(
             // Of several sizes in a row perhaps only the last is seen, which may be the first again; what was cut off meanwhile is not there.
             screen.repaint()?;
         }
-        for event in taken {
+        let turn = Instant::now();
+        while let Some(event) = taken.pop_front() {
             // Time alone changes the screen only when it shows something that ages.
             let changes = !matches!(event, Event::Tick(_)) || model.ages();
             match model.look.reduced_motion && event.is_unasked() {
@@ -334,6 +349,9 @@ async fn live(
                     Effect::RunEditor(wanted) => edit = Some(wanted),
                     effect => worker.perform(effect),
                 }
+            }
+            if flows && turn.elapsed() < TURN {
+                taken.extend(events.try_recv());
             }
         }
         if suspended {

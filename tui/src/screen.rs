@@ -3,22 +3,43 @@
 use crate::guard::Guard;
 use crate::model::Model;
 use crate::plain::Plain;
-use crate::{suspend, terminal, view};
+use crate::{mishap, suspend, terminal, view};
 use crossterm::cursor::SetCursorStyle;
 use crossterm::event::Event;
 use crossterm::style::Print;
-use crossterm::terminal::{
-    BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate, enable_raw_mode,
-};
+use crossterm::terminal::{BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate};
 use crossterm::{execute, queue};
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
-use std::io::{self, Stdout};
+use std::cell::RefCell;
+use std::io::{self, Write};
+use std::rc::Rc;
+
+/// What draws whole screens.
+type Full = Terminal<CrosstermBackend<Sheet>>;
+
+/// Where a frame is written before it goes to the terminal, as a whole or not at all.
+#[derive(Clone, Debug, Default)]
+struct Sheet(Rc<RefCell<Vec<u8>>>);
+
+impl Write for Sheet {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.borrow_mut().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
 
 /// See the module.
 pub struct Screen {
     /// None where what changes is told line by line.
-    full: Option<Terminal<CrosstermBackend<Stdout>>>,
+    full: Option<Full>,
+    sheet: Sheet,
+    /// The frame that was written last.
+    last: Vec<u8>,
     plain: Plain,
     /// The cursor's shape, where it is not the person's own.
     cursor: SetCursorStyle,
@@ -31,16 +52,14 @@ pub struct Screen {
 impl Screen {
     /// Takes the terminal; `plain` leaves its screen to what is told line by line.
     pub fn open(plain: bool) -> io::Result<Self> {
-        // A panic must be readable, on a terminal that works.
-        let hook = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            terminal::give_back();
-            hook(panic);
-        }));
+        mishap::prepare();
         let guard = Guard::start();
         take(plain)?;
+        let sheet = Sheet::default();
         Ok(Self {
-            full: full(plain)?,
+            full: full(plain, &sheet)?,
+            sheet,
+            last: Vec::new(),
             plain: Plain::default(),
             cursor: SetCursorStyle::DefaultUserShape,
             releases: false,
@@ -69,22 +88,32 @@ impl Screen {
         if self.full.is_none() {
             return self.plain.tell(model, &mut io::stdout());
         }
-        queue!(io::stdout(), BeginSynchronizedUpdate)?;
         if std::mem::take(&mut model.mux.repaint) {
             self.repaint()?;
         }
+        let mut sheet = self.sheet.clone();
+        sheet.0.borrow_mut().clear();
+        queue!(sheet, BeginSynchronizedUpdate)?;
         if let Some(terminal) = &mut self.full {
             terminal.draw(|frame| view::draw(model, frame))?;
         }
         let cursor = view::cursor_style(model);
         if cursor.to_string() != self.cursor.to_string() {
-            queue!(io::stdout(), cursor)?;
+            queue!(sheet, cursor)?;
             self.cursor = cursor;
         }
-        if std::mem::take(&mut model.mux.bell) {
-            queue!(io::stdout(), Print('\x07'))?;
+        let rings = std::mem::take(&mut model.mux.bell);
+        if rings {
+            queue!(sheet, Print('\x07'))?;
         }
-        execute!(io::stdout(), EndSynchronizedUpdate)?;
+        queue!(sheet, EndSynchronizedUpdate)?;
+        let frame = sheet.0.borrow();
+        // What changes nothing is the same twice, and the second of it need not be written.
+        if rings || *frame != self.last {
+            io::stdout().write_all(&frame)?;
+            io::stdout().flush()?;
+            self.last.clone_from(&frame);
+        }
         let releases = model.mux.key_releases && model.wants_releases();
         if releases != self.releases {
             terminal::tell_releases(releases)?;
@@ -97,7 +126,8 @@ impl Screen {
     pub fn repaint(&mut self) -> io::Result<()> {
         if self.full.is_some() {
             execute!(io::stdout(), Clear(ClearType::All))?;
-            self.full = full(false)?;
+            self.full = full(false, &self.sheet)?;
+            self.last.clear();
         }
         Ok(())
     }
@@ -111,6 +141,7 @@ impl Screen {
     pub fn take_again(&mut self, model: &mut Model) -> io::Result<Vec<Event>> {
         take(self.full.is_none())?;
         self.plain = Plain::default();
+        self.last.clear();
         (self.cursor, self.releases) = (SetCursorStyle::DefaultUserShape, false);
         let (columns, rows) = self.size()?;
         let mut events = vec![Event::Resize(columns, rows)];
@@ -133,10 +164,10 @@ impl Drop for Screen {
     }
 }
 
-fn full(plain: bool) -> io::Result<Option<Terminal<CrosstermBackend<Stdout>>>> {
-    (!plain).then(|| Terminal::new(CrosstermBackend::new(io::stdout()))).transpose()
+fn full(plain: bool, sheet: &Sheet) -> io::Result<Option<Full>> {
+    (!plain).then(|| Terminal::new(CrosstermBackend::new(sheet.clone()))).transpose()
 }
 
 fn take(plain: bool) -> io::Result<()> {
-    if plain { enable_raw_mode() } else { terminal::take() }
+    if plain { terminal::take_keys() } else { terminal::take() }
 }

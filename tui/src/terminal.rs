@@ -8,15 +8,28 @@ use crossterm::event::{
 };
 use crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
 use crossterm::{cursor, execute};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// How long the terminal may take to tell which keyboard protocol it speaks.
 const ASK: Duration = Duration::from_millis(200);
 
+/// Whether this process has taken the terminal.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// Takes its keys, and leaves its screen as it is.
+pub fn take_keys() -> io::Result<()> {
+    enable_raw_mode()?;
+    TAKEN.store(true, Ordering::SeqCst);
+    Ok(())
+}
+
 /// Takes the terminal at standard output.
 pub fn take() -> io::Result<()> {
-    enable_raw_mode()?;
+    take_keys()?;
     let taken = execute!(
         io::stdout(),
         EnterAlternateScreen,
@@ -25,6 +38,16 @@ pub fn take() -> io::Result<()> {
         EnableFocusChange
     );
     taken.inspect_err(|_| give_back())
+}
+
+/// Whether the terminal at standard input is no more. Mostly a signal tells that, but not where the terminal was not the one that controls this process; whoever
+/// reads keys would then read its end again and again.
+pub fn is_gone() -> bool {
+    let input = io::stdin();
+    let mut asked = [PollFd::new(input.as_fd(), PollFlags::empty())];
+    let gone = PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL;
+    poll(&mut asked, PollTimeout::ZERO).is_ok()
+        && asked[0].revents().is_some_and(|events| events.intersects(gone))
 }
 
 /// Asks whether the terminal speaks the kitty keyboard protocol, and turns it on if so; gives the keys that were pressed meanwhile as well. Only
@@ -54,8 +77,16 @@ fn has_flags(part: &[u8]) -> bool {
     digits.is_some_and(|digits| !digits.is_empty() && digits.iter().all(u8::is_ascii_digit))
 }
 
-/// Puts the terminal back; harmless when it was not taken, or is gone.
+/// Puts the terminal back, if it was taken. Once: after it others have written there, such as what a panic says, and leaving the alternate screen again would
+/// put the cursor in front of that.
 pub fn give_back() {
+    if TAKEN.swap(false, Ordering::SeqCst) {
+        put_back();
+    }
+}
+
+/// Puts the terminal back, whoever has taken it; harmless when it is gone.
+pub fn put_back() {
     // Flags of the keyboard belong to the screen they were set on; without any, taking them back does nothing.
     let _ = execute!(
         io::stdout(),

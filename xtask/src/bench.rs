@@ -11,7 +11,7 @@ const SUITES: &[(&str, &str)] = &[
     ("vmm-disk", "disk_bench"),
     ("snapshots-tests", "machine_bench"),
     ("snapshots-tests", "api_bench"),
-    ("snapshots-tests", "app_bench"),
+    ("snapshots-tests", "tui_bench"),
     ("snapshots-tests", "life_bench"),
     ("vmm-net", "net_bench"),
 ];

@@ -50,8 +50,20 @@ const TEST: &[Need] = &[
 ];
 
 /// For measuring, beside both.
-const BENCH: &[Need] =
-    &[Need { proof: "passt", package: "passt", why: "is what the network is measured against" }];
+const BENCH: &[Need] = &[
+    Need { proof: "passt", package: "passt", why: "is what the network is measured against" },
+    Need { proof: "tmux", package: "tmux", why: "is what consoles are measured against" },
+];
+
+/// For pictures of the app.
+const TOUR: &[Need] = &[
+    Need { proof: "cc", package: "gcc", why: "compiles the C parts of SQLite and ring" },
+    Need {
+        proof: "faketime",
+        package: "faketime",
+        why: "holds the clock, so that the same pictures come out",
+    },
+];
 
 /// For fuzzing.
 const FUZZ: &[Need] = &[
@@ -68,6 +80,8 @@ pub enum For {
     Test,
     /// The same, and measuring.
     Bench,
+    /// Pictures of the app, in which no sprite runs.
+    Tour,
     /// Fuzzing, which runs no sprite.
     Fuzz,
 }
@@ -82,6 +96,7 @@ pub fn prepare(purpose: For) -> Result<(), Box<dyn Error>> {
             For::Run => &[RUN],
             For::Test => &[RUN, TEST],
             For::Bench => &[RUN, TEST, BENCH],
+            For::Tour => &[TOUR],
             For::Fuzz => &[FUZZ],
         };
         needs.iter().copied().flatten().filter(|need| !is_there(need)).collect()

@@ -1,4 +1,4 @@
-//! `cargo xtask run | test | fuzz | lab | bench | picture`: everything one does with a checkout, each complete in itself.
+//! `cargo xtask run | test | fuzz | lab | bench | tour`: everything one does with a checkout, each complete in itself.
 
 mod bench;
 mod fuzz;
@@ -58,8 +58,8 @@ enum Task {
         /// Only the tests whose name contains one of these
         filters: Vec<String>,
     },
-    /// Draw the README's picture anew from the running app
-    Picture,
+    /// Draw the documentation's pictures anew from the running app
+    Tour,
 }
 
 fn main() -> ExitCode {
@@ -72,7 +72,7 @@ fn main() -> ExitCode {
             lab::lab(if machine { lab::Part::Machine } else { lab::Part::All }, &filters)
         }
         Task::Fuzz { target, seconds } => fuzz::fuzz(target.as_deref(), seconds),
-        Task::Picture => tasks::picture(),
+        Task::Tour => tasks::tour(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

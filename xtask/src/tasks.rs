@@ -130,19 +130,8 @@ fn recipe() -> Result<Vec<u8>> {
     Ok(all)
 }
 
-/// `cargo xtask picture`.
-pub fn picture() -> Result<()> {
-    host::prepare(For::Run)?;
-    let images = test_images()?;
-    let mut command = cargo();
-    command.env(TEST_IMAGES, images).args([
-        "run",
-        "--release",
-        "-p",
-        "snapshots-tests",
-        "--example",
-        "picture",
-        "--",
-    ]);
-    must(command.arg("docs/screen.svg"))
+/// `cargo xtask tour`.
+pub fn tour() -> Result<()> {
+    host::prepare(For::Tour)?;
+    must(cargo().args(["run", "-p", "snapshots-tests", "--example", "tour", "--", "docs"]))
 }

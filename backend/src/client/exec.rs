@@ -20,7 +20,7 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 /// Bytes of input that may wait: each key is a piece of its own, so pieces say little.
 const INPUT: u32 = 1 << 20;
 /// Events that may wait for the caller; then the socket is not read, and the sprite's side waits.
-const EVENTS: usize = 256;
+const EVENTS: usize = 16;
 /// Most input of one frame.
 const FRAME: usize = 32 << 10;
 /// How long a frame may take on its way out.

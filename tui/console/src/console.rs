@@ -194,6 +194,23 @@ impl Console {
         self.term.grid().history_size()
     }
 
+    /// Cells that the scrollback holds, each of which takes 24 bytes.
+    pub fn scrollback_cells(&self) -> usize {
+        self.scrollback() * self.term.columns()
+    }
+
+    /// Forgets the oldest lines of the scrollback, so that it holds at most so many cells; it may grow again.
+    pub fn forget(&mut self, most: usize) {
+        let columns = self.term.columns();
+        if most / columns < self.scrollback() {
+            let bound = scrollback_bound(self.scrollback_lines, columns);
+            let grid = self.term.grid_mut();
+            grid.update_history(most / columns);
+            grid.update_history(bound);
+            self.generation += 1;
+        }
+    }
+
     /// Where the cursor is (column, row), relative to the area the console is drawn in: the program's, or that of copy mode. `None` when
     /// the program hides it or the console is scrolled back.
     pub fn cursor(&self) -> Option<(u16, u16)> {

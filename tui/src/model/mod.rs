@@ -51,7 +51,8 @@ const TOAST: Duration = Duration::from_secs(6);
 pub const ZOOMS: [u64; 6] = [60, 600, 3600, 6 * 3600, 12 * 3600, 24 * 3600];
 
 /// What is on the screen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Screen {
     /// All sprites.
     List,
@@ -463,6 +464,11 @@ impl Model {
     /// Seconds of which the past is needed for the graphs.
     pub fn window(&self) -> u64 {
         ZOOMS[self.zoom] + self.graphs_end
+    }
+
+    /// Whether nothing is there that time changes within a few seconds.
+    pub fn is_quiet(&self) -> bool {
+        self.screen == Screen::List && self.consoles.is_empty() && !self.stale_order && !self.ages()
     }
 
     /// A number nothing else has.

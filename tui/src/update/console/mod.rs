@@ -26,6 +26,8 @@ use std::time::Instant;
 const TYPED: usize = 4096;
 /// Most consoles at once.
 const MAX: usize = 50;
+/// Most cells of all scrollbacks together: 144 MiB for plain text, six times what one may hold.
+const CELLS: usize = 6 << 20;
 
 /// Shows the sprite's last console, or a new one.
 pub(super) fn open(model: &mut Model, name: &str, fresh: bool) -> Vec<Effect> {
@@ -295,6 +297,28 @@ pub(super) fn detach_unseen(model: &mut Model, now: Instant) -> Vec<Effect> {
     effects
 }
 
+/// Where scrollbacks are too large together, those lose their oldest lines first that nobody has looked at for longest; each keeps its share.
+fn bound(model: &mut Model) {
+    let all: usize = model.consoles.iter().map(|tab| tab.terminal.scrollback_cells()).sum();
+    let mut over = all.saturating_sub(CELLS);
+    if over == 0 {
+        return;
+    }
+    let share = CELLS / model.consoles.len();
+    // Where somebody copies, lines stay what they are.
+    let idle = |tab: &&mut Tab| tab.terminal.copying().is_none();
+    let mut tabs: Vec<&mut Tab> = model.consoles.iter_mut().filter(idle).collect();
+    tabs.sort_by_key(|tab| tab.seen);
+    for tab in tabs {
+        let has = tab.terminal.scrollback_cells();
+        let gone = over.min(has.saturating_sub(share));
+        if gone > 0 {
+            tab.terminal.forget(has - gone);
+            over = over.saturating_sub(has - tab.terminal.scrollback_cells());
+        }
+    }
+}
+
 /// Something came from a console's session.
 pub(super) fn happened(model: &mut Model, id: u64, event: ExecEvent) -> Vec<Effect> {
     let Some(tab) = model.console(id) else { return Vec::new() };
@@ -325,6 +349,8 @@ pub(super) fn happened(model: &mut Model, id: u64, event: ExecEvent) -> Vec<Effe
             for piece in bytes.chunks(16 << 10) {
                 answers.extend(tab.terminal.feed(piece));
             }
+            // Now and not later: memory that was taken once is not given back.
+            bound(model);
             let mut effects = told::told(model, id);
             if !answers.is_empty() {
                 effects.push(Effect::ConsoleInput(id, answers.into()));

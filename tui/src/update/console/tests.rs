@@ -472,3 +472,25 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn many_scrollbacks_are_bounded_together() {
+    let mut model = app(&["box"]);
+    let ids: Vec<u64> = (0..12).map(|session| opened(&mut model, "box", &session.to_string())).collect();
+    let lines = "\n".repeat(10_000);
+    let cells = |model: &Model| -> Vec<usize> {
+        model.consoles.iter().map(|tab| tab.terminal.scrollback_cells()).collect()
+    };
+    // As many as there is room for keep all.
+    for id in &ids[..6] {
+        printed(&mut model, *id, &lines);
+    }
+    let full = cells(&model)[0];
+    assert!(cells(&model)[..6].iter().all(|cells| *cells == full && *cells > CELLS / 12));
+    for id in &ids[6..] {
+        printed(&mut model, *id, &lines);
+    }
+    let after = cells(&model);
+    assert!(after.iter().sum::<usize>() <= CELLS, "{after:?}");
+    assert!(after.iter().all(|cells| *cells + 200 >= CELLS / 12), "{after:?}");
+}
