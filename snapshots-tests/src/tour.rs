@@ -135,11 +135,29 @@ pub const STOPS: &[Stop] = &[
         &[(BACK, "work/main.py"), ("gd", "free on this machine")],
     ),
     stop(
+        "dashboard",
+        Shows::Screen("dashboard"),
+        "All places where sprites are, at a glance: who answers, what is awake and why, what it costs, what failed or was denied.",
+        &[(BACK, "work/main.py"), ("gh", "reviewer")],
+    ),
+    stop(
+        "timeline",
+        Shows::Screen("timeline"),
+        "What happened to all sprites of a place, newest first, with the reasons.",
+        &[(BACK, "web-shop"), ("gt", "its disk")],
+    ),
+    stop(
+        "settings",
+        Shows::Screen("settings"),
+        "Settings, changed in the file as a person would.",
+        &[(BACK, "web-shop"), ("g,", "As usual")],
+    ),
+    stop(
         "console",
         Shows::Screen("console"),
         "A console in the sprite: a terminal of its own, which keeps running when it is left.",
         &[
-            (BACK, "work/main.py"),
+            (BACK, "web-shop"),
             ("t", "sprite@agent-checkout"),
             ("ls\r", "notes.txt"),
             ("cat work/CHANGES.md\r", "- review done"),

@@ -226,7 +226,7 @@ fn told_line_by_line() {
     let home = Home::empty();
     let mut app = start(&home, &["--plain"]);
     app.send("?");
-    app.wait_for("Everywhere", SHORT);
+    app.wait_for("In the list of sprites", SHORT);
     app.send("q");
     assert_eq!(app.end(SHORT), 0);
     app.drained(SHORT);

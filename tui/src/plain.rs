@@ -57,13 +57,15 @@ impl Plain {
         let elsewhere = self.place.as_ref() != Some(&place);
         let exact: HashSet<&str> = self.lines.iter().map(|line| line.words.as_str()).collect();
         let gists: HashSet<String> = self.lines.iter().map(Line::gist).collect();
-        let selected = self.lines.iter().find(|line| line.selected).map(Line::gist);
+        // A message of several lines stands out as the selected line does.
+        let selected: HashSet<String> =
+            self.lines.iter().filter(|line| line.selected).map(Line::gist).collect();
         for line in &lines {
             let known = match console {
                 true => exact.contains(line.words.as_str()),
                 false => gists.contains(&line.gist()),
             };
-            let moved = line.selected && selected.as_ref() != Some(&line.gist());
+            let moved = line.selected && !selected.contains(&line.gist());
             if elsewhere || moved || !known {
                 let mark = if line.selected { "> " } else { "" };
                 write!(out, "{mark}{}\r\n", line.words)?;
