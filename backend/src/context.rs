@@ -11,6 +11,8 @@ use std::sync::Arc;
 pub const LOCAL: &str = "local";
 /// Environment variable with a token, where a context names no other.
 pub const TOKEN: &str = "SPRITES_TOKEN";
+/// Environment variable with the address that the usual token is of.
+const ADDRESS: &str = "SPRITES_API_URL";
 /// Under this name tokens are kept in the keyring.
 const SERVICE: &str = "sprites-tui";
 
@@ -57,7 +59,7 @@ impl Context {
         Self::new(
             name,
             Arc::new(move || {
-                let token = token(&owner, variable.as_deref())?;
+                let token = token(&owner, &url, variable.as_deref())?;
                 Endpoint::remote(&url, Some(token)).map_err(|error| error.to_string())
             }),
         )
@@ -94,8 +96,8 @@ impl Context {
     }
 }
 
-fn token(context: &str, variable: Option<&str>) -> Result<SecretString, String> {
-    if let Some(given) = std::env::var(variable.unwrap_or(TOKEN)).ok().filter(|token| !token.is_empty()) {
+fn token(context: &str, url: &str, variable: Option<&str>) -> Result<SecretString, String> {
+    if let Some(given) = given(url, variable, |name| std::env::var(name).ok()) {
         return Ok(given.into());
     }
     let variable = variable.unwrap_or(TOKEN);
@@ -105,6 +107,17 @@ fn token(context: &str, variable: Option<&str>) -> Result<SecretString, String> 
              set it, or run `sprites-tui context token {context}`"
         )
     })
+}
+
+/// The token that the environment has for an address. Where that names an address too, the usual variable is of that one alone: nobody else is to be sent it.
+fn given(url: &str, variable: Option<&str>, environment: impl Fn(&str) -> Option<String>) -> Option<String> {
+    let read = |name| environment(name).filter(|value| !value.is_empty());
+    if variable.is_none()
+        && read(ADDRESS).is_some_and(|of| of.trim_end_matches('/') != url.trim_end_matches('/'))
+    {
+        return None;
+    }
+    read(variable.unwrap_or(TOKEN))
 }
 
 /// Keeps a token in the keyring.
@@ -134,4 +147,26 @@ pub fn foreign_token(key: &str) -> Option<SecretString> {
 
 fn entry(context: &str) -> keyring::Result<keyring::Entry> {
     keyring::Entry::new(SERVICE, context)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_goes_to_the_address_that_it_is_of() {
+        let far = "https://far.example";
+        let with = |of: &'static str| {
+            move |name: &str| match name {
+                TOKEN => Some("t".to_owned()),
+                "FAR" => Some("f".to_owned()),
+                ADDRESS => Some(of.to_owned()),
+                _ => None,
+            }
+        };
+        assert_eq!(given(far, None, with("")).as_deref(), Some("t"));
+        assert_eq!(given(far, None, with("https://far.example/")).as_deref(), Some("t"));
+        assert_eq!(given(far, None, with("http://127.0.0.1:4711")), None);
+        assert_eq!(given(far, Some("FAR"), with("http://127.0.0.1:4711")).as_deref(), Some("f"));
+    }
 }

@@ -337,7 +337,7 @@ async fn live(
                     Effect::Glance(on) => glances.look(on),
                     Effect::GlanceAgain => glances.again(),
                     Effect::Suspend => suspended = true,
-                    Effect::Keep(_) if model.demo => {}
+                    Effect::Keep(_) | Effect::Toured if model.demo => {}
                     Effect::Copy(text) if clipboard::by_terminal(&text) => {
                         execute!(io::stdout(), CopyToClipboard::to_clipboard_from(&text))?;
                         let what = clipboard::amount(&text);

@@ -24,7 +24,7 @@ pub(super) struct Serve {
     /// Seconds without use after which a running sprite turns warm; 30 when absent
     #[arg(long)]
     idle: Option<u64>,
-    /// Seconds after which a warm sprite turns cold; 600 when absent
+    /// Seconds after which a warm sprite gives its memory back, to disk on KVM, else it turns cold; 600 when absent
     #[arg(long)]
     warm: Option<u64>,
     /// MiB of memory that sprites hold while they sleep, at most; as much as they have when absent

@@ -179,7 +179,7 @@ pub const SETTINGS: &[Setting] = &[
         "server",
         "warm",
         Kind::Whole(ANY),
-        "Seconds after which a warm sprite turns cold.",
+        "Seconds after which a warm sprite gives its memory back: to disk on KVM, else it turns cold.",
         "600",
         server.warm
     ),
