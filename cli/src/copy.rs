@@ -94,7 +94,8 @@ async fn single(
     force: bool,
     tally: &mut Tally,
 ) -> Result<(), Failure> {
-    let file = Path::new(&entry.path).file_name().and_then(|file| file.to_str()).unwrap_or("file");
+    // By the name that was typed: what the other side says it is called may be anything.
+    let file = Path::new(&from.path).file_name().and_then(|file| file.to_str()).unwrap_or("file");
     let there = match to.client.list_files(&to.name, &to.path, false).await {
         Ok(listing) => Some(listing),
         Err(error) if system_error(&error) == Some("ENOENT") => None,
@@ -103,12 +104,19 @@ async fn single(
     let is_folder = there.as_ref().is_some_and(|listing| one_file(listing).is_none());
     let (path, there) = if is_folder || to.path.ends_with('/') {
         let path = joined(&to.path, file);
-        let there = there.is_some_and(|listing| listing.entries.iter().any(|entry| entry.name == file));
-        (path, there)
+        let there = there.and_then(|listing| listing.entries.into_iter().find(|entry| entry.name == file));
+        (path, there.map(|entry| entry.kind))
     } else {
-        (to.path.clone(), there.is_some())
+        let kind = |listing: Listing| one_file(&listing).map_or(FileKind::File, |entry| entry.kind);
+        (to.path.clone(), there.map(kind))
     };
-    if there && !force {
+    if there == Some(FileKind::Symlink) {
+        return Err(Failure::Other(format!(
+            "{path} in {}: a link stands there; name what it leads to",
+            to.name
+        )));
+    }
+    if there.is_some() && !force {
         return Err(Failure::Other(format!(
             "{path} in {}: it is there already; --force writes over it",
             to.name

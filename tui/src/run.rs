@@ -275,10 +275,6 @@ async fn live(
             _ = stop.recv() => suspended = true,
             () = mishap.come() => {}
             () = tokio::time::sleep(due), if stale => continue,
-            Some(event) = events.recv() => {
-                taken.push_back(event);
-                flows = true;
-            }
             Some(event) = glanced.recv() => taken.push_back(event),
             () = alarm(model.wakes_at()) => taken.push_back(Event::Wake),
             opened = arrival(&mut entering) => {
@@ -307,6 +303,11 @@ async fn live(
                 }
                 taken.extend(mishap::told().map(|why| Event::Told(Err(why))));
                 taken.push_back(Event::Tick(Instant::now()));
+            }
+            // A console that floods is never without an event; what stands above comes seldom.
+            Some(event) = events.recv() => {
+                taken.push_back(event);
+                flows = true;
             }
         }
         if taken.front().is_some_and(|event| surroundings.is_due(event, model)) {

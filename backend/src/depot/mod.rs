@@ -194,6 +194,9 @@ async fn to_file(
         return Err(Error::Exists(place.clone()));
     }
     let failed = Error::file("write", path);
+    if path.symlink_metadata().is_ok_and(|there| !there.is_file()) {
+        return Err(failed(io::Error::other("something else than a file stands there")));
+    }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let draft = tempfile::Builder::new().prefix(".sprite-").suffix(".part").tempfile_in(folder);
     let draft: NamedTempFile = draft.map_err(&failed)?;

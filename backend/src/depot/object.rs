@@ -34,7 +34,7 @@ const SLOW: Duration = Duration::from_secs(600);
 const CONNECT: Duration = Duration::from_secs(10);
 /// How often a request is tried again, and for how long.
 const RETRIES: usize = 4;
-const RETRYING: Duration = Duration::from_secs(60);
+const RETRYING: Duration = Duration::from_secs(900);
 /// Variables of which one says who is asking. Without any the library would look for a machine in Amazon's cloud, and wait for it.
 const WHO: [&str; 6] = [
     "AWS_ACCESS_KEY_ID",
@@ -84,7 +84,8 @@ fn open(bucket: &str, key: &str) -> Result<(AmazonS3, Place), Error> {
         .with_allow_http(in_the_clear)
         .with_connect_timeout(CONNECT)
         .with_timeout_disabled()
-        .with_read_timeout(STILL);
+        // This clock runs while a part goes up, which may be by a slow way; all else has a deadline of its own.
+        .with_read_timeout(SLOW);
     let retry = RetryConfig { max_retries: RETRIES, retry_timeout: RETRYING, ..RetryConfig::default() };
     let builder =
         AmazonS3Builder::from_env().with_bucket_name(bucket).with_client_options(options).with_retry(retry);

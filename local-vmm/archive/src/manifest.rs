@@ -252,13 +252,24 @@ impl Manifest {
             return Err(Error::damaged("it stands both on an image and on a checkpoint"));
         }
         let mut known: HashSet<Uuid> = self.since.iter().map(|since| since.state).collect();
+        let mut ids = HashSet::new();
+        // What becomes zeros was something else before. Without that bound a small file would make many large layers of marks.
+        let mut full = self.disk_bytes / BLOCK;
         for step in &self.steps {
+            if !ids.insert(step.checkpoint.as_str()) {
+                return Err(Error::damaged("two of its checkpoints have the same id"));
+            }
             if !known.insert(step.state) {
                 return Err(Error::damaged("two of its checkpoints are the same"));
             }
             for runs in [&step.data, &step.zero] {
                 self.check_runs(runs)?;
             }
+            let count = |runs: &[(u64, u64)]| runs.iter().map(|(_, count)| count).sum::<u64>();
+            full = full
+                .checked_sub(count(&step.zero))
+                .ok_or_else(|| Error::damaged("more of its blocks become zeros than there are"))?
+                .saturating_add(count(&step.data));
         }
         Ok(())
     }
