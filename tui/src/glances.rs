@@ -4,7 +4,7 @@
 //! What they tell holds the name of its context. A keyring is asked once and away from the screen, for it may wait for a person.
 
 use crate::model::Row;
-use crate::model::dashboard::{Counts, Glance, Known, Money, Seen, sum};
+use crate::model::dashboard::{Counts, Glance, Known, Money, Seen, order, sum};
 use crate::update::Event;
 use futures::StreamExt;
 use sprites_api::Time;
@@ -325,10 +325,7 @@ impl Eye {
             },
         };
         let mut sprites: Vec<Seen> = self.rows.values().filter_map(|row| self.seen(row)).collect();
-        sprites.sort_by(|one, two| {
-            let failed = |seen: &Seen| seen.failure.is_none();
-            failed(one).cmp(&failed(two)).then(two.hour.total_cmp(&one.hour))
-        });
+        sprites.sort_by(order);
         sprites.truncate(MOST);
         Known { counts, sum, money, sprites }
     }

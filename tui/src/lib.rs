@@ -11,6 +11,7 @@
 //! | [`action`] | what a person can do: one table for dispatch, keys, help |
 //! | [`keys`] | which keys do it |
 //! | [`filter`] | terms that choose sprites |
+//! | `search` | looking for a text |
 //! | [`update`] | events change the model and ask for effects |
 //! | [`view`] | the model as cells; reads only |
 //! | [`terminal`] | the modes a terminal is in while the app has it |
@@ -26,6 +27,7 @@
 //! | [`plain`] | the screen line by line, for those who hear it |
 //! | [`suspend`] | the app in the background of a shell |
 //! | [`worker`] | effects, done against a server |
+//! | `moves` | exports and imports, which outlive a context |
 //! | [`glances`] | what every context does, for the dashboard |
 //! | [`config`] | the configuration file |
 //! | [`guard`] | the process that puts the terminal back when the app is killed |
@@ -50,6 +52,7 @@ pub mod keys;
 pub mod look;
 pub mod mishap;
 pub mod model;
+mod moves;
 pub mod number;
 pub mod pace;
 pub mod plain;
@@ -57,6 +60,7 @@ pub mod prefix;
 pub mod question;
 pub mod run;
 pub mod screen;
+mod search;
 pub mod suspend;
 pub mod terminal;
 pub mod theme;

@@ -10,6 +10,7 @@ use crate::keep::Keep;
 use crate::keys::Keys;
 use crate::mishap;
 use crate::model::{Here, Load, Model, Tour, Weight};
+use crate::moves::Moves;
 use crate::pace::Pace;
 use crate::screen::Screen;
 use crate::terminal;
@@ -95,8 +96,15 @@ pub async fn run(start: Start) -> io::Result<Option<String>> {
     let fresh = Paths::resolve().is_ok_and(|paths| !paths.toured().exists());
     model.tour = (fresh && model.here.local).then(Tour::default);
     let surroundings = Surroundings::new(appearance, told.is_some(), &mut model);
-    let outcome = live(&mut screen, &mut model, &contexts, surroundings, follow(context, client)).await;
+    // Glances and moves outlive the worker of a context.
+    let (lasting, told) = mpsc::channel(QUEUE);
+    let moves = Moves::new(lasting.clone());
+    let glances = Glances::new(&contexts, &lasting);
+    let beside = Beside { glances, moves: &moves, told };
+    let outcome =
+        live(&mut screen, &mut model, &contexts, surroundings, beside, follow(context, client)).await;
     drop(screen);
+    moves.end().await;
     let last = model.mux.kept.with(&model);
     if let Some(path) = keep.filter(|_| last != model.mux.kept) {
         // Without it the next run begins without consoles, and their programs go on all the same.
@@ -221,11 +229,19 @@ impl Surroundings {
     }
 }
 
+/// What goes on beside the worker of the context that one is in, whichever that is.
+struct Beside<'m> {
+    glances: Glances,
+    moves: &'m Moves,
+    told: mpsc::Receiver<Event>,
+}
+
 async fn live(
     screen: &mut Screen,
     model: &mut Model,
     contexts: &[Context],
     mut surroundings: Surroundings,
+    Beside { glances, moves, told: mut lasting }: Beside<'_>,
     (mut worker, mut events): (Worker, mpsc::Receiver<Event>),
 ) -> io::Result<()> {
     let mut keys = EventStream::new();
@@ -236,9 +252,6 @@ async fn live(
     let mut ticked = Instant::now();
     // Something moved by itself, which can wait.
     let mut moved = false;
-    // Glances outlive the worker of a context; each holds the name of its own.
-    let (seen, mut glanced) = mpsc::channel(QUEUE);
-    let glances = Glances::new(contexts, &seen);
     // The way into another context takes as long as its server takes to start.
     let mut entering = None;
     // The first frame does not wait for what the terminal says.
@@ -275,7 +288,7 @@ async fn live(
             _ = stop.recv() => suspended = true,
             () = mishap.come() => {}
             () = tokio::time::sleep(due), if stale => continue,
-            Some(event) = glanced.recv() => taken.push_back(event),
+            Some(event) = lasting.recv() => taken.push_back(event),
             () = alarm(model.wakes_at()) => taken.push_back(Event::Wake),
             opened = arrival(&mut entering) => {
                 entering = None;
@@ -287,7 +300,7 @@ async fn live(
                         (worker, events) = follow(context, client);
                     }
                     Err(why) => {
-                        model.jobs.clear();
+                        model.end_jobs();
                         model.say(Weight::Bad, why);
                     }
                 }
@@ -348,7 +361,11 @@ async fn live(
                         surroundings.configure(model, setting, value.as_deref())
                     }
                     Effect::RunEditor(wanted) => edit = Some(wanted),
-                    effect => worker.perform(effect),
+                    effect => {
+                        if let Some(effect) = moves.begin(worker.client(), effect) {
+                            worker.perform(effect);
+                        }
+                    }
                 }
             }
             if flows && turn.elapsed() < TURN {

@@ -1,6 +1,5 @@
 //! Effects, done against a server; what comes of them goes back as events.
 
-mod exports;
 mod files;
 mod inside;
 
@@ -75,6 +74,11 @@ impl Worker {
             following: Arc::default(),
             now: Arc::default(),
         }
+    }
+
+    /// What it asks by.
+    pub fn client(&self) -> &Client {
+        &self.client
     }
 
     /// Begins to follow the server.
@@ -372,8 +376,6 @@ impl Worker {
                 let outcome = client.fork(&name, &wish).await.map(|_| format!("{to} is made from {name}."));
                 self.done(job, outcome.map_err(|error| error.to_string()), Some(name)).await;
             }
-            Effect::Export { job, name, checkpoint, to } => self.export(job, name, checkpoint, &to).await,
-            Effect::Import { job, from, name } => self.import(job, &from, name).await,
             Effect::OpenConsole { id, name, session, rows, cols, fresh } => {
                 self.console(id, &name, session, rows, cols, fresh).await
             }
@@ -414,6 +416,8 @@ impl Worker {
             | Effect::Glance(_)
             | Effect::GlanceAgain
             | Effect::Configure(..)
+            | Effect::Export { .. }
+            | Effect::Import { .. }
             | Effect::Suspend => {}
         }
     }

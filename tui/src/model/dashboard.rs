@@ -3,6 +3,7 @@
 //! A glance is all that is known here of a context, and holds its name: nothing of it gets into the list of the context that one is in.
 
 use super::{Model, Row};
+use crate::search::holds;
 use sprites_api::cost::{Budget, Standing};
 use sprites_api::extension::UsageSample;
 use sprites_api::sprite::Status;
@@ -223,7 +224,7 @@ impl Model {
     pub fn shown_contexts(&self) -> Vec<&str> {
         let fits = |name: &&str| {
             let endpoint = self.dashboard.glances.get(*name).map_or("", |glance| glance.endpoint.as_str());
-            self.is_searched(&[name, endpoint])
+            self.finds(&[name, endpoint])
         };
         self.contexts.iter().map(String::as_str).filter(fits).collect()
     }
@@ -237,13 +238,7 @@ impl Model {
         }
         all.retain(|(context, seen)| {
             let failure = seen.failure.as_deref().unwrap_or_default();
-            self.is_searched(&[
-                *context,
-                seen.name.as_str(),
-                seen.why.as_str(),
-                seen.denial.as_str(),
-                failure,
-            ])
+            self.finds(&[*context, seen.name.as_str(), seen.why.as_str(), seen.denial.as_str(), failure])
         });
         all.sort_by(|one, two| {
             order(one.1, two.1).then_with(|| (one.0, &one.1.name).cmp(&(two.0, &two.1.name)))
@@ -271,15 +266,14 @@ impl Model {
         self.dashboard.going.as_ref().is_some_and(|(context, _)| *context == self.here.context)
     }
 
-    /// Whether one of the texts holds what is searched for, in whatever case.
-    pub fn is_searched(&self, texts: &[&str]) -> bool {
-        let wanted = self.search.to_lowercase();
-        wanted.is_empty() || texts.iter().any(|text| text.to_lowercase().contains(&wanted))
+    /// Whether one of the texts holds what is searched for.
+    pub fn finds(&self, texts: &[&str]) -> bool {
+        texts.iter().any(|text| holds(text, &self.search))
     }
 }
 
 /// Failures first, then by cost, then those that sleep.
-fn order(one: &Seen, two: &Seen) -> Ordering {
+pub(crate) fn order(one: &Seen, two: &Seen) -> Ordering {
     let rank = |seen: &Seen| match (&seen.failure, seen.status) {
         (Some(_), _) => 0,
         (None, Status::Running) => 1,

@@ -34,8 +34,13 @@ pub enum Ask {
     },
     /// A deliberate key, to forget what was changed in this sprite's rules.
     ForgetRules(String),
-    /// A deliberate key, to leave though rules of these sprites were changed and are not saved.
-    Quit(Vec<String>),
+    /// A deliberate key, to leave all the same.
+    Quit {
+        /// Sprites whose rules were changed and are not saved.
+        drafts: Vec<String>,
+        /// Work that would be broken off.
+        moving: Vec<String>,
+    },
     /// A deliberate key, to build another base image.
     BuildImage,
     /// Terms to filter by.
@@ -122,7 +127,7 @@ impl Dialog {
             Ask::Delete(..) => Some('D'),
             Ask::SaveRules { .. } => Some('S'),
             Ask::ForgetRules(_) => Some('U'),
-            Ask::Quit(_) => Some('Q'),
+            Ask::Quit { .. } => Some('Q'),
             Ask::BuildImage => Some('B'),
             _ => None,
         }
@@ -153,7 +158,7 @@ impl Dialog {
             Ask::TryName(name) => format!("What the rules of {name} say"),
             Ask::SaveRules { name, .. } => format!("Save the rules of {name}"),
             Ask::ForgetRules(name) => format!("The rules of {name}"),
-            Ask::Quit(_) => "Leave".into(),
+            Ask::Quit { .. } => "Leave".into(),
             Ask::Budget => "Budget".into(),
             Ask::Context(_) => "Contexts".into(),
             Ask::Restore(name, _) => format!("Restore {name}"),
@@ -218,10 +223,19 @@ impl Dialog {
             Ask::ForgetRules(_) => {
                 "What was changed here is lost, and the rules are shown as they hold. Press U to forget the changes.".into()
             }
-            Ask::Quit(names) => format!(
-                "Rules of {} were changed and are not saved: s on the network part of a sprite saves them. Press Q to leave all the same.",
-                names.join(", ")
-            ),
+            Ask::Quit { drafts, moving } => {
+                let mut words = String::new();
+                if !drafts.is_empty() {
+                    let names = drafts.join(", ");
+                    words = format!(
+                        "Rules of {names} were changed and are not saved: s on the network part of a sprite saves them. "
+                    );
+                }
+                for job in moving {
+                    words.push_str(&format!("{job}: that would be broken off. "));
+                }
+                words + "Press Q to leave all the same."
+            }
             Ask::Filter => "Words of name and label, name:, label:, use:, state:running|warm, cpu: memory: stored: cost: with > or <; \
                  ! turns a term round. Empty shows all.".into(),
             Ask::BuildImage => "There is one. Another one has the newest packages; new sprites are made of it. It takes a minute or two and some hundred MB. \

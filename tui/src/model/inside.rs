@@ -2,6 +2,7 @@
 
 use super::Load;
 use crate::number;
+use crate::search::holds;
 use sprites_api::inside::{Inside as Seen, Port, Service};
 use sprites_api::services::{Event, EventKind};
 use sprites_backend::client::is_obeyed;
@@ -25,7 +26,7 @@ pub struct Inside {
     pub place: usize,
     /// The log that is or was followed.
     pub log: Option<Log>,
-    /// Text that shown lines of it hold, in small letters.
+    /// Text that shown lines of it hold.
     pub search: String,
     /// One that ended may be followed again: there is news of the sprite.
     pub again: bool,
@@ -191,10 +192,12 @@ impl Log {
         }
         let many = self.lines.len().saturating_sub(MAX_LINES);
         self.lines.drain(..many);
-        self.back = self.back.min(self.lines.len().saturating_sub(1));
+        if self.back > 0 {
+            self.scroll(0, search);
+        }
     }
 
-    /// Lines that hold a text, which is in small letters; the newest first.
+    /// Lines that hold a text, the newest first.
     pub fn found<'l>(&'l self, search: &'l str) -> impl Iterator<Item = &'l (EventKind, String)> {
         self.lines.iter().rev().filter(move |(_, line)| holds(line, search))
     }
@@ -204,10 +207,6 @@ impl Log {
         let last = self.found(search).count().saturating_sub(1);
         self.back = self.back.saturating_add_signed(by).min(last);
     }
-}
-
-fn holds(line: &str, search: &str) -> bool {
-    search.is_empty() || line.to_lowercase().contains(search)
 }
 
 /// What is shown of it, made safe for the screen; none for signs of life.

@@ -5,6 +5,7 @@ pub mod dashboard;
 mod dialog;
 mod files;
 mod inside;
+mod jobs;
 pub mod layout;
 mod list;
 pub mod network;
@@ -20,6 +21,7 @@ pub use dashboard::Dashboard;
 pub use dialog::{Ask, Dialog, Many, destroying};
 pub use files::{Edit, Files, MAX_SHOWN, Mark, Sheet, differing, shown};
 pub use inside::{Entry, Forward, Heads, Inside, Item, Log, past};
+pub use jobs::Job;
 pub use list::{Column, Row};
 pub use network::Network;
 pub use palette::{Command, Palette};
@@ -148,15 +150,6 @@ pub struct Toast {
     pub weight: Weight,
     /// When it goes away.
     pub until: Instant,
-}
-
-/// Work that takes a while.
-#[derive(Clone, Debug)]
-pub struct Job {
-    /// Tells jobs apart.
-    pub id: u64,
-    /// What is done.
-    pub text: String,
 }
 
 /// The past of one sprite.
@@ -424,7 +417,7 @@ impl Model {
         }
     }
 
-    /// Goes to another context: nothing of the one before stays but the log, and what the dashboard shows of all. Its consoles are detached by whoever held their connections.
+    /// Goes to another context: nothing of the one before stays but the log, what lasts, and what the dashboard shows of all. Its consoles are detached by whoever held their connections.
     pub fn enter(&mut self, here: Here) {
         let keys = std::mem::take(&mut self.keys);
         let themes = std::mem::take(&mut self.themes);
@@ -446,6 +439,8 @@ impl Model {
         // Events of the one before must not be taken for this one's.
         self.next = before.next;
         self.dashboard = before.dashboard;
+        self.jobs = before.jobs;
+        self.end_jobs();
         if self.is_arriving() {
             self.trail.note(Spot::Across(Screen::Dashboard));
         }

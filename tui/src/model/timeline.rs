@@ -60,7 +60,7 @@ impl Model {
         let fits = |happened: &&Happened| {
             let event = &happened.event;
             let words = [event.kind.as_str(), event.status.as_str(), &happened.sprite, &event.reason];
-            self.is_searched(&words)
+            self.finds(&words)
         };
         events.iter().filter(fits).collect()
     }

@@ -106,9 +106,9 @@ fn of_none(model: &mut Model, action: Action) -> Vec<Effect> {
         }
         Action::Theme => theme(model, (model.theme + 1) % model.themes.len()),
         Action::Suspend => return vec![Effect::Suspend],
-        Action::Quit => match model.drafted() {
-            names if names.is_empty() => model.quit = true,
-            names => ask(model, Ask::Quit(names), ""),
+        Action::Quit => match (model.drafted(), model.lasting()) {
+            (drafts, moving) if drafts.is_empty() && moving.is_empty() => model.quit = true,
+            (drafts, moving) => ask(model, Ask::Quit { drafts, moving }, ""),
         },
         _ => {}
     }

@@ -1,7 +1,7 @@
 //! Keys in a dialog, and what follows when it is confirmed.
 
 use super::{Effect, list, network, settings};
-use crate::model::{Ask, Job, Load, Many, Model, Screen, destroying};
+use crate::model::{Ask, Dialog, Load, Many, Model, Screen, destroying};
 use crossterm::event::{Event as Terminal, KeyCode, KeyEvent, KeyModifiers};
 use sprites_api::cost::Budget;
 use sprites_api::extension::BuildLine;
@@ -73,7 +73,7 @@ pub(super) fn typed(model: &mut Model) {
             }
         }
         Ask::Search if model.screen == Screen::Sprite => {
-            model.inside.search = text.to_lowercase();
+            model.inside.search = text;
             if let Some(log) = &mut model.inside.log {
                 log.back = 0;
             }
@@ -87,7 +87,7 @@ pub(super) fn typed(model: &mut Model) {
 pub(super) fn enter(model: &mut Model, index: usize) -> Vec<Effect> {
     let name = model.contexts.get(index).cloned().unwrap_or_default();
     model.dashboard.going = None;
-    begin(model, format!("Going to {name}"));
+    model.begin(format!("Going to {name}"));
     vec![Effect::Enter(index)]
 }
 
@@ -100,7 +100,7 @@ pub(super) fn build_image(model: &mut Model) -> Vec<Effect> {
 /// Makes a sprite.
 pub(super) fn create(model: &mut Model, name: String) -> Vec<Effect> {
     model.selected = Some(name.clone());
-    let job = begin(model, format!("Making {name}"));
+    let job = model.begin(format!("Making {name}"));
     vec![Effect::Create { job, name }]
 }
 
@@ -111,7 +111,7 @@ pub(super) fn checkpoint(
     comment: Option<String>,
     memory: bool,
 ) -> Vec<Effect> {
-    let job = begin(model, format!("Checkpoint of {name}"));
+    let job = model.begin(format!("Checkpoint of {name}"));
     let comment = comment.filter(|text| !text.is_empty());
     vec![Effect::Checkpoint { job, name, comment, memory }]
 }
@@ -124,13 +124,13 @@ pub(super) fn fork(
     checkpoint: Option<String>,
     memory: bool,
 ) -> Vec<Effect> {
-    let job = begin(model, format!("Forking {name} as {to}"));
+    let job = model.begin(format!("Forking {name} as {to}"));
     vec![Effect::Fork { job, name, to, checkpoint, memory }]
 }
 
 /// Writes a sprite into a file or object store.
 fn export(model: &mut Model, name: String, checkpoint: Option<String>, to: Place) -> Vec<Effect> {
-    let job = begin(model, format!("Exporting {name}"));
+    let job = model.begin_lasting(format!("Exporting {name}"));
     vec![Effect::Export { job, name, checkpoint, to }]
 }
 
@@ -141,19 +141,19 @@ fn import(model: &mut Model, typed: &str) -> Result<Vec<Effect>, String> {
         _ => (typed, None),
     };
     let from = Place::parse(from)?;
-    let job = begin(model, format!("Importing {from}"));
+    let job = model.begin_lasting(format!("Importing {from}"));
     Ok(vec![Effect::Import { job, from, name }])
 }
 
 /// Stops a sprite.
 fn stop(model: &mut Model, name: String) -> Vec<Effect> {
-    let job = begin(model, format!("Stopping {name}"));
+    let job = model.begin(format!("Stopping {name}"));
     vec![Effect::Stop { job, name }]
 }
 
 /// Destroys a sprite.
 fn destroy(model: &mut Model, name: String) -> Vec<Effect> {
-    let job = begin(model, format!("Destroying {name}"));
+    let job = model.begin(format!("Destroying {name}"));
     model.consoles.retain(|tab| tab.sprite != name);
     if model.screen == Screen::Sprite {
         model.screen = Screen::List;
@@ -203,68 +203,62 @@ fn confirm(model: &mut Model) -> Vec<Effect> {
     {
         return refuse(model, format!("type {} to destroy them, or press esc", destroying(names.len())));
     }
-    let budget = match (&dialog.ask, budget(&typed, dialog.switch.unwrap_or(false))) {
-        (Ask::Budget, Err(why)) => return refuse(model, why),
-        (_, budget) => budget.unwrap_or_default(),
-    };
     if let (Ask::Rule(_) | Ask::Filter, Some(Err(_))) = (&dialog.ask, &dialog.note) {
         // It is told already.
         return Vec::new();
     }
-    let to = match (&dialog.ask, Place::parse(&typed)) {
-        (Ask::Export(..), Err(why)) => return refuse(model, why),
-        (_, to) => to,
+    // What is a mistake stays, to be mended.
+    let read = match &dialog.ask {
+        Ask::Import => import(model, &typed),
+        Ask::Export(name, checkpoint) => {
+            Place::parse(&typed).map(|to| export(model, name.clone(), checkpoint.clone(), to))
+        }
+        Ask::Rule(_) => network::typed(model, &typed, dialog.switch.unwrap_or(true)).map(|()| Vec::new()),
+        Ask::Setting(..) => settings::typed(model, &typed).map(|effect| vec![effect]),
+        Ask::Budget => budget(&typed, dialog.switch.unwrap_or(false)).map(|budget| {
+            let job = model.begin("Changing the budget".to_owned());
+            vec![Effect::SetBudget { job, budget }]
+        }),
+        _ => return confirmed(model, dialog, typed),
     };
-    if let Ask::Import = &dialog.ask {
-        return match import(model, &typed) {
-            Ok(effects) => {
-                model.dialog = None;
-                effects
-            }
-            Err(why) => refuse(model, why),
-        };
+    match read {
+        Ok(effects) => {
+            model.dialog = None;
+            effects
+        }
+        Err(why) => refuse(model, why),
     }
-    if let Ask::Rule(_) = &dialog.ask
-        && let Err(why) = network::typed(model, &typed, dialog.switch.unwrap_or(true))
-    {
-        return refuse(model, why);
-    }
-    let configured = match (&dialog.ask, settings::typed(model, &typed)) {
-        (Ask::Setting(..), Err(why)) => return refuse(model, why),
-        (_, configured) => configured.ok(),
-    };
+}
+
+/// What follows when a dialog is confirmed in which nothing is wrong.
+fn confirmed(model: &mut Model, dialog: Dialog, typed: String) -> Vec<Effect> {
     model.dialog = None;
     let memory = dialog.switch.unwrap_or(false);
     let comment = Some(typed.clone()).filter(|text| !text.is_empty());
     match dialog.ask {
-        Ask::Export(name, checkpoint) => {
-            to.map_or_else(|_| Vec::new(), |to| export(model, name, checkpoint, to))
-        }
         Ask::Import
+        | Ask::Export(..)
+        | Ask::Setting(..)
+        | Ask::Budget
         | Ask::Filter
         | Ask::Search
         | Ask::Context(_)
         | Ask::Address(..)
         | Ask::Rule(_)
         | Ask::TryName(_) => Vec::new(),
-        Ask::Setting(..) => configured.into_iter().collect(),
         Ask::Many(what, names) => many(model, what, names, comment.as_ref()),
         Ask::Service(name, service, action) => vec![self::service(model, name, service, action)],
         Ask::SaveRules { name, rules, .. } => {
-            let job = begin(model, format!("Changing the rules of {name}"));
+            let job = model.begin(format!("Changing the rules of {name}"));
             vec![Effect::SetNetworkPolicy { job, name, policy: NetworkPolicy { rules } }]
         }
         Ask::ForgetRules(name) => {
             network::forget(model, &name);
             Vec::new()
         }
-        Ask::Quit(_) => {
+        Ask::Quit { .. } => {
             model.quit = true;
             Vec::new()
-        }
-        Ask::Budget => {
-            let job = begin(model, "Changing the budget".to_owned());
-            vec![Effect::SetBudget { job, budget }]
         }
         Ask::BuildImage => build_image(model),
         Ask::New => create(model, typed),
@@ -272,16 +266,16 @@ fn confirm(model: &mut Model) -> Vec<Effect> {
         Ask::Fork(name, from) => fork(model, name, typed, from, memory),
         Ask::Destroy(name) => destroy(model, name),
         Ask::Restore(name, id) => {
-            let job = begin(model, format!("Restoring {name} to {id}"));
+            let job = model.begin(format!("Restoring {name} to {id}"));
             vec![Effect::Restore { job, name, id, undo: false, memory }]
         }
         Ask::Undo(name, id, _) => {
-            let job = begin(model, format!("Undoing the last restore of {name}"));
+            let job = model.begin(format!("Undoing the last restore of {name}"));
             vec![Effect::Restore { job, name, id, undo: true, memory }]
         }
         Ask::Stop(name) => stop(model, name),
         Ask::Delete(name, id, _) => {
-            let job = begin(model, format!("Deleting checkpoint {id}"));
+            let job = model.begin(format!("Deleting checkpoint {id}"));
             vec![Effect::DeleteCheckpoint { job, name, id }]
         }
     }
@@ -309,13 +303,6 @@ pub(super) fn service(model: &mut Model, name: String, service: String, action: 
         ServiceAction::Stop => "Stopping",
         ServiceAction::Restart => "Restarting",
     };
-    let job = begin(model, format!("{doing} {service} of {name}"));
+    let job = model.begin(format!("{doing} {service} of {name}"));
     Effect::Service { job, name, service, action }
-}
-
-/// Notes work that is under way.
-fn begin(model: &mut Model, text: String) -> u64 {
-    let id = model.number();
-    model.jobs.push(Job { id, text });
-    id
 }

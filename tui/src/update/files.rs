@@ -2,7 +2,7 @@
 
 use super::{Effect, jump, part};
 use crate::action::{Action, Part};
-use crate::model::{Edit, Files, Job, Load, Model, Screen, Sheet, Weight, differing, shown};
+use crate::model::{Edit, Files, Load, Model, Screen, Sheet, Weight, differing, shown};
 use sprites_api::checkpoint::CURRENT;
 use sprites_api::files::FileKind;
 use sprites_api::state::{Diff, FileDiff, FilesAt};
@@ -132,20 +132,14 @@ fn parent(model: &mut Model) -> Vec<Effect> {
 
 fn copy_out(model: &mut Model, name: String) -> Vec<Effect> {
     let Some((at, path)) = model.files.file() else { return Vec::new() };
-    let job = begin(model, format!("copying {path}"));
+    let job = model.begin(format!("copying {path}"));
     vec![Effect::CopyOut { job, name, at, path }]
 }
 
 fn edit(model: &mut Model, name: String) -> Vec<Effect> {
     let Some((_, path)) = model.files.file() else { return Vec::new() };
-    let job = begin(model, format!("editing {path}"));
+    let job = model.begin(format!("editing {path}"));
     vec![Effect::FetchEdit { job, name, path }]
-}
-
-fn begin(model: &mut Model, text: String) -> u64 {
-    let id = model.number();
-    model.jobs.push(Job { id, text });
-    id
 }
 
 /// What a folder holds.

@@ -4,6 +4,7 @@ use super::geometry;
 use crate::action::{Action, Part, Place};
 use crate::model::{Model, Screen, Weight};
 use crate::prefix::Command;
+use crate::search::holds;
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
@@ -73,9 +74,8 @@ pub(super) fn help(model: &Model, frame: &mut Frame<'_>, body: Rect) {
     page(model, frame, body, " help ", sections_with(lines, model), model.scroll);
 }
 
-/// Whether a line holds a text, in whatever case.
 fn has(line: &Line<'_>, text: &str) -> bool {
-    text.is_empty() || line.to_string().to_lowercase().contains(&text.to_lowercase())
+    holds(&line.to_string(), text)
 }
 
 /// Of a searched text the lines that hold it, each behind the title of its section.
