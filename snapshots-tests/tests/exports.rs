@@ -415,3 +415,32 @@ fn from_the_app() {
     assert_eq!(app.end(LONG), 0);
     assert_eq!(checkpoints(&home, "other"), [id]);
 }
+
+/// Leaving the app while an object store is waited for asks first, and does not wait for the store.
+#[test]
+fn leaving_the_app_breaks_off_what_moves() {
+    let home = Home::new();
+    home.serve_with(&["--no-checkpoints"]);
+    home.good(&["create", "box", "--skip-console"]);
+    // It takes connections, and says nothing.
+    let store = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut command = home.terminal_command(&[]);
+    command.env("AWS_ENDPOINT_URL", format!("http://{}", store.local_addr().unwrap()));
+    command.env("AWS_ACCESS_KEY_ID", KEY.0);
+    command.env("AWS_SECRET_ACCESS_KEY", KEY.1);
+    let mut app = Pty::spawn(command, 30, 110);
+    app.wait_for("box", LONG);
+    app.send("O");
+    app.wait_for("Export of box", SHORT);
+    app.send("\x15s3://team/x.sprite\r");
+    app.wait_for("Exporting box", LONG);
+    for answer in ["n", "Q"] {
+        app.send("q");
+        app.wait_for("would be broken off", SHORT);
+        app.send(answer);
+        app.wait(SHORT, "the end of the question", |screen| {
+            !screen.contents().contains("would be broken off")
+        });
+    }
+    assert_eq!(app.end(SHORT), 0);
+}

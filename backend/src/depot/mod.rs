@@ -178,7 +178,7 @@ pub async fn export(
         Place::File(path) => to_file(path, &place, over, counted).await?,
         Place::Object { bucket, key } => {
             let told = [("sprite-name", name), ("sprite-checkpoint", &checkpoint)];
-            object::put(bucket, key, over, &told, counted).await?;
+            object::put(bucket, key, over, &told, counted, cancel).await?;
         }
     }
     Ok(Stored { place, checkpoint, bytes: done.into_inner() })

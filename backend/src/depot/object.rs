@@ -18,6 +18,7 @@ use std::io;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 /// Bytes of a part. An object has at most 10,000 of them, so an export at most 160 GB.
 const PART: usize = 16 << 20;
@@ -137,11 +138,13 @@ pub(super) async fn put(
     over: bool,
     told: &[(&'static str, &str)],
     bytes: impl Stream<Item = Result<Bytes, Error>>,
+    cancel: &CancellationToken,
 ) -> Result<(), Error> {
     let (store, place) = open(bucket, key)?;
     let path = path(key, &place)?;
     if !over {
-        match timeout(STILL, store.head(&path)).await.map_err(|_| late(&place, STILL))? {
+        let found = cancel.run_until_cancelled(timeout(STILL, store.head(&path))).await;
+        match found.ok_or(Error::Cancelled)?.map_err(|_| late(&place, STILL))? {
             Ok(_) => return Err(Error::Exists(place)),
             Err(StoreError::NotFound { .. }) => {}
             Err(error) => return Err(failed(&place)(error)),
@@ -153,7 +156,8 @@ pub(super) async fn put(
         attributes.insert(Attribute::Metadata((*name).into()), (*value).to_owned().into());
     }
     let options = PutMultipartOptions { attributes, ..PutMultipartOptions::default() };
-    let begun = answered(&place, store.put_multipart_opts(&path, options), STILL).await?;
+    let begun = answered(&place, store.put_multipart_opts(&path, options), STILL);
+    let begun = cancel.run_until_cancelled(begun).await.ok_or(Error::Cancelled)??;
     let mut upload = WriteMultipart::new_with_chunk_size(begun, PART);
     let mut bytes = std::pin::pin!(bytes);
     let moved = async {
@@ -162,18 +166,20 @@ pub(super) async fn put(
             upload.put(piece);
         }
         answered(&place, upload.wait_for_capacity(0), SLOW).await
-    }
-    .await;
+    };
+    let moved = cancel.run_until_cancelled(moved).await.unwrap_or(Err(Error::Cancelled));
     if let Err(error) = moved {
         // What cannot be taken back now the store clears away when it is told to; the first reason is the one to tell.
         if answered(&place, upload.abort(), STILL).await.is_err() {
-            tracing::warn!(
-                "parts of {place} are left in the object store; abort its incomplete uploads there"
-            );
+            left(&place);
         }
         return Err(error);
     }
-    answered(&place, upload.finish(), SLOW).await.map(drop)
+    answered(&place, upload.finish(), SLOW).await.map(drop).inspect_err(|_| left(&place))
+}
+
+fn left(place: &Place) {
+    tracing::warn!("parts of {place} may be left in the object store; abort its incomplete uploads there");
 }
 
 /// An object: how many bytes it has, and they.
@@ -198,16 +204,28 @@ pub(super) async fn get(
     Ok((size, futures::stream::poll_fn(move |context| receiver.poll_recv(context))))
 }
 
+/// Leaves the newest of them.
+fn newest(found: &mut Vec<ObjectMeta>) {
+    found.sort_by_key(|object| std::cmp::Reverse(object.last_modified));
+    found.truncate(MAX_LISTED);
+}
+
 /// Objects below a key whose names are those of exports, the newest first.
 pub(super) async fn list(bucket: &str, key: &str) -> Result<Vec<Listed>, Error> {
     let (store, place) = open(bucket, key)?;
-    let prefix = Path::parse(key.trim_end_matches('/')).ok().filter(|prefix| !prefix.as_ref().is_empty());
+    let prefix = path(key.trim_end_matches('/'), &place)?;
     let found = store
-        .list(prefix.as_ref())
+        .list(Some(&prefix).filter(|prefix| !prefix.as_ref().is_empty()))
         .try_filter(|object| std::future::ready(object.location.as_ref().ends_with(EXTENSION)))
-        .take(MAX_LISTED)
-        .try_collect::<Vec<ObjectMeta>>();
-    let found = answered(&place, found, SLOW).await?;
+        .try_fold(Vec::new(), async |mut found: Vec<ObjectMeta>, object| {
+            found.push(object);
+            if found.len() >= 2 * MAX_LISTED {
+                newest(&mut found);
+            }
+            Ok(found)
+        });
+    let mut found = answered(&place, found, SLOW).await?;
+    newest(&mut found);
     let (store, place) = (&store, &place);
     let asked = futures::stream::iter(found).map(async |object| {
         let head = GetOptions { head: true, ..GetOptions::default() };
