@@ -111,6 +111,7 @@ impl SpriteError {
             Self::Disk(vmm_disk::Error::NoState(_)) => 409,
             Self::Disk(
                 vmm_disk::Error::NotOnTheWay { .. }
+                | vmm_disk::Error::Scattered(_)
                 | vmm_disk::Error::BadId(_)
                 | vmm_disk::Error::BadSize { .. },
             ) => 400,

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use uuid::Uuid;
 use vmm_archive::{Manifest, Reader, image_digest};
-use vmm_disk::{Deltas, Foundation, Start};
+use vmm_disk::{Deltas, Foundation, Source, Start};
 use vmm_image::Image;
 
 /// What of a sprite is wanted.
@@ -181,14 +181,20 @@ impl Sprites {
     ) -> Result<Ground, SpriteError> {
         let shown = |id: &str| id.chars().filter(|sign| !sign.is_control()).take(80).collect::<String>();
         if let Some(since) = since {
+            let mut ground = None;
             for sprite in self.all() {
                 let volume = self.paths.volume(sprite.id());
                 // One that cannot be looked at now is as good as one that has it not.
-                if matches!(self.disks.store().find_state(&volume, since.state), Ok(Some(_))) {
-                    return Ok(Ground::State(Box::new(sprite.record()), since.state));
+                let source = self.disks.store().find_state(&volume, since.state).ok().flatten();
+                if source.is_some() && (ground.is_none() || source == Some(Source::Here)) {
+                    ground = Some(Ground::State(Box::new(sprite.record()), since.state));
+                }
+                // What comes from elsewhere may only say that it is this state.
+                if source == Some(Source::Here) {
+                    break;
                 }
             }
-            return Err(SpriteError::NoState(shown(&since.checkpoint)));
+            return ground.ok_or_else(|| SpriteError::NoState(shown(&since.checkpoint)));
         }
         let Some(wanted) = image else {
             return Ok(Ground::Nothing(self.images.latest().map_err(SpriteError::image)?));

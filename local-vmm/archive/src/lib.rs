@@ -15,7 +15,7 @@ mod write;
 
 pub use digest::image_digest;
 pub use error::{Error, Result};
-pub use manifest::{Image, MAX_BYTES, MAX_DISK, MAX_RUNS, MAX_STEPS, Manifest, Since, Step};
+pub use manifest::{Image, MAX_BYTES, MAX_DISK, MAX_STEPS, Manifest, Since, Step};
 pub use read::Reader;
 pub use write::write;
 

@@ -2,12 +2,13 @@
 
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use sprites_api::Time;
 use sprites_api::policy::Policies;
 use std::collections::HashSet;
 use std::ops::Range;
 use uuid::Uuid;
-use vmm_disk::{BLOCK, Checkpoint, Deltas};
+use vmm_disk::{BLOCK, Checkpoint, Deltas, MAX_RUNS};
 
 /// Newest format this program reads and the one it writes.
 pub(crate) const FORMAT: u32 = 1;
@@ -17,8 +18,8 @@ pub const MAX_BYTES: usize = 32 << 20;
 pub const MAX_DISK: u64 = vmm_disk::DEFAULT_SIZE;
 /// Most steps.
 pub const MAX_STEPS: usize = 1000;
-/// Most runs of blocks in all steps together.
-pub const MAX_RUNS: usize = 1_000_000;
+/// Longest manifest without its steps, bytes.
+const MAX_HEAD: usize = 256 << 10;
 /// Most characters of what is wrong with a manifest that are told.
 const MAX_WHY: usize = 200;
 /// The end of the year 9999, microseconds since 1970-01-01 UTC.
@@ -204,9 +205,12 @@ impl Manifest {
 
     /// Reads and checks one.
     pub(crate) fn parse(text: &[u8]) -> Result<Self> {
+        // Looked at first, where all of it may be anything: small texts and lists take far more memory than room in a file.
         #[derive(Deserialize)]
-        struct Version {
+        struct Outline<'t> {
             format: u32,
+            #[serde(borrow)]
+            steps: &'t RawValue,
         }
         // The error repeats words of the text, which may be long.
         let wrong = |error: serde_json::Error| {
@@ -214,9 +218,15 @@ impl Manifest {
                 error.to_string().chars().filter(|sign| !sign.is_control()).take(MAX_WHY).collect();
             Error::damaged(format!("its manifest makes no sense: {why}"))
         };
-        let found = serde_json::from_slice::<Version>(text).map_err(wrong)?.format;
-        if found > FORMAT {
-            return Err(Error::Newer { found, known: FORMAT });
+        let outline: Outline<'_> = serde_json::from_slice(text).map_err(wrong)?;
+        if outline.format > FORMAT {
+            return Err(Error::Newer { found: outline.format, known: FORMAT });
+        }
+        let head = text.len() - outline.steps.get().len();
+        if head > MAX_HEAD {
+            return Err(Error::TooMuch(format!(
+                "its settings have {head} bytes, and at most {MAX_HEAD} are taken"
+            )));
         }
         let manifest: Self = serde_json::from_slice(text).map_err(wrong)?;
         manifest.check()?;

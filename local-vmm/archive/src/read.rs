@@ -70,6 +70,9 @@ impl<R: Read> Reader<R> {
         let manifest = std::mem::take(&mut self.manifest.steps);
         let mut buffer = vec![0; STEP as usize];
         for (place, step) in manifest.iter().enumerate() {
+            if !goes_on() {
+                return Err(Error::Cut);
+            }
             let (name, size, mut sum) = (step.file(place), step.bytes(), Sum::new());
             if entry::expect(&mut self.input, &name)? != size {
                 return Err(Error::damaged(format!("{name} has not the size that was told before")));
@@ -96,7 +99,8 @@ impl<R: Read> Reader<R> {
             self.sums.push_str(&format!("{}  {name}\n", sum.hex()));
         }
         self.compare()?;
-        self.end()
+        self.end()?;
+        if goes_on() { Ok(()) } else { Err(Error::Cut) }
     }
 
     fn compare(&mut self) -> Result<()> {

@@ -283,6 +283,30 @@ fn numbers_are_held_against_each_other() {
     let twice =
         |one: &mut serde_json::Value| one["steps"] = serde_json::json!([one["steps"][0], one["steps"][0]]);
     assert!(changed(&twice).is_err());
+    // Steps that are different in all but one thing.
+    let steps = |steps: [(&str, serde_json::Value); 2]| {
+        changed(&|one: &mut serde_json::Value| {
+            let step = one["steps"][0].clone();
+            one["steps"] = steps.iter().fold(serde_json::json!([]), |mut all, (id, zero)| {
+                let mut step = step.clone();
+                step["state"] = Uuid::new_v4().to_string().into();
+                step["checkpoint"] = (*id).into();
+                step["zero"] = zero.clone();
+                all.as_array_mut().unwrap().push(step);
+                all
+            });
+        })
+    };
+    let none = || serde_json::json!([]);
+    assert!(steps([("v0", none()), ("v1", none())]).is_ok());
+    assert!(matches!(steps([("v0", none()), ("v0", none())]), Err(Error::Damaged(_))), "one id twice");
+    // A block becomes zeros when it was something else: the ten that there are, and the two that were written since.
+    let zeros = |count| serde_json::json!([[0, count]]);
+    assert!(steps([("v0", zeros(10)), ("v1", zeros(2))]).is_ok());
+    assert!(matches!(steps([("v0", zeros(10)), ("v1", zeros(3))]), Err(Error::Damaged(_))));
+    // Small texts take much memory.
+    let many = vec![""; 100_000];
+    assert!(matches!(changed(&|one| one["labels"] = many.clone().into()), Err(Error::TooMuch(_))));
 }
 
 proptest! {

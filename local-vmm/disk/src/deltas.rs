@@ -16,6 +16,8 @@ use uuid::Uuid;
 
 /// Most bytes that are handed over at once.
 const STEP: u64 = 1 << 20;
+/// Most pieces in which the blocks of all steps together lie: a guest that writes every other block is not to fill its host's memory.
+pub const MAX_RUNS: usize = 1_000_000;
 /// Layers that are open at once.
 const LAYERS: usize = 16;
 
@@ -84,7 +86,7 @@ impl Deltas {
         let mut map = Map::new(manifest.size / BLOCK);
         let mut before = map.clone();
         let mut begun = since.is_none();
-        let (mut steps, mut base) = (Vec::new(), None);
+        let (mut steps, mut base, mut left) = (Vec::<Delta>::new(), None, MAX_RUNS);
         for id in &way {
             layer::apply(dir, *id, slots.get(id).copied().unwrap_or(Slot::NONE), &mut map)?;
             let line = manifest.layer(*id);
@@ -100,7 +102,9 @@ impl Deltas {
             let entry = manifest.checkpoints.iter().find(|entry| entry.layer == *id);
             let told = |entry: &&Entry| !entry.checkpoint.is_auto || *id == top;
             if let (true, Some(entry), Some(line)) = (begun, entry.filter(told), line) {
-                steps.push(step(line.state(), &entry.checkpoint, &before, &map));
+                let step = step(line.state(), &entry.checkpoint, &before, &map, left)?;
+                left = left.saturating_sub(step.parts.len() + step.zero.len());
+                steps.push(step);
                 before = map.clone();
             }
         }
@@ -174,10 +178,14 @@ impl Deltas {
 }
 
 /// What is different between two maps, of which the second came from the first.
-fn step(state: Uuid, checkpoint: &Checkpoint, before: &Map, after: &Map) -> Delta {
+/// Refused are more than `most` pieces.
+fn step(state: Uuid, checkpoint: &Checkpoint, before: &Map, after: &Map, most: usize) -> Result<Delta> {
     let mut parts: Vec<(Slot, Range<u64>)> = Vec::new();
     let mut zero = Vec::new();
     for (index, (old, new)) in before.leaves().iter().zip(after.leaves()).enumerate() {
+        if parts.len() + zero.len() > most {
+            return Err(Error::Scattered(MAX_RUNS));
+        }
         let (Some(new), first) = (new, (index * LEAF) as u64) else { continue };
         // Leaves that nothing wrote to are shared.
         if old.as_ref().is_some_and(|old| Arc::ptr_eq(old, new)) {
@@ -205,7 +213,7 @@ fn step(state: Uuid, checkpoint: &Checkpoint, before: &Map, after: &Map) -> Delt
             _ => data.push(run.clone()),
         }
     }
-    Delta { state, checkpoint: checkpoint.clone(), data, zero, parts }
+    Ok(Delta { state, checkpoint: checkpoint.clone(), data, zero, parts })
 }
 
 fn lengthen(runs: &mut Vec<Range<u64>>, block: u64) {

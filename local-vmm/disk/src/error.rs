@@ -64,6 +64,11 @@ pub enum Error {
         /// The one that it was to come from.
         since: String,
     },
+    /// What is asked for is in too many pieces.
+    #[error(
+        "its blocks lie in more than {0} pieces, which no export holds; export it since an earlier checkpoint"
+    )]
+    Scattered(usize),
     /// A checkpoint from elsewhere has an id that none can have.
     #[error("{0:?} is no id of a checkpoint; have the export made anew")]
     BadId(String),

@@ -27,12 +27,12 @@ mod volume;
 
 pub use account::Stored;
 pub use check::{Report, check};
-pub use deltas::{Delta, Deltas, Start};
+pub use deltas::{Delta, Deltas, MAX_RUNS, Start};
 pub use error::{Error, Result};
 pub use export::{Format, export};
 pub use layer::{extents, layers, raise_file_limit};
 pub use reader::CheckpointReader;
-pub use receive::{Foundation, Incoming};
+pub use receive::{Foundation, Incoming, Source};
 pub use store::Store;
 pub use tree::{Checkpoint, Kind, NewCheckpoint, Node, Restored, Tree};
 pub use volume::Volume;

@@ -35,6 +35,15 @@ pub enum Foundation<'a> {
     },
 }
 
+/// From where a volume has a state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// It was made by this store: it is what its name says.
+    Here,
+    /// Somebody's export says that it is the one of that name.
+    Elsewhere,
+}
+
 /// See the module. Dropped before it is in its place, it leaves nothing behind.
 #[derive(Debug)]
 pub struct Incoming {
@@ -74,13 +83,14 @@ impl Store {
         Ok(incoming)
     }
 
-    /// The checkpoint of a volume that has the state of that name.
+    /// Whether a checkpoint of a volume has the state of that name, and from where.
     ///
     /// # Errors
     /// When the volume cannot be looked at.
-    pub fn find_state(&self, dir: &Path, state: Uuid) -> Result<Option<Checkpoint>> {
+    pub fn find_state(&self, dir: &Path, state: Uuid) -> Result<Option<Source>> {
         let manifest = Manifest::load(dir)?;
-        Ok(entry_of(&manifest, state).map(|entry| entry.checkpoint.clone()))
+        let from = |entry: &Entry| if entry.layer == state { Source::Here } else { Source::Elsewhere };
+        Ok(entry_of(&manifest, state).map(from))
     }
 }
 

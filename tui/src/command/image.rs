@@ -122,14 +122,16 @@ impl Bar {
         // That nobody can see it is no reason not to build.
         if self.terminal {
             let full = (progress.fraction.clamp(0.0, 1.0) * BAR as f64) as usize;
-            let step: String = progress.step.chars().filter(|c| !c.is_control()).take(60).collect();
-            let _ = write!(
-                out,
-                "\r\x1b[K[{}{}] {:3.0} %  {step}",
+            let step: String = progress.step.chars().filter(|c| !c.is_control()).collect();
+            let line = format!(
+                "[{}{}] {:3.0} %  {step}",
                 "█".repeat(full),
                 "░".repeat(BAR - full),
                 progress.fraction * 100.0
             );
+            // One that went on in the next row could not be written over.
+            let columns = crossterm::terminal::size().map_or(80, |(columns, _)| usize::from(columns));
+            let _ = write!(out, "\r\x1b[K{}", number::cut(&line, columns.saturating_sub(1)));
             let _ = out.flush();
         } else if progress.step != self.last {
             let _ = writeln!(out, "{:3.0} %  {}", progress.fraction * 100.0, progress.step);

@@ -78,7 +78,10 @@ pub fn change(path: &Path, setting: &Setting, value: Option<&str>) -> Result<(),
     // Many keep such files elsewhere and link to them.
     let path = match fs::canonicalize(path) {
         Ok(real) => real,
-        Err(error) if error.kind() == ErrorKind::NotFound => path.to_owned(),
+        // A link to what is not there now is somebody's too.
+        Err(error) if error.kind() == ErrorKind::NotFound && fs::symlink_metadata(path).is_err() => {
+            path.to_owned()
+        }
         Err(error) => return Err(failed(error)),
     };
     let (before, permissions) = match fs::metadata(&path) {
@@ -153,6 +156,10 @@ mod tests {
         let path = dir.path().join("not/yet/config.toml");
         change(&path, theme, Some("\"dark\"")).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        let gone = dir.path().join("gone.toml");
+        symlink(dir.path().join("elsewhere"), &gone).unwrap();
+        assert!(change(&gone, theme, Some("\"dark\"")).is_err());
+        assert!(fs::symlink_metadata(&gone).unwrap().is_symlink());
         let link = dir.path().join("config.toml");
         symlink(&path, &link).unwrap();
         change(&link, theme, Some("\"light\"")).unwrap();

@@ -2,7 +2,8 @@
 
 use super::{Rig, content};
 use crate::{
-    BLOCK, CURRENT, Deltas, Error, Foundation, Incoming, Kind, NewCheckpoint, Start, Store, Volume, check,
+    BLOCK, CURRENT, Deltas, Error, Foundation, Incoming, Kind, NewCheckpoint, Source, Start, Store, Volume,
+    check,
 };
 use proptest::prelude::*;
 use std::fs;
@@ -103,7 +104,8 @@ fn the_way_is_told_and_stands_elsewhere() {
     let state = deltas.since().unwrap().0;
     assert_eq!((deltas.steps().len(), deltas.steps()[0].bytes()), (1, BLOCK));
     let (store, _) = elsewhere(&rig, "c");
-    assert_eq!(store.find_state(&whole, state).unwrap().unwrap().id, "v1");
+    assert_eq!(store.find_state(&whole, state).unwrap(), Some(Source::Elsewhere));
+    assert_eq!(store.find_state(&dir, state).unwrap(), Some(Source::Here));
     let on = Foundation::State { volume: &whole, state };
     let next = moved(&rig, &dir, "c", &third.id, since, on);
     for id in ["v0", "v1", "v2"] {
