@@ -138,7 +138,7 @@ pub const STOPS: &[Stop] = &[
         "dashboard",
         Shows::Screen("dashboard"),
         "All places where sprites are, at a glance: who answers, what is awake and why, what it costs, what failed or was denied.",
-        &[(BACK, "work/main.py"), ("gh", "reviewer"), ("", "%")],
+        &[(BACK, "work/main.py"), ("gh", "reviewer"), ("", "755 %")],
     ),
     stop(
         "timeline",

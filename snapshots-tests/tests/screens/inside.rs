@@ -224,7 +224,7 @@ fn logs_are_scrolled_and_the_list_by_other_keys() {
     press(&mut model, KeyCode::Enter);
     let log = model.inside.log.as_ref().unwrap();
     assert!(log.found(&model.inside.search).all(|(_, line)| line.contains("started")));
-    assert!(text(&model).contains("with \"started\""), "{}", text(&model));
+    assert!(text(&model).contains("with \"STARTED\""), "{}", text(&model));
 }
 
 #[test]

@@ -9,6 +9,7 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Paragraph, Wrap};
 use sprites_backend::client::clean;
+use unicode_width::UnicodeWidthStr;
 
 /// Cells of a name.
 const NAME: usize = 16;
@@ -58,7 +59,9 @@ fn lines(model: &Model, width: usize) -> (Vec<Line<'static>>, usize) {
                 Some(value) => (clean(value), colors.good()),
                 None => (setting.usual.to_owned(), colors.dim()),
             };
-            let mut line = Line::from(vec![Span::raw(name), Span::styled(number::cut(&value, room), style)]);
+            let value = number::cut(&value, room);
+            let rest = " ".repeat(room.saturating_sub(value.width()));
+            let mut line = Line::from(vec![Span::raw(name), Span::styled(value, style), Span::raw(rest)]);
             if index == model.settings.chosen {
                 chosen = lines.len();
                 line = line.style(colors.selection());
