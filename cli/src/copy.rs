@@ -5,7 +5,7 @@
 
 use crate::arguments::{Copy as Wish, PlaceArguments};
 use crate::failure::{Failure, Outcome};
-use crate::files::{INTO_FOLDER, Trouble, system_error};
+use crate::files::{INTO_FOLDER, Trouble, own_name, system_error};
 use crate::output;
 use crate::trees::{Tally, USUAL, bits, inside, joined, make_folder, make_links, one_file, targets};
 use futures::{Stream, TryStreamExt};
@@ -95,7 +95,8 @@ async fn single(
     tally: &mut Tally,
 ) -> Result<(), Failure> {
     // By the name that was typed: what the other side says it is called may be anything.
-    let file = Path::new(&from.path).file_name().and_then(|file| file.to_str()).unwrap_or("file");
+    let file = own_name(&from.path);
+    let file = file.to_string_lossy();
     let there = match to.client.list_files(&to.name, &to.path, false).await {
         Ok(listing) => Some(listing),
         Err(error) if system_error(&error) == Some("ENOENT") => None,
@@ -103,8 +104,8 @@ async fn single(
     };
     let is_folder = there.as_ref().is_some_and(|listing| one_file(listing).is_none());
     let (path, there) = if is_folder || to.path.ends_with('/') {
-        let path = joined(&to.path, file);
-        let there = there.and_then(|listing| listing.entries.into_iter().find(|entry| entry.name == file));
+        let path = joined(&to.path, &file);
+        let there = there.and_then(|listing| listing.entries.into_iter().find(|entry| entry.name == *file));
         (path, there.map(|entry| entry.kind))
     } else {
         let kind = |listing: Listing| one_file(&listing).map_or(FileKind::File, |entry| entry.kind);

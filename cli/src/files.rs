@@ -151,8 +151,8 @@ pub(crate) async fn file(place: &PlaceArguments, wish: Wish) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The last part of a path of a sprite, as the name of something here.
-fn own_name(remote: &str) -> PathBuf {
+/// The last part of a path of a sprite, as the name of something elsewhere.
+pub(crate) fn own_name(remote: &str) -> PathBuf {
     Path::new(remote).file_name().map_or_else(|| PathBuf::from("."), PathBuf::from)
 }
 

@@ -370,6 +370,9 @@ fn files_go_from_one_context_to_another() {
     let (code, _, err) = copy(&["far/there:copy/deep/text", "here:back/"]);
     assert_eq!(code, 0, "{err}");
     assert_eq!(inside(&home, "here", "cat ~/back/text"), "one\n");
+    // Not through a link, whatever somebody says.
+    let (code, _, err) = copy(&["here:work/sums", "far/there:copy/link", "--force"]);
+    assert!(code != 0 && err.contains("a link stands there"), "{err}");
     for (from, to, sentence) in [
         ("here:none", "far/there:x", "no such file"),
         ("here", "far/there:x", "NAME:PATH"),

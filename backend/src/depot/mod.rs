@@ -127,6 +127,9 @@ pub enum Error {
     /// Somebody wanted it so.
     #[error("it was broken off, and nothing of it is left")]
     Cancelled,
+    /// The same, where the server may have been done already.
+    #[error("it was broken off; if all had come by then the sprite is there, so look before trying again")]
+    Left,
 }
 
 impl Error {
@@ -209,7 +212,8 @@ async fn to_file(
     file.sync_all().await.map_err(&failed)?;
     let placed = if over { draft.persist(path) } else { draft.persist_noclobber(path) };
     match placed {
-        Ok(_) => Ok(()),
+        // Its name has to last as well.
+        Ok(_) => tokio::fs::File::open(folder).await.map_err(&failed)?.sync_all().await.map_err(&failed),
         Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Err(Error::Exists(place.clone())),
         Err(error) => Err(failed(error.error)),
     }
@@ -252,7 +256,7 @@ pub async fn import(
             }
         }
     };
-    cancel.run_until_cancelled(work).await.unwrap_or(Err(Error::Cancelled))
+    cancel.run_until_cancelled(work).await.unwrap_or(Err(Error::Left))
 }
 
 /// Exports below an address of objects, the newest first.
