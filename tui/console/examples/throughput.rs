@@ -24,6 +24,8 @@ fn main() {
         "log lines of 80",
         &[b'x'; 78].iter().chain(b"\r\n").copied().cycle().take(PIECE).collect::<Vec<u8>>(),
     );
+    let alphabet: Vec<u8> = (b'a'..=b'z').cycle().take(PIECE - 2).chain(*b"\r\n").collect();
+    feed("long lines", &alphabet);
     feed("coloured words", &b"\x1b[1;32mword\x1b[0m \x1b[38;5;200mother\x1b[0m\r\n".repeat(400));
     feed("wide characters", "漢字かな\r\n".repeat(PIECE / 14).as_bytes());
     feed("full-screen redraws", &full_redraw());

@@ -15,7 +15,8 @@ use ratatui::layout::Rect;
 
 use crate::copy::page::{Page, Place};
 use crate::copy::{Copy, Marks, Outcome, Status};
-use crate::emulator::{self, Door, Guard, Kept, NothingHeldBack, Size};
+use crate::door::Door;
+use crate::emulator::{self, Guard, Kept, NothingHeldBack, Size};
 use crate::margins::Margins;
 use crate::outbox::Listener;
 use crate::scan::Scanner;

@@ -11,8 +11,8 @@ use alacritty_terminal::term::cell::Flags;
 use alacritty_terminal::term::{Config, Osc52, TermMode};
 use alacritty_terminal::vte::ansi::{
     Attr, CharsetIndex, ClearMode, CursorShape, CursorStyle, Handler, Hyperlink, KeyboardModes,
-    KeyboardModesApplyBehavior, LineClearMode, Mode, PrivateMode, Processor, Rgb, StandardCharset,
-    TabulationClearMode, Timeout,
+    KeyboardModesApplyBehavior, LineClearMode, Mode, PrivateMode, Rgb, StandardCharset, TabulationClearMode,
+    Timeout,
 };
 use unicode_width::UnicodeWidthChar;
 
@@ -23,8 +23,7 @@ use crate::keyboard::Keyboard;
 use crate::links::Links;
 use crate::margins::Margins;
 use crate::outbox::Listener;
-use crate::scan::Sink;
-use crate::sequences::{self, Happening};
+use crate::sequences::Happening;
 
 /// Combining characters kept on one cell. Written languages need about four.
 const MAX_COMBINING: usize = 8;
@@ -107,35 +106,7 @@ pub(crate) struct Guard<'a> {
     pub(crate) term: &'a mut Term<Listener>,
     pub(crate) kept: &'a mut Kept,
     listener: &'a Listener,
-    characters_left: usize,
-}
-
-/// The parser with the guard behind it, as the scanner feeds it.
-pub(crate) struct Door<'a> {
-    pub(crate) parser: &'a mut Processor<NothingHeldBack>,
-    pub(crate) guard: Guard<'a>,
-}
-
-impl Sink for Door<'_> {
-    fn parse(&mut self, bytes: &[u8]) {
-        self.parser.advance(&mut self.guard, bytes);
-    }
-
-    fn command(&mut self, content: &[u8]) {
-        self.guard.command(content);
-    }
-
-    fn wants(&self, content: &[u8]) -> bool {
-        sequences::known(content)
-    }
-
-    fn control(&mut self, content: &[u8]) {
-        self.guard.control(content);
-    }
-
-    fn device(&mut self, content: &[u8]) {
-        self.guard.device(content);
-    }
+    pub(crate) characters_left: usize,
 }
 
 impl<'a> Guard<'a> {

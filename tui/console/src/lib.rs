@@ -25,6 +25,7 @@
 mod console;
 mod copy;
 mod cursors;
+mod door;
 mod draw;
 mod emulator;
 mod hold;

@@ -12,6 +12,8 @@ pub(crate) const MAX_COMMAND_BYTES: usize = 100_000;
 const MAX_DEVICE_BYTES: usize = 256;
 /// Longest control sequence that is looked at here, in bytes. Those meant for us are far shorter.
 const MAX_CONTROL_BYTES: usize = 32;
+/// Shortest text that is handed over as such.
+const MIN_TEXT: usize = 32;
 /// Beginnings of the commands that are taken here: directory, notification, copy, notification.
 const COMMANDS: [&[u8]; 4] = [b"7;", b"9;", b"52;", b"777;"];
 
@@ -24,6 +26,8 @@ const ESCAPE: u8 = 0x1b;
 pub(crate) trait Sink {
     /// Bytes for the parser.
     fn parse(&mut self, bytes: &[u8]);
+    /// The same, which it sees outside of all sequences and strings, and without an escape character.
+    fn text(&mut self, bytes: &[u8]);
     /// A whole operating system command, without what begins and ends it.
     fn command(&mut self, content: &[u8]);
     /// Whether [`control`](Self::control) knows a control sequence; `content` is as there.
@@ -37,10 +41,14 @@ pub(crate) trait Sink {
 /// What the parser is in the middle of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Anything that holds no memory.
+    /// In the text between sequences.
     Outside,
     /// Directly behind an escape character.
     Escape,
+    /// Inside an escape sequence, before its last byte.
+    Intermediate,
+    /// Inside a string that nobody takes (SOS, PM, APC).
+    Ignored,
     /// Inside a control sequence.
     Control,
     /// Inside a device control string.
@@ -73,18 +81,26 @@ impl Scanner {
         let mut at = 0;
         while at < bytes.len() {
             match self.state {
-                State::Outside => match memchr::memchr(ESCAPE, &bytes[at..]) {
-                    Some(distance) => {
-                        at += distance + 1;
+                State::Outside => {
+                    let text = memchr::memchr(ESCAPE, &bytes[at..]).unwrap_or(bytes.len() - at);
+                    if text >= MIN_TEXT {
+                        sink.parse(&bytes[start..at]);
+                        sink.text(&bytes[at..at + text]);
+                        start = at + text;
+                    }
+                    at += text;
+                    if at < bytes.len() {
+                        at += 1;
                         self.state = State::Escape;
                     }
-                    None => at = bytes.len(),
-                },
+                }
                 State::Escape => {
                     self.state = match bytes[at] {
                         b']' => self.begin(State::Command(0)),
                         b'[' => self.begin(State::Control),
                         b'P' => self.begin(State::Device),
+                        b'X' | b'^' | b'_' => State::Ignored,
+                        b' '..=b'/' => State::Intermediate,
                         CANCEL | SUBSTITUTE => State::Outside,
                         // Controls are carried out in the middle of an escape sequence, and bytes that mean nothing are
                         // skipped: the parser still waits for the byte behind the escape character.
@@ -92,6 +108,22 @@ impl Scanner {
                         _ => State::Outside,
                     };
                     at += 1;
+                }
+                State::Intermediate => {
+                    self.state = match bytes[at] {
+                        CANCEL | SUBSTITUTE | ESCAPE => after_end(bytes[at]),
+                        b'0'..=b'~' => State::Outside,
+                        _ => State::Intermediate,
+                    };
+                    at += 1;
+                }
+                State::Ignored => {
+                    let rest = &bytes[at..];
+                    let end = rest.iter().position(|byte| matches!(*byte, CANCEL | SUBSTITUTE | ESCAPE));
+                    at += end.map_or(rest.len(), |distance| distance + 1);
+                    if let Some(distance) = end {
+                        self.state = after_end(rest[distance]);
+                    }
                 }
                 State::Control => {
                     let byte = bytes[at];
@@ -229,6 +261,10 @@ mod tests {
     impl Sink for Seen {
         fn parse(&mut self, bytes: &[u8]) {
             self.parsed.extend_from_slice(bytes);
+        }
+
+        fn text(&mut self, bytes: &[u8]) {
+            self.parse(bytes);
         }
 
         fn command(&mut self, content: &[u8]) {
