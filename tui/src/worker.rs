@@ -2,9 +2,11 @@
 
 mod files;
 mod inside;
+mod refresh;
 
 pub use files::run_editor;
 
+use self::refresh::About;
 use crate::clipboard;
 use crate::model::timeline::MOST;
 use crate::update::{Effect, Event};
@@ -51,6 +53,8 @@ pub struct Worker {
     forwards: Arc<Mutex<HashMap<(String, u16), Forward>>>,
     /// The log that is followed.
     following: Arc<Mutex<Option<AbortOnDropHandle<()>>>>,
+    /// What is to be asked about single sprites.
+    waiting: Arc<refresh::Waiting>,
     /// Somebody wants the server to be tried now.
     now: Arc<Notify>,
 }
@@ -72,6 +76,7 @@ impl Worker {
             consoles: Arc::default(),
             forwards: Arc::default(),
             following: Arc::default(),
+            waiting: Arc::default(),
             now: Arc::default(),
         }
     }
@@ -241,18 +246,9 @@ impl Worker {
                     _ => self.now.notify_one(),
                 }
             }
-            Effect::LoadSprites => {
-                let outcome = client.list_sprites().await.map_err(|error| error.to_string());
-                self.tell(Event::Sprites(outcome)).await;
-            }
-            Effect::LoadSprite(name) => match client.get(&name).await {
-                Ok(sprite) => self.tell(Event::Sprite(name, Some(Box::new(sprite)))).await,
-                Err(Error::NotFound(_)) => self.tell(Event::Sprite(name, None)).await,
-                // Whoever follows the server tells it.
-                Err(error) if error.is_unreachable() => {}
-                // That there is no answer about one says nothing about the connection.
-                Err(error) => self.tell(Event::Sprites(Err(error.to_string()))).await,
-            },
+            Effect::LoadSprites => self.list().await,
+            Effect::LoadSprite(name) => self.refresh(About::Sprite(name)),
+            Effect::LoadSessions(name) => self.refresh(About::Sessions(name)),
             Effect::LoadTree(name) => {
                 let outcome = client.tree(&name).await.map_err(|error| error.to_string());
                 self.tell(Event::Tree(name, outcome)).await;
@@ -336,12 +332,6 @@ impl Worker {
                 let outcome =
                     client.stop(&name).await.map(|()| format!("{name} is stopped; its disk is at rest."));
                 self.done(job, outcome.map_err(|error| error.to_string()), Some(name)).await;
-            }
-            Effect::LoadSessions(name) => {
-                // A sprite that fell asleep or went away meanwhile has none to show.
-                if let Ok(sessions) = client.sessions(&name).await {
-                    self.tell(Event::Sessions(name, sessions)).await;
-                }
             }
             Effect::LoadInside(name) => self.inside(name).await,
             Effect::LoadFiles { name, at, path } => self.load_files(name, at, path).await,

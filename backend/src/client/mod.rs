@@ -72,6 +72,10 @@ use transport::{Call, HEARTBEAT, LONG_CALL, Transport, WORK};
 
 /// Most pages of a list that are read; with fifty sprites a page far more than anybody has.
 const MAX_PAGES: usize = 2000;
+/// Most bytes of all of them, and most sprites: what the endpoint says becomes memory here.
+const MAX_LIST: usize = 64 * 1024 * 1024;
+/// See [`MAX_LIST`].
+const MAX_SPRITES: usize = 100_000;
 /// A sprite that comes back from a restore is asked again for this long.
 const COMING_BACK: Duration = Duration::from_secs(20);
 /// Between two such tries.
@@ -108,9 +112,16 @@ impl Client {
         let mut all = Vec::new();
         let mut tokens = HashSet::new();
         let mut call = self.page(None)?;
+        let mut bytes = 0;
         loop {
-            let page: SpriteList = self.transport.json(call).await?;
+            let body = self.transport.body(call).await?;
+            bytes += body.len();
+            let page: SpriteList = self.transport.parsed(&body)?;
             all.extend(page.sprites);
+            if bytes > MAX_LIST || all.len() > MAX_SPRITES {
+                let most = format!("its list of sprites has more than {MAX_SPRITES} entries or 64 MiB");
+                return Err(self.transport.protocol(most));
+            }
             let Some(next) = page.next_continuation_token.filter(|next| page.has_more && !next.is_empty())
             else {
                 return Ok(all);

@@ -120,9 +120,13 @@ impl Transport {
 
     /// Sends and reads the answer as JSON.
     pub async fn json<T: DeserializeOwned>(&self, call: Call) -> Result<T> {
-        let body = self.body(call).await?;
-        serde_json::from_slice(&body)
-            .map_err(|error| self.protocol(if is_page(&body) { PAGE.to_owned() } else { error.to_string() }))
+        self.parsed(&self.body(call).await?)
+    }
+
+    /// The same for an answer that was read.
+    pub fn parsed<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T> {
+        serde_json::from_slice(body)
+            .map_err(|error| self.protocol(if is_page(body) { PAGE.to_owned() } else { error.to_string() }))
     }
 
     /// Sends and reads the whole answer.

@@ -1,6 +1,8 @@
 //! Sessions: one process tree each, its terminal or pipes, its clients.
 
 pub(crate) mod log;
+mod modes;
+mod numbers;
 pub(crate) mod rate;
 pub(crate) mod registry;
 pub mod screen;

@@ -3,14 +3,21 @@
 //! The emulator is the `vt100` crate, which can still panic on legal output (a wide character in the last cell). It is
 //! contained: a panic costs the picture, never the session.
 
+use super::modes::modes;
+use super::numbers::Numbers;
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::num::NonZeroU16;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
 use vt100::capture::{BasicFormattedCaptureState, RowContents};
 
 /// Cells beyond this are not kept, in either direction: the size comes from a client.
 const SIDE_LIMIT: u16 = 500;
+/// Output that is drawn at once, bytes, and how long the drawing of all that has waited may take. What is too much work is not drawn:
+/// a picture is worth less than a terminal that answers.
+const PIECE: usize = 4 << 10;
+const PATIENCE: Duration = Duration::from_millis(500);
 /// Longest window title kept, bytes.
 const TITLE_LIMIT: usize = 256;
 
@@ -26,6 +33,7 @@ pub fn is_contained() -> bool {
 /// A terminal's picture and the lines that have left it.
 pub(crate) struct Screen {
     parser: vt100::Parser<History>,
+    numbers: Numbers,
     cols: u16,
     rows: u16,
     scrollback: usize,
@@ -69,15 +77,25 @@ impl Screen {
         let (cols, rows) = (side(cols), side(rows));
         Self {
             parser: parser(cols, rows, History { limit: scrollback, ..History::default() }),
+            numbers: Numbers::default(),
             cols,
             rows,
             scrollback,
         }
     }
 
-    /// Draws output.
+    /// Draws output, as much of it as half a second allows.
     pub(crate) fn process(&mut self, bytes: &[u8]) {
-        self.contain(|parser| parser.process(bytes));
+        let bytes = self.numbers.shorten(bytes);
+        let begin = Instant::now();
+        for (number, piece) in bytes.chunks(PIECE).enumerate() {
+            if begin.elapsed() > PATIENCE {
+                let rest = modes(&bytes[number * PIECE..]);
+                self.contain(|parser| parser.process(&rest));
+                return;
+            }
+            self.contain(|parser| parser.process(piece));
+        }
     }
 
     /// Changes the size.
@@ -201,6 +219,17 @@ mod tests {
         screen.process(b"\x1b[23;80Hx");
         screen.process(b"\x1b[Hstill here");
         assert!(String::from_utf8(screen.render()).unwrap().contains("still here"));
+    }
+
+    #[test]
+    fn what_asks_for_too_much_work_costs_its_picture_and_no_more() {
+        let mut screen = Screen::new(500, 500, 1 << 16);
+        screen.process(b"\x1b[?2004h");
+        screen.process(&b"x\x1b[65535b\x1b[2J".repeat(20_000));
+        screen.process(b"\x1b[?1000h\x1b[Hstill here");
+        let seen = shown(&screen.render(), 500, 500, 0);
+        assert!(seen.screen().contents().starts_with("still here"));
+        assert!(seen.screen().bracketed_paste());
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! waits here until somebody wants the picture. When much has piled up, the older part is either drawn, or, when the
 //! newer part holds so many lines that everything older has left the screen, reduced to the sequences that change modes.
 
+use super::modes::modes;
 use super::screen::Screen;
 use std::sync::{Mutex, PoisonError};
 
@@ -13,8 +14,6 @@ const PENDING_LIMIT: usize = 128 << 10;
 const TAIL: usize = 64 << 10;
 /// Lines in the newer part that make the older part invisible: more than the tallest screen kept.
 const LINES: usize = 600;
-/// Mode sequences kept of the older part, bytes.
-const MODES_LIMIT: usize = 16 << 10;
 
 /// A terminal's picture and the output not yet drawn into it.
 pub(crate) struct View {
@@ -80,41 +79,6 @@ impl View {
     }
 }
 
-/// What must be kept of output whose text is out of sight: set and reset mode, scroll region, keypad, character reset.
-fn modes(bytes: &[u8]) -> Vec<u8> {
-    const CANCEL: u8 = 0x18;
-    // The output before may have ended, and this part may end, within a sequence.
-    let mut kept = vec![CANCEL];
-    let mut rest = bytes;
-    while let Some(at) = rest.iter().position(|byte| *byte == 0x1b) {
-        rest = &rest[at..];
-        let length = match rest.get(1) {
-            Some(b'[') => {
-                let body = rest[2..].iter().take(64).take_while(|byte| (0x20..0x40).contains(*byte)).count();
-                let last = rest.get(2 + body);
-                if matches!(last, Some(b'h' | b'l' | b'r')) {
-                    kept.extend_from_slice(&rest[..body + 3]);
-                }
-                2 + body
-            }
-            Some(b'=' | b'>' | b'c') => {
-                kept.extend_from_slice(&rest[..2]);
-                2
-            }
-            _ => 1,
-        };
-        rest = &rest[length..];
-    }
-    if kept.len() > MODES_LIMIT {
-        // Later modes win, so the newest are worth most.
-        let cut = kept.len() - MODES_LIMIT;
-        let whole = kept[cut..].iter().position(|byte| *byte == 0x1b).map_or(kept.len(), |at| cut + at);
-        kept.drain(1..whole);
-    }
-    kept.push(CANCEL);
-    kept
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,13 +117,5 @@ mod tests {
         assert!(drawn > 0);
         let text = text(&view);
         assert!(text.contains("head") && text.contains("value 19999"), "{text}");
-    }
-
-    #[test]
-    fn modes_only() {
-        let kept = modes(b"text\x1b[31mmore\x1b[?1049h\n\x1b]0;title\x07\x1b[2;5r\x1b=x\x1b[?25");
-        assert_eq!(kept, b"\x18\x1b[?1049h\x1b[2;5r\x1b=\x18");
-        let many = b"\x1b[?25l\x1b[?25h".repeat(10_000);
-        assert!(modes(&many).len() <= MODES_LIMIT + 2);
     }
 }

@@ -12,6 +12,8 @@ use termprofile::TermProfile;
 
 /// After the one key, how long nothing may follow before what could is shown.
 pub const HINT: Duration = Duration::from_secs(1);
+/// Between two times that a program replaces what the clipboard holds.
+pub const COPIES: Duration = Duration::from_millis(250);
 
 /// How a console is connected.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,6 +117,10 @@ pub struct Mux {
     pub clicked: Option<(Instant, (u16, u16), u8)>,
     /// What was copied last.
     pub copied: Option<String>,
+    /// What a program copies next: it must not replace the clipboard faster than at [`COPIES`].
+    pub copies: Option<String>,
+    /// When one copied last.
+    pub copied_at: Option<Instant>,
     /// Colours the terminal around the app has.
     pub profile: TermProfile,
     /// Whether the terminal around the app tells when keys are let go.
@@ -142,6 +148,8 @@ impl Default for Mux {
             drag: None,
             clicked: None,
             copied: None,
+            copies: None,
+            copied_at: None,
             profile: TermProfile::TrueColor,
             key_releases: false,
             bell: false,
@@ -213,9 +221,10 @@ impl Model {
             Some(Drag::Select { again, .. }) => again,
             _ => None,
         };
+        let copy = self.mux.copies.as_ref().and(self.mux.copied_at).map(|at| at + COPIES);
         let panes = self.panes();
         let shown = self.consoles.iter().filter(|tab| panes.iter().any(|(id, _)| *id == tab.id));
-        shown.filter_map(|tab| tab.terminal.changes_at()).chain(hint).chain(scroll).min()
+        shown.filter_map(|tab| tab.terminal.changes_at()).chain(hint).chain(scroll).chain(copy).min()
     }
 
     /// Whether the program that is typed to wants to know when keys are let go.

@@ -16,7 +16,7 @@ pub mod timeline;
 mod tour;
 mod trail;
 
-pub use console::{Attachment, Drag, HINT, Mux, Tab, Task};
+pub use console::{Attachment, COPIES, Drag, HINT, Mux, Tab, Task};
 pub use dashboard::Dashboard;
 pub use dialog::{Ask, Dialog, Many, destroying};
 pub use files::{Edit, Files, MAX_SHOWN, Mark, Sheet, differing, shown};

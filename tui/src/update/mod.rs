@@ -566,10 +566,7 @@ fn take(model: &mut Model, event: Event) -> Vec<Effect> {
             model.say(Weight::Bad, why);
             Vec::new()
         }
-        Event::Wake => {
-            console::woken(model);
-            Vec::new()
-        }
+        Event::Wake => console::woken(model),
         Event::InputLost(id, why) => {
             if model.console(id).is_some() && !model.toasts.iter().any(|toast| toast.text.contains(&why)) {
                 model.say(Weight::Bad, why);

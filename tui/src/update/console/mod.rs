@@ -249,7 +249,7 @@ fn fit(model: &mut Model) -> Vec<Effect> {
 }
 
 /// The time came at which something was to change by itself.
-pub(super) fn woken(model: &mut Model) {
+pub(super) fn woken(model: &mut Model) -> Vec<Effect> {
     let now = Instant::now();
     for tab in &mut model.consoles {
         if tab.terminal.changes_at().is_some_and(|at| at <= now) {
@@ -258,6 +258,7 @@ pub(super) fn woken(model: &mut Model) {
     }
     command::hint(model, now);
     mouse::scroll_on(model, now);
+    told::copied(model, now)
 }
 
 /// Detaches all consoles of a sprite.

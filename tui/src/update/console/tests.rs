@@ -255,6 +255,22 @@ fn links_open_with_a_modifier() {
 }
 
 #[test]
+fn a_program_that_copies_all_the_time_does_so_now_and_then() {
+    let mut model = app(&["box"]);
+    let id = opened(&mut model, "box", "1");
+    assert_eq!(printed(&mut model, id, "\x1b]52;c;aGk=\x07"), [Effect::Copy("hi".into())]);
+    assert_eq!(model.wakes_at(), None);
+    for _ in 0..100 {
+        assert_eq!(printed(&mut model, id, "\x1b]52;c;bm8=\x07"), []);
+    }
+    assert_eq!(printed(&mut model, id, "\x1b]52;c;bGFzdA==\x07"), []);
+    // The last of them is not lost.
+    let at = model.wakes_at().unwrap();
+    assert_eq!(told::copied(&mut model, at), [Effect::Copy("last".into())]);
+    assert_eq!(model.wakes_at(), None);
+}
+
+#[test]
 fn programs_copy_where_somebody_looks_and_tell_seldom() {
     let mut model = app(&["box"]);
     let hidden = opened(&mut model, "box", "1");

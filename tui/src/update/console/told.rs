@@ -1,6 +1,6 @@
 //! What programs tell or give of their own accord.
 
-use crate::model::{Model, Weight};
+use crate::model::{COPIES, Model, Weight};
 use crate::update::Effect;
 use sprites_console::Happening;
 use std::time::{Duration, Instant};
@@ -37,8 +37,8 @@ pub(super) fn told(model: &mut Model, id: u64) -> Vec<Effect> {
     }
     match (copy, refused) {
         (Some(text), None) => {
-            model.mux.copied = Some(text.clone());
-            vec![Effect::Copy(text)]
+            model.mux.copies = Some(text);
+            copied(model, now)
         }
         (_, Some(title)) => {
             let text =
@@ -50,4 +50,16 @@ pub(super) fn told(model: &mut Model, id: u64) -> Vec<Effect> {
         }
         (None, None) => Vec::new(),
     }
+}
+
+/// Gives the clipboard what a program copied, unless one has just done so; then the last of what comes meanwhile waits.
+pub(super) fn copied(model: &mut Model, now: Instant) -> Vec<Effect> {
+    let mux = &mut model.mux;
+    if mux.copied_at.is_some_and(|at| now.saturating_duration_since(at) < COPIES) {
+        return Vec::new();
+    }
+    let Some(text) = mux.copies.take() else { return Vec::new() };
+    mux.copied_at = Some(now);
+    mux.copied = Some(text.clone());
+    vec![Effect::Copy(text)]
 }
