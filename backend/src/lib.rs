@@ -8,6 +8,7 @@
 //! | [`endpoint`] | where an endpoint is, and how a local one is started | always |
 //! | [`paths`] | where things live | always |
 //! | [`rates`] | what use costs | always |
+//! | [`reading`] | small files that people write | always |
 //! | [`estimate`] | what sprites cost of which no use is told | always |
 //! | `server` | the local server: HTTP and WebSocket | `server` |
 //! | `sprites` | one task per sprite: lifecycle, checkpoints, forks | `server` |
@@ -31,6 +32,7 @@ mod lock;
 mod meter;
 pub mod paths;
 pub mod rates;
+pub mod reading;
 #[cfg(feature = "server")]
 pub mod server;
 #[cfg(feature = "server")]

@@ -3,8 +3,8 @@
 
 use secrecy::SecretString;
 use serde::Deserialize;
+use sprites_backend::reading;
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Largest file that is read, bytes.
@@ -67,11 +67,7 @@ impl std::fmt::Debug for Entry {
 /// The organizations of the configuration in `home`, a user's home folder; none if there is no such configuration.
 pub fn organizations(home: &Path) -> Vec<Organization> {
     let folder: PathBuf = home.join(".sprites");
-    let text = NAMES.iter().find_map(|name| {
-        let path = folder.join(name);
-        let fits = fs::metadata(&path).is_ok_and(|found| found.is_file() && found.len() <= MAX);
-        if fits { fs::read_to_string(path).ok() } else { None }
-    });
+    let text = NAMES.iter().find_map(|name| reading::small(&folder.join(name), MAX).ok());
     text.map(|text| parse(&text)).unwrap_or_default()
 }
 
@@ -98,6 +94,7 @@ fn parse(text: &str) -> Vec<Organization> {
 mod tests {
     use super::*;
     use secrecy::ExposeSecret;
+    use std::fs;
 
     const TEXT: &str = r#"{"version":"1","current_selection":{"url":"https://api.sprites.dev","org":"personal"},
         "urls":{"https://api.sprites.dev":{"url":"https://api.sprites.dev","orgs":{

@@ -13,6 +13,7 @@ use sprites_backend::client::Client;
 use sprites_backend::context::{Context, LOCAL, TOKEN};
 use sprites_backend::endpoint::{Endpoint, ensure_local_server};
 use sprites_backend::paths::Paths;
+use sprites_backend::reading;
 use std::env;
 use std::fs;
 use std::io;
@@ -21,8 +22,8 @@ use std::process::ExitCode;
 
 /// File that names the sprite of a folder.
 const CHOSEN: &str = ".sprite";
-/// Largest such file that is read, bytes.
-const MAX: u64 = 64 << 10;
+/// Largest such file that is read, and largest configuration, bytes.
+const MAX: u64 = 1 << 20;
 /// Environment variable with an endpoint's address.
 const URL: &str = "SPRITES_API_URL";
 /// The original's name of the variable with a token.
@@ -126,9 +127,7 @@ fn quoted(word: &str) -> String {
 /// The file that names the sprite of a folder, which may stand above it.
 pub fn chosen(folder: &Path) -> Option<(PathBuf, Chosen)> {
     folder.ancestors().map(|folder| folder.join(CHOSEN)).find_map(|path| {
-        let found = fs::metadata(&path).ok().filter(|found| found.is_file() && found.len() <= MAX);
-        let text = found.and_then(|_| fs::read_to_string(&path).ok())?;
-        let chosen = serde_json::from_str(&text).ok()?;
+        let chosen = serde_json::from_str(&reading::small(&path, MAX).ok()?).ok()?;
         Some((path, chosen))
     })
 }
@@ -157,7 +156,7 @@ struct Remote {
 }
 
 fn configured(paths: &Paths) -> Configured {
-    let text = fs::read_to_string(paths.config_file()).unwrap_or_default();
+    let text = reading::small(&paths.config_file(), MAX).unwrap_or_default();
     toml::from_str(&text).unwrap_or_default()
 }
 

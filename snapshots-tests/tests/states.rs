@@ -1,6 +1,8 @@
 //! Files of checkpoints and of the present, looked at and compared from outside, with a real sprite that is not to notice.
 
 use futures::TryStreamExt;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use snapshots_tests::harness::{Home, command_line};
 use snapshots_tests::person::{ENTER, SHORT};
 use snapshots_tests::process::naming;
@@ -152,6 +154,7 @@ fn a_file_is_edited_here() {
     // The second time somebody else writes to the file in the meantime.
     let script = format!(
         "#!/bin/sh\nif grep -q one \"$1\"; then sed -i s/one/uno/ \"$1\"; exit; fi\n\
+         if grep -q theirs \"$1\"; then echo the editor; read -r line; echo \"$line\" > \"$1\"; exit; fi\n\
          {} -s box exec sh -c 'echo theirs > ~/zz.txt' </dev/null >/dev/null 2>&1; echo mine > \"$1\"\n",
         command_line().display()
     );
@@ -183,6 +186,11 @@ fn a_file_is_edited_here() {
     // What was written is not lost.
     let kept = app.screen().contents().replace('\n', " ");
     assert!(kept.contains("is kept in"), "{kept}");
-    app.send("q");
-    assert_eq!(app.end(LONG), 0);
+    // Nor when the app is ended while the editor has the terminal.
+    app.send("E");
+    app.wait_for("the editor", LONG);
+    kill(Pid::from_raw(app.pid()), Signal::SIGTERM).unwrap();
+    app.send("last words\r");
+    app.end(LONG);
+    assert_eq!(inside("cat ~/zz.txt"), "last words\n");
 }

@@ -237,6 +237,21 @@ fn stopped_and_called_back() {
         shell.send(KITTY);
     }
     shell.wait_for("web-shop", SHORT);
+    // From outside, so that nothing was given back: the shell has changed what it likes.
+    let is_app = |pid: &i32| {
+        let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&command).contains("--demo\0")
+    };
+    let app = Pid::from_raw(home.processes().into_iter().find(is_app).unwrap());
+    let from = shell.printed();
+    kill(app, Signal::SIGSTOP).unwrap();
+    shell.wait_printed(from, b"ready> ", SHORT);
+    shell.send("fg\r");
+    shell.wait_printed(from, ASKED, SHORT);
+    assert!(!shell.is_cooked());
+    shell.send(KITTY);
+    shell
+        .wait(SHORT, "the app", |screen| screen.alternate_screen() && screen.contents().contains("web-shop"));
     shell.send("q");
     shell.wait(SHORT, "the shell", |screen| !screen.alternate_screen());
     shell.send("exit\r");

@@ -5,7 +5,7 @@ mod mistakes;
 pub mod schema;
 pub mod table;
 
-pub use mistakes::{Mistakes, nearest, text};
+pub use mistakes::{Mistakes, nearest};
 
 use crate::action::Action;
 use crate::keys::{self, Keys};
@@ -139,7 +139,7 @@ impl Config {
         if matches!(path.try_exists(), Ok(false)) {
             return Self::default();
         }
-        match text(path, MAX) {
+        match sprites_backend::reading::small(path, MAX) {
             Ok(text) => Self::parse(&text, &path.display().to_string()),
             // What was meant for sprites' networks may be in it.
             Err(why) => Self {

@@ -5,6 +5,7 @@
 use crate::model::layout::{Layout, Node};
 use crate::model::{Attachment, Model};
 use serde::{Deserialize, Serialize};
+use sprites_backend::reading;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
@@ -76,14 +77,12 @@ impl Keep {
     pub fn load(path: &Path) -> Result<Self, String> {
         let failed =
             |why: String| format!("The consoles of the last time are not known: {}: {why}.", path.display());
-        match fs::metadata(path) {
-            Ok(found) if found.len() > MAX => return Err(failed("it is far too large".into())),
-            Ok(_) => {}
+        let text = match reading::small(path, MAX) {
+            Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(error) => return Err(failed(error.to_string())),
-        }
-        let text = fs::read(path).map_err(|error| failed(error.to_string()))?;
-        serde_json::from_slice(&text).map_err(|error| failed(error.to_string()))
+        };
+        serde_json::from_str(&text).map_err(|error| failed(error.to_string()))
     }
 
     /// Writes the file, whole or not at all.

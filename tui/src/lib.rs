@@ -28,6 +28,7 @@
 //! | [`suspend`] | the app in the background of a shell |
 //! | [`worker`] | effects, done against a server |
 //! | `moves` | exports and imports, which outlive a context |
+//! | `edits` | files of sprites edited here, which outlive one too |
 //! | [`glances`] | what every context does, for the dashboard |
 //! | [`config`] | the configuration file |
 //! | [`guard`] | the process that puts the terminal back when the app is killed |
@@ -44,6 +45,7 @@ pub mod background;
 pub mod browser;
 pub mod clipboard;
 pub mod config;
+mod edits;
 pub mod filter;
 pub mod glances;
 pub mod guard;

@@ -5,6 +5,7 @@ use crate::background;
 use crate::clipboard;
 use crate::config::table::SETTINGS;
 use crate::config::{Config, edit};
+use crate::edits::{Edits, run_editor};
 use crate::glances::Glances;
 use crate::keep::Keep;
 use crate::keys::Keys;
@@ -17,7 +18,7 @@ use crate::terminal;
 use crate::theme::Theme;
 use crate::update::{Effect, Event, update};
 use crate::watch::Watch;
-use crate::worker::{Worker, run_editor};
+use crate::worker::Worker;
 use crossterm::clipboard::CopyToClipboard;
 use crossterm::event::{Event as Pressed, EventStream};
 use crossterm::execute;
@@ -33,6 +34,7 @@ use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 /// Between two looks at what time changes: toasts, ages, unseen consoles.
 const TICK: Duration = Duration::from_secs(1);
@@ -44,6 +46,8 @@ const ASK: Duration = Duration::from_millis(200);
 const QUEUE: usize = 64;
 /// How long events are taken before keys and frames have their turn.
 const TURN: Duration = Duration::from_millis(4);
+/// How late a process may hear that it was let go on.
+const LATE: Duration = Duration::from_millis(100);
 /// Time between two frames of what moves by itself, where motion is reduced.
 const CALM: Duration = Duration::from_secs(10);
 /// Least time between two questions for the terminal's background.
@@ -96,21 +100,22 @@ pub async fn run(start: Start) -> io::Result<Option<String>> {
     let fresh = Paths::resolve().is_ok_and(|paths| !paths.toured().exists());
     model.tour = (fresh && model.here.local).then(Tour::default);
     let surroundings = Surroundings::new(appearance, told.is_some(), &mut model);
-    // Glances and moves outlive the worker of a context.
+    // Glances, moves and edits outlive the worker of a context.
     let (lasting, told) = mpsc::channel(QUEUE);
-    let moves = Moves::new(lasting.clone());
+    let (moves, edits) = (Moves::new(lasting.clone()), Edits::new(lasting.clone()));
     let glances = Glances::new(&contexts, &lasting);
-    let beside = Beside { glances, moves: &moves, told };
+    let beside = Beside { glances, moves: &moves, edits: &edits, told };
     let outcome =
         live(&mut screen, &mut model, &contexts, surroundings, beside, follow(context, client)).await;
     drop(screen);
-    moves.end().await;
+    let ((), lost) = tokio::join!(moves.end(), edits.end());
     let last = model.mux.kept.with(&model);
     if let Some(path) = keep.filter(|_| last != model.mux.kept) {
         // Without it the next run begins without consoles, and their programs go on all the same.
         let _ = last.save(&path);
     }
-    outcome.map(|()| farewell(&model))
+    let said: Vec<String> = lost.into_iter().chain(farewell(&model)).collect();
+    outcome.map(|()| (!said.is_empty()).then(|| said.join("\n")))
 }
 
 /// What goes on when the app has been left; nothing where that is none of this machine's business.
@@ -233,6 +238,7 @@ impl Surroundings {
 struct Beside<'m> {
     glances: Glances,
     moves: &'m Moves,
+    edits: &'m Edits,
     told: mpsc::Receiver<Event>,
 }
 
@@ -241,13 +247,14 @@ async fn live(
     model: &mut Model,
     contexts: &[Context],
     mut surroundings: Surroundings,
-    Beside { glances, moves, told: mut lasting }: Beside<'_>,
+    Beside { glances, moves, edits, told: mut lasting }: Beside<'_>,
     (mut worker, mut events): (Worker, mpsc::Receiver<Event>),
 ) -> io::Result<()> {
     let mut keys = EventStream::new();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hangup = signal(SignalKind::hangup())?;
     let mut stop = signal(SignalKind::from_raw(Signal::SIGTSTP as i32))?;
+    let mut go_on = signal(SignalKind::from_raw(Signal::SIGCONT as i32))?;
     let mut mishap = mishap::Asked::new()?;
     let mut ticked = Instant::now();
     // Something moved by itself, which can wait.
@@ -260,8 +267,8 @@ async fn live(
     let mut pace = Pace::new(drawn);
     let mut stale = false;
     let mut edit = None;
-    // Pressed while nobody read keys.
-    let mut pressed = screen.speak_keyboard(model)?;
+    // What was pressed while nobody read keys, and what came of it.
+    let mut taken: VecDeque<Event> = screen.speak_keyboard(model)?.into_iter().map(Event::Terminal).collect();
     loop {
         stale |= moved && drawn.elapsed() >= CALM;
         if stale && pace.wait(Instant::now()).is_zero() {
@@ -271,9 +278,8 @@ async fn live(
             (stale, moved) = (false, false);
         }
         let due = pace.wait(Instant::now());
-        let mut taken: VecDeque<Event> = pressed.drain(..).map(Event::Terminal).collect();
         let tick = if model.is_quiet() { QUIET_TICK } else { TICK };
-        let mut suspended = false;
+        let (mut suspended, mut woken) = (false, false);
         let mut flows = false;
         tokio::select! {
             biased;
@@ -286,6 +292,8 @@ async fn live(
             _ = terminate.recv() => return Ok(()),
             _ = hangup.recv() => return Ok(()),
             _ = stop.recv() => suspended = true,
+            // Whoever had the terminal in between has left it as they like it.
+            _ = go_on.recv() => woken = true,
             () = mishap.come() => {}
             () = tokio::time::sleep(due), if stale => continue,
             Some(event) = lasting.recv() => taken.push_back(event),
@@ -361,6 +369,7 @@ async fn live(
                         surroundings.configure(model, setting, value.as_deref())
                     }
                     Effect::RunEditor(wanted) => edit = Some(wanted),
+                    Effect::SaveEdit(edit) => edits.save(worker.client().clone(), edit),
                     effect => {
                         if let Some(effect) = moves.begin(worker.client(), effect) {
                             worker.perform(effect);
@@ -372,11 +381,17 @@ async fn live(
                 taken.extend(events.try_recv());
             }
         }
-        if suspended {
+        if suspended || woken {
             drop(keys);
             let _ = crossterm::event::poll(Duration::ZERO);
-            pressed = screen.suspend(model)?;
+            let pressed = if suspended { screen.suspend(model)? } else { screen.renew(model)? };
+            if suspended {
+                // The end of a stop of our own is told as well; where no shell could stop it, there is none.
+                let _ = timeout(LATE, go_on.recv()).await;
+            }
+            taken.extend(pressed.into_iter().map(Event::Terminal));
             keys = EventStream::new();
+            stale = true;
         }
         if let Some(edit) = edit.take() {
             // Whoever reads keys would take them from the editor.
@@ -384,13 +399,17 @@ async fn live(
             screen.give_back();
             let copy = edit.copy.clone();
             let edited = tokio::task::spawn_blocking(move || run_editor(&copy)).await;
-            pressed = screen.take_again(model)?;
             let outcome = edited.unwrap_or_else(|_| Err("the editor could not be run".to_owned()));
+            // Whatever became of the terminal meanwhile, and whoever wants the app to end.
+            for effect in update(model, Event::Edited(edit, outcome)) {
+                match effect {
+                    Effect::SaveEdit(edit) => edits.save(worker.client().clone(), edit),
+                    effect => worker.perform(effect),
+                }
+            }
+            taken.extend(screen.take_again(model)?.into_iter().map(Event::Terminal));
             keys = EventStream::new();
             stale = true;
-            for effect in update(model, Event::Edited(edit, outcome)) {
-                worker.perform(effect);
-            }
         }
         if model.quit {
             return Ok(());

@@ -149,6 +149,12 @@ impl Screen {
         Ok(events)
     }
 
+    /// Takes it again from who had it without being given it.
+    pub fn renew(&mut self, model: &mut Model) -> io::Result<Vec<Event>> {
+        self.give_back();
+        self.take_again(model)
+    }
+
     /// Gives the terminal to the shell until it calls; then it is [taken again](Self::take_again).
     pub fn suspend(&mut self, model: &mut Model) -> io::Result<Vec<Event>> {
         self.give_back();

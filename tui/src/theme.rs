@@ -4,6 +4,7 @@ pub mod contrast;
 
 use crate::config::{Mistakes, nearest};
 use ratatui::style::{Color, Modifier, Style};
+use sprites_backend::reading;
 use std::fs;
 use std::path::Path;
 use toml::Spanned;
@@ -105,7 +106,7 @@ impl Theme {
         let mut mistakes = Vec::new();
         for path in files(folder) {
             let name = path.display().to_string();
-            match crate::config::text(&path, MAX) {
+            match reading::small(&path, MAX) {
                 Ok(text) => match Self::parse(&text, &name) {
                     Ok(theme) => {
                         themes.retain(|other| other.name != theme.name);
@@ -123,7 +124,7 @@ impl Theme {
     pub fn own(folder: &Path) -> Vec<(std::path::PathBuf, Result<Self, Vec<String>>)> {
         let read = |path: std::path::PathBuf| {
             let name = path.display().to_string();
-            let text = crate::config::text(&path, MAX).map_err(|why| vec![format!("{name}: {why}")]);
+            let text = reading::small(&path, MAX).map_err(|why| vec![format!("{name}: {why}")]);
             (path, text.and_then(|text| Self::parse(&text, &name)))
         };
         files(Some(folder)).into_iter().map(read).collect()

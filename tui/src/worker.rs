@@ -4,8 +4,6 @@ mod files;
 mod inside;
 mod refresh;
 
-pub use files::run_editor;
-
 use self::refresh::About;
 use crate::clipboard;
 use crate::model::timeline::MOST;
@@ -350,7 +348,6 @@ impl Worker {
                 self.tell(Event::Storage(outcome)).await;
             }
             Effect::FetchEdit { job, name, path } => self.fetch_edit(job, name, path).await,
-            Effect::SaveEdit(edit) => self.save_edit(edit).await,
             Effect::Service { job, name, service, action } => self.service(job, name, &service, action).await,
             Effect::OpenForward(name, port) => self.open_forward(name, port).await,
             Effect::Browse(address) => self.browse(address).await,
@@ -402,6 +399,7 @@ impl Worker {
             | Effect::UnfollowLog
             | Effect::CloseForward(..)
             | Effect::RunEditor(_)
+            | Effect::SaveEdit(_)
             | Effect::Enter(_)
             | Effect::Glance(_)
             | Effect::GlanceAgain

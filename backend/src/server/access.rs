@@ -3,6 +3,7 @@
 
 use super::ServerError;
 use super::answer::ApiError;
+use crate::reading;
 use axum::extract::{Request, State};
 use axum::http::HeaderValue;
 use axum::http::header::{AUTHORIZATION, CONNECTION};
@@ -30,15 +31,13 @@ impl Token {
     /// The token of the file, which is made when there is none.
     pub(super) fn load_or_make(path: &Path) -> Result<Self, ServerError> {
         let told = |why: String| ServerError::Token { path: path.to_owned(), why };
-        match fs::metadata(path) {
-            Ok(found) if found.len() > MAX => return Err(told("it is far too long".into())),
-            Ok(_) => {}
+        let text = match reading::small(path, MAX) {
+            Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Self::make(path).map_err(|error| told(error.to_string()));
             }
             Err(error) => return Err(told(error.to_string())),
-        }
-        let text = fs::read_to_string(path).map_err(|error| told(error.to_string()))?;
+        };
         let token = text.trim();
         if token.len() < MIN || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(told(format!("it must have at least {MIN} plain characters")));

@@ -1,7 +1,8 @@
 //! One setting of the configuration file changed, and everything else of the file left as somebody wrote it.
 
 use super::table::{ANY, Kind, Setting};
-use super::{Config, MAX, text};
+use super::{Config, MAX};
+use sprites_backend::reading;
 use std::fs;
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
@@ -85,7 +86,7 @@ pub fn change(path: &Path, setting: &Setting, value: Option<&str>) -> Result<(),
         Err(error) => return Err(failed(error)),
     };
     let (before, permissions) = match fs::metadata(&path) {
-        Ok(found) => (text(&path, MAX)?, Some(found.permissions())),
+        Ok(found) => (reading::small(&path, MAX).map_err(failed)?, Some(found.permissions())),
         Err(error) if error.kind() == ErrorKind::NotFound => (String::new(), None),
         Err(error) => return Err(failed(error)),
     };

@@ -1,10 +1,7 @@
 //! What is wrong with a file, for people: where, what, and what was probably meant.
 
 use std::fmt::Display;
-use std::fs;
-use std::io::{self, Read};
 use std::ops::Range;
-use std::path::Path;
 
 /// Words that are at least so similar are taken for one another, from 0 to 1 (Jaro-Winkler).
 const SIMILAR: f64 = 0.8;
@@ -63,20 +60,6 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Stri
     }
 }
 
-/// The text of a file of at most so many bytes.
-pub fn text(path: &Path, most: u64) -> Result<String, String> {
-    let mut text = String::new();
-    let read = fs::File::open(path).and_then(|file| match file.metadata()?.is_file() {
-        true => file.take(most + 1).read_to_string(&mut text),
-        false => Err(io::Error::other("it is no file")),
-    });
-    match read {
-        Ok(length) if length as u64 > most => Err("it is far too large and is not read".into()),
-        Ok(_) => Ok(text),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
 /// What is wrong, in words for people: the parser speaks of its own types.
 pub(super) fn first_line(error: &toml::de::Error) -> String {
     let line = error.message().lines().next().unwrap_or("it cannot be read");
@@ -110,15 +93,5 @@ mod tests {
             assert_eq!(nearest(word, known), format!("; did you mean {meant}?"), "{word}");
         }
         assert_eq!(nearest("xyz", ["a", "b"]), "; there are a, b");
-    }
-
-    #[test]
-    fn no_file_is_too_large() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("c");
-        fs::write(&path, "12345").unwrap();
-        assert_eq!(text(&path, 5).as_deref(), Ok("12345"));
-        assert!(text(&path, 4).unwrap_err().contains("too large"));
-        assert!(text(dir.path(), 4).is_err() && text(&dir.path().join("none"), 4).is_err());
     }
 }

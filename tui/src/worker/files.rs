@@ -1,18 +1,19 @@
 //! Files of a sprite: listed, shown, copied here, edited here.
 
 use super::Worker;
+use crate::edits::present;
 use crate::model::{Edit, MAX_SHOWN};
 use crate::update::Event;
 use bytes::Bytes;
 use futures::{Stream, TryStreamExt};
-use sprites_backend::client::{Error, Result, WriteOptions};
+use sprites_backend::client::{Error, Result};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::io::AsyncWriteExt;
 
-/// Largest file that is edited, bytes.
-const MAX_EDITED: usize = 8 << 20;
+/// Bytes of a name that a copy for the editor keeps: the end, which tells the editor what it is.
+const MAX_NAME: usize = 100;
 
 impl Worker {
     /// What a folder holds.
@@ -83,8 +84,10 @@ impl Worker {
     /// Brings a file here to be edited.
     pub(super) async fn fetch_edit(&self, job: u64, name: String, path: String) {
         let fetched = async {
-            let before = self.present(&name, &path).await?;
-            let suffix = format!("-{}", own_name(&path).display());
+            let before = present(&self.client, &name, &path).await?;
+            let own = own_name(&path).display().to_string();
+            let end = own.char_indices().map(|(at, _)| at).find(|at| own.len() - at <= MAX_NAME);
+            let suffix = format!("-{}", &own[end.unwrap_or(0)..]);
             let copy = tempfile::Builder::new().prefix("sprite-").suffix(&suffix).tempfile();
             let kept = copy.and_then(|mut copy| {
                 copy.write_all(&before)?;
@@ -97,47 +100,6 @@ impl Worker {
         };
         let outcome = fetched.await;
         self.tell(Event::EditFetched(job, outcome)).await;
-    }
-
-    async fn present(&self, name: &str, path: &str) -> std::result::Result<Vec<u8>, String> {
-        let pieces = self.client.read_file(name, path).await.map_err(|error| error.to_string())?;
-        let bytes = collect(pieces, MAX_EDITED + 1).await.map_err(|error| error.to_string())?;
-        if bytes.len() > MAX_EDITED {
-            return Err(format!("{path} is larger than {} MiB; copy it out to edit it", MAX_EDITED >> 20));
-        }
-        Ok(bytes)
-    }
-
-    /// Writes back what was edited, unless nothing was, or the file inside is another by now.
-    pub(super) async fn save_edit(&self, edit: Edit) {
-        let outcome = self.write_back(&edit).await;
-        let outcome = match outcome {
-            Ok(said) => {
-                let _ = std::fs::remove_file(&edit.copy);
-                Ok(said)
-            }
-            // What somebody has written is not thrown away.
-            Err(why) => Err(format!("{why}; what you wrote is kept in {}", edit.copy.display())),
-        };
-        self.done(edit.job, outcome, Some(edit.name)).await;
-    }
-
-    async fn write_back(&self, edit: &Edit) -> std::result::Result<String, String> {
-        let Edit { name, path, copy, before, .. } = edit;
-        let after = tokio::fs::read(copy)
-            .await
-            .map_err(|error| format!("cannot read {}: {error}", copy.display()))?;
-        if after == **before {
-            return Ok(format!("{path} is as it was."));
-        }
-        if self.present(name, path).await? != **before {
-            return Err(format!("{path} was changed in the sprite meanwhile and is not written over"));
-        }
-        let length = after.len() as u64;
-        let bytes = futures::stream::once(async move { Ok(after.into()) });
-        let written = self.client.write_file(name, path, WriteOptions::default(), Some(length), bytes).await;
-        let written = written.map_err(|error| error.to_string())?;
-        Ok(format!("{path} is written, {}.", crate::number::bytes(written.size)))
     }
 }
 
@@ -168,24 +130,5 @@ pub(super) fn told(error: Error) -> String {
             )
         }
         other => other.to_string(),
-    }
-}
-
-/// Runs the editor of this user on a file, with the terminal in its hands.
-pub fn run_editor(copy: &Path) -> std::result::Result<(), String> {
-    let chosen = ["VISUAL", "EDITOR"]
-        .iter()
-        .find_map(|name| std::env::var(name).ok().filter(|editor| !editor.is_empty()));
-    let editor = chosen.unwrap_or_else(|| "vi".into());
-    // Editors are configured with arguments, as a shell would read them.
-    let run =
-        std::process::Command::new("sh").args(["-c", &format!("{editor} \"$1\""), "sh"]).arg(copy).status();
-    match run {
-        Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(format!(
-            "{editor} ended with {status}; nothing was changed in the sprite, and the copy is {}",
-            copy.display()
-        )),
-        Err(error) => Err(format!("{editor} cannot be run: {error}; set EDITOR to one that is here")),
     }
 }
