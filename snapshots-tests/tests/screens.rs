@@ -12,6 +12,8 @@ mod find;
 mod inside;
 #[path = "screens/network.rs"]
 mod network;
+#[path = "screens/plain.rs"]
+mod plain;
 #[path = "screens/settings.rs"]
 mod settings;
 
@@ -45,7 +47,7 @@ fn draw(model: &Model) -> Buffer {
     terminal.draw(|frame| view::draw(model, frame)).unwrap();
     let buffer = terminal.backend().buffer().clone();
     if model.colors().name == "marked" {
-        let console = matches!(model.screen, Screen::Console(_)).then(|| view::geometry::console(model.size));
+        let console = matches!(model.screen, Screen::Console(_)).then(|| view::geometry::console(model));
         fit::check(&buffer, |x, y| console.is_some_and(|area| area.contains((x, y).into())));
     }
     buffer

@@ -34,6 +34,8 @@ pub struct Appearance {
     light: bool,
     no_color: bool,
     utf8: bool,
+    /// Line by line. The terminal is taken once, for that or for whole screens.
+    plain: bool,
 }
 
 /// What was read.
@@ -53,8 +55,6 @@ pub struct Fresh {
     pub scrollback: Option<usize>,
     /// Symbols and motion.
     pub look: Look,
-    /// Line by line.
-    pub plain: bool,
     /// All settings as they are written, in the order of their table; none where one is as usual.
     pub settings: Vec<Option<String>>,
     /// What is wrong, one sentence each.
@@ -73,9 +73,10 @@ fn profile() -> TermProfile {
 }
 
 impl Appearance {
-    /// Of this terminal, with these files.
-    pub fn new(paths: &Paths, flags: Flags) -> Self {
+    /// Of this terminal, with these files; what lasts from the start to the end is that of `config`.
+    pub fn new(paths: &Paths, flags: Flags, config: &Config) -> Self {
         let variable = |name: &str| std::env::var(name).ok();
+        let plain = flags.plain || config.look.plain.unwrap_or(false);
         Self {
             config: paths.config_file(),
             themes: paths.themes(),
@@ -84,7 +85,13 @@ impl Appearance {
             light: false,
             no_color: variable("NO_COLOR").is_some_and(|value| !value.is_empty()),
             utf8: look::is_utf8(variable),
+            plain,
         }
+    }
+
+    /// Whether colours mean nothing. What is selected is reversed then, and by that it is known where lines are told.
+    fn is_colourless(&self) -> bool {
+        self.no_color || self.plain
     }
 
     /// How many colours the terminal has.
@@ -99,7 +106,7 @@ impl Appearance {
 
     /// Whether the theme is that which fits the terminal's background.
     pub fn follows(&self, config: &Config) -> bool {
-        self.flags.theme.is_none() && config.theme.is_none() && !self.no_color
+        self.flags.theme.is_none() && config.theme.is_none() && !self.is_colourless()
     }
 
     /// Files and folders that are read.
@@ -127,13 +134,14 @@ impl Appearance {
             }),
             None => self.fitting(&themes),
         };
-        let theme = if self.no_color { 0 } else { theme };
-        if self.no_color || themes.is_empty() {
+        let theme = if self.is_colourless() { 0 } else { theme };
+        if self.is_colourless() || themes.is_empty() {
             themes = vec![Theme::plain()];
         }
         let themes = themes.into_iter().map(|theme| theme.map(|color| self.profile.adapt_color(color)));
         let look = Look {
             ascii: self.flags.ascii || config.look.ascii.unwrap_or(!self.utf8),
+            plain: self.plain,
             graphs: config.look.graphs.unwrap_or_default(),
             reduced_motion: config.look.reduced_motion.unwrap_or(false),
         };
@@ -145,7 +153,6 @@ impl Appearance {
             prefix: config.prefix,
             scrollback: config.scrollback,
             look,
-            plain: self.flags.plain || config.look.plain.unwrap_or(false),
             settings,
             mistakes,
         }

@@ -20,6 +20,8 @@ pub enum Graphs {
 pub struct Look {
     /// Nothing beyond ASCII is drawn.
     pub ascii: bool,
+    /// The screen is told line by line, to somebody who does not see where things stand.
+    pub plain: bool,
     /// What graphs are drawn with.
     pub graphs: Graphs,
     /// What moves by itself does so seldom, and messages stay until a key.

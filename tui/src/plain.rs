@@ -1,99 +1,168 @@
 //! The screen for those who hear it: what has changed, line by line, without frames, graphs and colours. What is selected begins with `>`.
+//!
+//! Each layer of the screen is told for itself: what lies above others covers nothing, and nothing is told again when it is gone.
 
+use crate::action::Part;
 use crate::model::{Model, Screen};
-use crate::view;
+use crate::view::{self, Layer, ascii};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
-use ratatui::buffer::Buffer;
+use ratatui::buffer::{Buffer, Cell};
 use ratatui::style::Modifier;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, Write};
+use std::time::Instant;
+use strum::IntoEnumIterator;
+use unicode_width::UnicodeWidthStr;
 
 /// What was told last.
 #[derive(Debug, Default)]
 pub struct Plain {
     place: Option<Place>,
-    lines: Vec<Line>,
+    lines: HashMap<Layer, Vec<Line>>,
+    /// Until when the last message that was told stays; later ones are new.
+    said: Option<Instant>,
 }
 
 /// What is looked at. Somewhere else, everything is told.
 #[derive(Debug, PartialEq)]
 struct Place {
     screen: Screen,
-    part: crate::action::Part,
-    dialog: Option<String>,
+    part: Part,
     context: String,
+    dialog: Option<String>,
+}
+
+impl Place {
+    fn of(model: &Model) -> Self {
+        Self {
+            screen: model.screen,
+            part: model.part,
+            context: model.here.context.clone(),
+            dialog: model.dialog.as_ref().map(|dialog| dialog.title()),
+        }
+    }
+
+    /// Whether a layer is about the same there.
+    fn is_same(&self, other: &Self, layer: Layer) -> bool {
+        match layer {
+            Layer::Screen => {
+                (self.screen, self.part, &self.context) == (other.screen, other.part, &other.context)
+            }
+            Layer::Dialog => self.dialog == other.dialog,
+            Layer::Hint | Layer::Following | Layer::Messages | Layer::Palette => true,
+        }
+    }
 }
 
 #[derive(Debug, PartialEq)]
 struct Line {
+    /// Its row.
+    row: u16,
     selected: bool,
     words: String,
 }
 
 impl Line {
-    /// What must differ to be told: figures move all the time, and whoever wants them goes there.
+    /// What must differ to be told: figures move all the time, and whoever wants them goes there. Digits in a name are none.
     fn gist(&self) -> String {
-        let digits = |c: char| if c.is_ascii_digit() { '0' } else { c };
-        let gist: String = self.words.chars().map(digits).collect();
-        gist.split(['0', '.']).filter(|part| !part.is_empty()).collect::<Vec<_>>().join("0")
+        let gist = |word: &str| {
+            let is_figure =
+                word.chars().find(|c| c.is_alphanumeric()).is_some_and(|first| first.is_ascii_digit());
+            if !is_figure {
+                return word.to_owned();
+            }
+            let digits: String = word.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+            digits.split(['0', '.']).filter(|part| !part.is_empty()).collect::<Vec<_>>().join("0")
+        };
+        self.words.split(' ').map(gist).collect::<Vec<_>>().join(" ")
     }
 }
 
 impl Plain {
     /// Writes what has changed since the last time.
     pub fn tell(&mut self, model: &Model, out: &mut impl Write) -> io::Result<()> {
-        let (columns, rows) = model.size;
-        let Ok(mut terminal) = Terminal::new(TestBackend::new(columns, rows));
-        let Ok(_) = terminal.draw(|frame| view::draw(model, frame));
-        let lines = lines(terminal.backend().buffer());
-        let place = Place {
-            screen: model.screen,
-            part: model.part,
-            dialog: model.dialog.as_ref().map(|dialog| dialog.title()),
-            context: model.here.context.clone(),
-        };
-        let console = matches!(place.screen, Screen::Console(_));
-        let elsewhere = self.place.as_ref() != Some(&place);
-        let exact: HashSet<&str> = self.lines.iter().map(|line| line.words.as_str()).collect();
-        let gists: HashSet<String> = self.lines.iter().map(Line::gist).collect();
-        // A message of several lines stands out as the selected line does.
-        let selected: HashSet<String> =
-            self.lines.iter().filter(|line| line.selected).map(Line::gist).collect();
-        for line in &lines {
-            let known = match console {
-                true => exact.contains(line.words.as_str()),
-                false => gists.contains(&line.gist()),
-            };
-            let moved = line.selected && !selected.contains(&line.gist());
-            if elsewhere || moved || !known {
-                let mark = if line.selected { "> " } else { "" };
-                write!(out, "{mark}{}\r\n", line.words)?;
-            }
+        let place = Place::of(model);
+        let now: Vec<(Layer, Vec<Line>)> = Layer::iter()
+            .filter(|layer| *layer != Layer::Messages)
+            .map(|layer| (layer, lines(model, layer)))
+            .collect();
+        // Whoever comes back to what lay below is told where that is.
+        let comes_back = now.iter().any(|(layer, lines)| {
+            lines.is_empty() && self.lines.get(layer).is_some_and(|before| !before.is_empty())
+        });
+        for (layer, lines) in &now {
+            let same = self.place.as_ref().is_some_and(|last| last.is_same(&place, *layer));
+            let before = self.lines.get(layer).filter(|_| same).map_or(&[][..], Vec::as_slice);
+            let again = comes_back && *layer == Layer::Screen;
+            // What is typed is told to the letter, and so is what a program writes.
+            let by_gist = *layer == Layer::Screen && !matches!(model.screen, Screen::Console(_));
+            tell(lines, before, by_gist, again, out)?;
         }
-        (self.place, self.lines) = (Some(place), lines);
+        for toast in model.toasts.iter().filter(|toast| self.said.is_none_or(|said| toast.until > said)) {
+            write!(out, "{}\r\n", shown(&toast.words(), model.look.ascii))?;
+        }
+        self.said = model.toasts.back().map(|toast| toast.until).or(self.said);
+        (self.place, self.lines) = (Some(place), now.into_iter().collect());
         out.flush()
     }
 }
 
-/// Rows with words in them.
-fn lines(buffer: &Buffer) -> Vec<Line> {
-    let area = buffer.area;
-    let row = |y: u16| {
-        let mut text = String::new();
-        let mut lit = 0;
-        for x in 0..area.width {
-            let cell = &buffer[(x, y)];
-            let symbol = cell.symbol();
-            let drawn = symbol.chars().next().is_some_and(|c| {
-                ('\u{2500}'..='\u{259f}').contains(&c) || ('\u{2800}'..='\u{28ff}').contains(&c)
-            });
-            text.push_str(if drawn { " " } else { symbol });
-            lit += u16::from(cell.modifier.contains(Modifier::REVERSED));
+/// Writes what is new in a layer; what is selected in it also where it is told `again`.
+fn tell(lines: &[Line], before: &[Line], by_gist: bool, again: bool, out: &mut impl Write) -> io::Result<()> {
+    let text = |line: &Line| if by_gist { line.gist() } else { line.words.clone() };
+    let known: HashSet<String> = before.iter().map(text).collect();
+    let selected: HashSet<(u16, String)> =
+        before.iter().filter(|line| line.selected).map(|line| (line.row, text(line))).collect();
+    for line in lines {
+        let moved = line.selected && (again || !selected.contains(&(line.row, text(line))));
+        if moved || !known.contains(&text(line)) {
+            let mark = if line.selected { "> " } else { "" };
+            write!(out, "{mark}{}\r\n", line.words)?;
         }
-        let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        // A title that is open is reversed too, but only it.
-        Line { selected: lit > area.width / 2, words }
+    }
+    Ok(())
+}
+
+/// Rows of a layer with words in them.
+fn lines(model: &Model, layer: Layer) -> Vec<Line> {
+    let (columns, rows) = model.size;
+    let Ok(mut terminal) = Terminal::new(TestBackend::new(columns, rows));
+    let Ok(_) = terminal.draw(|frame| view::draw_layer(model, frame, layer));
+    let buffer = terminal.backend().buffer();
+    let row = |row: u16| {
+        let (selected, words) = read(buffer, row);
+        Line { row, selected, words: shown(&words, model.look.ascii) }
     };
-    (0..area.height).map(row).filter(|line| !line.words.is_empty()).collect()
+    (0..rows).map(row).filter(|line| !line.words.is_empty()).collect()
+}
+
+/// Whether something is selected in a row, and its words.
+fn read(buffer: &Buffer, row: u16) -> (bool, String) {
+    let cells: Vec<&Cell> = (0..buffer.area.width).map(|x| &buffer[(x, row)]).collect();
+    // What stands in a frame of its own is selected for itself. A title that is open is reversed too, but only it.
+    let selected = cells.split(|cell| cell.symbol() == "│").any(|part| {
+        let lit = part.iter().filter(|cell| cell.modifier.contains(Modifier::REVERSED)).count();
+        lit * 2 > part.len()
+    });
+    let mut text = String::new();
+    let mut x = 0;
+    while let Some(cell) = cells.get(x) {
+        text.push_str(if is_drawn(cell) { " " } else { cell.symbol() });
+        // Behind a wide character stands a cell that is none of its own.
+        x += cell.symbol().width().max(1);
+    }
+    (selected, text.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+/// Frames and graphs.
+fn is_drawn(cell: &Cell) -> bool {
+    let mut symbol = cell.symbol().chars();
+    symbol
+        .next()
+        .is_some_and(|c| ('\u{2500}'..='\u{259f}').contains(&c) || ('\u{2800}'..='\u{28ff}').contains(&c))
+}
+
+fn shown(words: &str, in_ascii: bool) -> String {
+    if in_ascii { ascii::text(words) } else { words.to_owned() }
 }

@@ -81,7 +81,7 @@ pub async fn run(start: Start) -> io::Result<Option<String>> {
     appearance.set_light(told == Some(true));
     let read_only = config.read_only.unwrap_or(false);
     let fresh = appearance.fresh(config);
-    let mut screen = Screen::open(fresh.plain)?;
+    let mut screen = Screen::open(fresh.look.plain)?;
     let mut model =
         Model::new(here(&context, &client), Keys::default(), vec![Theme::plain()], 0, screen.size()?);
     model.mux.profile = appearance.profile();

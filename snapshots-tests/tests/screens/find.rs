@@ -9,9 +9,10 @@ use sprites_api::extension::EventKind;
 use sprites_api::sprite::{Sprite, Status, WatchLine};
 use sprites_tui::action::{Action, Part};
 use sprites_tui::model::dashboard::{Glance, Known, Seen};
-use sprites_tui::model::{Ask, Here, Load, Many, Model, Row, Screen};
+use sprites_tui::model::{Ask, Attachment, Here, Load, Many, Model, Row, Screen};
 use sprites_tui::theme::Theme;
 use sprites_tui::update::{Effect, Event, update};
+use sprites_tui::view::geometry;
 use strum::IntoEnumIterator;
 
 fn press(model: &mut Model, code: KeyCode) -> Vec<Effect> {
@@ -278,6 +279,10 @@ fn the_first_steps_go_on_with_what_is_done() {
     ctrl(&mut model, ']');
     keys(&mut model, "d");
     assert!(text(&model).contains("4 of 6"));
+    // They are told only where they can be taken.
+    keys(&mut model, "?");
+    assert!(!text(&model).contains("first steps"));
+    press(&mut model, KeyCode::Esc);
     press(&mut model, KeyCode::Enter);
     assert!(text(&model).contains("5 of 6"));
     // Whoever has seen enough leaves it; whoever wants it again begins anew, past what has been done.
@@ -286,6 +291,32 @@ fn the_first_steps_go_on_with_what_is_done() {
     press(&mut model, KeyCode::Esc);
     keys(&mut model, "H");
     assert!(text(&model).contains("2 of 6"));
+}
+
+/// The steps have rows of their own: the screen has fewer, and its last is still there.
+#[test]
+fn the_first_steps_cover_nothing() {
+    for (columns, rows) in [(60, 16), (80, 24), (120, 40), (200, 50)] {
+        let mut model = some(columns, rows);
+        keys(&mut model, "H");
+        let shown = text(&model);
+        assert!(shown.contains("first steps, 2 of 6:") && shown.contains("H skips them."), "{shown}");
+        let effects = keys(&mut model, "t");
+        let Some(Effect::OpenConsole { id, .. }) = effects.first() else { panic!("{effects:?}") };
+        let place = geometry::console(&model);
+        let tab = model.console(*id).unwrap();
+        assert_eq!(tab.terminal.dimensions(), (place.height, place.width));
+        tab.attachment = Attachment::Attached;
+        let _ = tab.terminal.feed(format!("{}the last row", "\r\n".repeat(60)).as_bytes());
+        let shown = text(&model);
+        assert!(shown.contains("the last row") && shown.contains("first steps, 3 of 6:"), "{shown}");
+        assert!(!shown.contains("skips them"), "that key is the program's: {shown}");
+        ctrl(&mut model, ']');
+        keys(&mut model, "d");
+        press(&mut model, KeyCode::Enter);
+        let shown = text(&model);
+        assert!(shown.contains("5 of 6") && shown.contains("Asking the server"), "{shown}");
+    }
 }
 
 /// What may come in any order.

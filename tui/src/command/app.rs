@@ -35,7 +35,8 @@ pub(super) fn run(url: Option<&str>, context: Option<String>, flags: Flags, read
         })?,
         (None, None) => 0,
     };
-    let start = Start { contexts, first, appearance: Appearance::new(&paths, flags), config, demo: false };
+    let appearance = Appearance::new(&paths, flags, &config);
+    let start = Start { contexts, first, appearance, config, demo: false };
     let runtime = runtime()?;
     let outcome = runtime.block_on(run::run(start));
     // Streams never end by themselves.
@@ -66,7 +67,7 @@ pub(super) fn demo(flags: Flags) -> Outcome {
     // One that does not answer: that is to be seen as well.
     let away = || Err("away has no token, and in the demo there is none for it".to_owned());
     contexts.push(Context::new("away", Arc::new(away)));
-    let appearance = Appearance::new(&paths, flags);
+    let appearance = Appearance::new(&paths, flags, &config);
     let start = Start { contexts, first: 0, appearance, config, demo: true };
     let outcome = runtime.block_on(run::run(start));
     runtime.shutdown_timeout(Duration::from_millis(100));

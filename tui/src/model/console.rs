@@ -191,7 +191,7 @@ impl Model {
     /// The consoles on the screen, each with its place and frame; the one with the focus is that of [`Screen::Console`].
     pub fn panes(&self) -> Vec<(u64, Rect)> {
         let Screen::Console(id) = self.screen else { return Vec::new() };
-        let body = geometry::body(self.size);
+        let body = geometry::body(self);
         match self.mux.layout(id) {
             Some(layout) => layout.panes(body),
             None => vec![(id, body)],

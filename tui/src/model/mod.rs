@@ -152,6 +152,17 @@ pub struct Toast {
     pub until: Instant,
 }
 
+impl Toast {
+    /// Its sentence behind a mark that tells its weight without colours.
+    pub fn words(&self) -> String {
+        let mark = match self.weight {
+            Weight::Good => "✓",
+            Weight::Bad => "!",
+        };
+        format!("{mark} {}", self.text)
+    }
+}
+
 /// The past of one sprite.
 #[derive(Clone, Debug, Default)]
 pub struct History {

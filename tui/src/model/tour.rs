@@ -1,13 +1,16 @@
-//! The first steps, told on the real screens. Each goes on when it has been done; nothing waits for it, and all of it can be skipped.
+//! The first steps, told on the real screens where they can be taken. Each goes on when it has been done; nothing waits for it, and all of it can be skipped.
 
 use super::{Load, Model, Screen};
-use crate::action::{Action, Part};
+use crate::action::{Action, Part, Place};
+use crate::prefix::Command;
 use sprites_api::checkpoint::CURRENT;
 
 /// One step.
 struct Step {
     /// What there is to do, in one or two sentences.
     words: fn(&Model) -> String,
+    /// Whether it can be done where somebody is.
+    here: fn(&Model) -> bool,
     /// Whether that has been done.
     done: fn(&Model) -> bool,
 }
@@ -24,6 +27,11 @@ const STEPS: [Step; 6] = [
                 key(model, Action::New)
             ),
         },
+        here: |model| {
+            let builds = model.has_image == Some(false) && model.possible(Action::BuildImage).is_ok();
+            let is_known = model.screen == Screen::List && matches!(model.sprites, Load::Ready(_));
+            is_known && (builds || model.possible(Action::New).is_ok())
+        },
         done: |model| matches!(&model.sprites, Load::Ready(sprites) if !sprites.is_empty()),
     },
     Step {
@@ -33,13 +41,18 @@ const STEPS: [Step; 6] = [
                 key(model, Action::Console)
             )
         },
+        here: |model| model.possible(Action::Console).is_ok(),
         done: |model| matches!(model.screen, Screen::Console(_)),
     },
     Step {
         words: |model| {
             let prefix = model.mux.prefix.name();
-            format!("This is its shell; every key is the program's but {prefix}. {prefix}, then d, leaves.")
+            let leave = model.mux.prefix.key_of(Command::Leave).unwrap_or_else(|| prefix.clone());
+            format!(
+                "This is its shell; every key is the program's but {prefix}. {prefix}, then {leave}, leaves."
+            )
         },
+        here: |model| matches!(model.screen, Screen::Console(_)),
         done: |model| !matches!(model.screen, Screen::Console(_)) && !model.consoles.is_empty(),
     },
     Step {
@@ -49,6 +62,7 @@ const STEPS: [Step; 6] = [
                 "{open} opens the sprite: what it uses, its checkpoints, its network, its files. {back} leads back."
             )
         },
+        here: |model| model.possible(Action::Open).is_ok(),
         done: |model| model.screen == Screen::Sprite,
     },
     Step {
@@ -57,6 +71,9 @@ const STEPS: [Step; 6] = [
             format!(
                 "{checkpoint} makes a checkpoint of its disk; {restore} goes back to the selected one, whatever was broken since."
             )
+        },
+        here: |model| {
+            model.place() == Place::Part(Part::Checkpoints) && model.possible(Action::Checkpoint).is_ok()
         },
         done: |model| {
             let made = |nodes: &[sprites_api::extension::TreeNode]| {
@@ -72,6 +89,7 @@ const STEPS: [Step; 6] = [
                 "{palette} finds every command by a few letters, {help} tells all keys. What is unused falls asleep by itself."
             )
         },
+        here: |model| !matches!(model.screen, Screen::Console(_)),
         done: |model| model.palette.is_some() || model.screen == Screen::Help,
     },
 ];
@@ -84,15 +102,14 @@ fn key(model: &Model, action: Action) -> String {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tour(usize);
 
-impl Tour {
-    /// What there is to do now, and how far that is.
-    pub fn words(self, model: &Model) -> Option<(String, String)> {
-        let step = STEPS.get(self.0)?;
-        Some((format!("{} of {}", self.0 + 1, STEPS.len()), (step.words)(model)))
-    }
-}
-
 impl Model {
+    /// What there is to do here now, after how far that is.
+    pub fn tour_step(&self) -> Option<(String, String)> {
+        let Tour(at) = self.tour?;
+        let step = STEPS.get(at).filter(|step| (step.here)(self))?;
+        Some((format!("{} of {}", at + 1, STEPS.len()), (step.words)(self)))
+    }
+
     /// Goes on in the tour past what has been done; true when that was its end.
     pub fn tour_goes_on(&mut self) -> bool {
         let Some(Tour(mut at)) = self.tour else { return false };

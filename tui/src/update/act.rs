@@ -6,6 +6,7 @@ use super::{
 };
 use crate::action::{Action, Part};
 use crate::model::{Ask, Dialog, Many, Model, Screen, Tour, Weight, ZOOMS};
+use crate::view::geometry;
 use sprites_backend::client::ServiceAction;
 use sprites_backend::depot::file_name;
 
@@ -282,7 +283,7 @@ fn mark(model: &mut Model, back: bool) {
 }
 
 fn page(model: &Model) -> isize {
-    isize::from(i16::try_from(model.size.1.saturating_sub(6)).unwrap_or(20)).max(1)
+    isize::from(i16::try_from(geometry::body(model).height.saturating_sub(4)).unwrap_or(20)).max(1)
 }
 
 /// Moves the selection, or what is read.

@@ -346,15 +346,16 @@ impl Effect {
 /// Takes one event.
 pub fn update(model: &mut Model, event: Event) -> Vec<Effect> {
     let mut effects = take(model, event);
+    // Before consoles get their sizes: the steps have rows of their own.
+    if model.tour_goes_on() {
+        model.say(Weight::Good, "Those were the first steps.");
+        effects.push(Effect::Toured);
+    }
     effects.extend(console::settle(model));
     effects.extend(inside::settle(model));
     effects.extend(dashboard::settle(model));
     // Nothing gets past this, whatever asked for it.
     effects.retain(|effect| !model.read_only || !effect.changes());
-    if model.tour_goes_on() {
-        model.say(Weight::Good, "Those were the first steps.");
-        effects.push(Effect::Toured);
-    }
     // Whoever is on the way is nowhere yet.
     if !model.is_arriving() {
         let here = model.spot();

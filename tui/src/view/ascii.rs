@@ -16,6 +16,13 @@ pub fn only(buffer: &mut Buffer) {
     }
 }
 
+/// The same for a text.
+pub fn text(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_ascii() { c.to_string() } else { like(c).unwrap_or(UNKNOWN).to_owned() })
+        .collect()
+}
+
 /// The ASCII that is most like a character; none where nothing is.
 pub fn like(c: char) -> Option<&'static str> {
     Some(match c {

@@ -1,6 +1,6 @@
 //! A sprite's checkpoints, as a tree.
 
-use super::geometry;
+use super::{filled, geometry};
 use crate::model::{Load, Model};
 use crate::number;
 use ratatui::Frame;
@@ -94,7 +94,7 @@ fn line(
     Cells::new([
         Cell::from(Line::styled(format!("{branch}{mark}{name}"), style)),
         Cell::from(Line::styled(
-            number::cut(&words, room),
+            number::cut(&filled(model, words), room),
             if current || node.is_auto { colors.dim() } else { Style::new() },
         )),
         Cell::from(Line::from(number::bytes(node.exclusive_bytes)).alignment(Alignment::Right)),

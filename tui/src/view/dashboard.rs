@@ -1,7 +1,7 @@
 //! Every context at a glance, and the sprites that matter in all of them.
 
 use super::geometry::across::{self, foot, lines, places};
-use super::{geometry, graphs};
+use super::{filled, geometry, graphs};
 use crate::action::Action;
 use crate::model::dashboard::{Chosen, Counts, Glance, Known, Money, SPAN, Seen};
 use crate::model::{Model, Row};
@@ -267,7 +267,8 @@ impl Columns {
         let runs = seen.status == Status::Running;
         let told = |text: Option<String>, cells: usize| match text {
             Some(text) => format!("{text:>cells$}"),
-            None => format!("{:>cells$}", if runs { "—" } else { "" }),
+            None if runs => format!("{:>cells$}", "—"),
+            None => format!("{:>cells$}", filled(model, "")),
         };
         let mut used = told(seen.cpus.map(number::cpus), cpu);
         if self.wide {

@@ -1,7 +1,7 @@
 //! Files of a sprite, what changed between two of its states, texts, and what disks take.
 
-use super::geometry;
 use super::text::page;
+use super::{filled, geometry};
 use crate::model::{Load, Mark, Model};
 use crate::number;
 use crate::update::shorter;
@@ -106,7 +106,7 @@ fn entry(model: &Model, entry: &Entry, width: usize, now: jiff::Timestamp) -> Li
         FileKind::Symlink => ("@", colors.good()),
         FileKind::File => ("", Style::new()),
     };
-    let size = if entry.is_dir { String::new() } else { number::bytes(entry.size) };
+    let size = filled(model, if entry.is_dir { String::new() } else { number::bytes(entry.size) });
     let figures = format!(" {:>5} {size:>9} {:>6}", entry.mode, number::age(entry.mod_time, now));
     let room = width.saturating_sub(figures.len());
     let name = number::cut(&format!("{}{mark}", clean(&entry.name)), room);

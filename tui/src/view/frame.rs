@@ -368,11 +368,11 @@ pub(super) fn toasts(model: &Model, frame: &mut Frame<'_>, body: Rect) {
     let most = usize::from(body.width) * 2 / 3;
     let mut bottom = body.bottom();
     for toast in model.toasts.iter().rev() {
-        let (style, mark) = match toast.weight {
-            Weight::Good => (colors.good(), "✓"),
-            Weight::Bad => (colors.bad(), "!"),
+        let style = match toast.weight {
+            Weight::Good => colors.good(),
+            Weight::Bad => colors.bad(),
         };
-        let text = format!("{mark} {}", toast.text);
+        let text = toast.words();
         let width = text.width().min(most);
         // Words do not fill every line to its end.
         let lines =

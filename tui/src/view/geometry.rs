@@ -2,6 +2,7 @@
 
 pub mod across;
 
+use super::tour;
 use crate::action::Part;
 use crate::model::dashboard::Chosen;
 use crate::model::network::Pane;
@@ -23,32 +24,35 @@ const WIDE: u16 = 130;
 /// From this many rows on there is a preview.
 const PREVIEW_FROM: u16 = 24;
 
-/// The three parts of every screen.
+/// The parts of every screen.
 #[derive(Clone, Copy, Debug)]
 pub struct Parts {
     /// Where, how many, how much.
     pub header: Rect,
     /// The screen itself.
     pub body: Rect,
+    /// The first steps, while they are told; without rows at other times.
+    pub tour: Rect,
     /// Work under way, and keys.
     pub footer: Rect,
 }
 
 /// Cuts the whole.
-pub fn parts(area: Rect) -> Parts {
-    let [header, body, footer] =
-        Layout::vertical([Constraint::Length(1), Constraint::Min(1), Constraint::Length(1)]).areas(area);
-    Parts { header, body, footer }
+pub fn parts(model: &Model, area: Rect) -> Parts {
+    let [one, steps] = [Constraint::Length(1), Constraint::Length(tour::rows(model, area.width))];
+    let [header, body, tour, footer] = Layout::vertical([one, Constraint::Min(1), steps, one]).areas(area);
+    Parts { header, body, tour, footer }
 }
 
-/// The screen itself, on a terminal of that size.
-pub fn body((columns, rows): (u16, u16)) -> Rect {
-    parts(Rect::new(0, 0, columns, rows)).body
+/// The screen itself.
+pub fn body(model: &Model) -> Rect {
+    let (columns, rows) = model.size;
+    parts(model, Rect::new(0, 0, columns, rows)).body
 }
 
-/// The terminal of a console that is alone on a screen of that size: the body without its frame.
-pub fn console(size: (u16, u16)) -> Rect {
-    inner(body(size))
+/// The terminal of a console that is alone on the screen: the body without its frame.
+pub fn console(model: &Model) -> Rect {
+    inner(body(model))
 }
 
 /// The inside of a frame.
@@ -128,6 +132,8 @@ pub fn sprite(body: Rect, part: Part) -> Sprite {
         // There is much to read, and its figures are on every other part.
         Part::Inside | Part::Files if body.height < ROOMY => 0,
         Part::Network if body.height < PLAIN => 0,
+        // So few are left where the first steps take some.
+        _ if body.height + 2 < LEAST.1 => 0,
         Part::Network => (body.height / 4).clamp(6, 14),
         _ => (body.height / 3).clamp(6, 14),
     };
@@ -255,7 +261,7 @@ pub enum Hit {
 
 /// What is at a cell.
 pub fn hit(model: &Model, column: u16, row: u16) -> Option<Hit> {
-    let body = parts(Rect::new(0, 0, model.size.0, model.size.1)).body;
+    let body = body(model);
     let line = |area: Rect, count: usize, chosen: usize| {
         let inside = inner(area);
         // The first line names the columns.

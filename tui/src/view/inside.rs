@@ -1,6 +1,6 @@
 //! What goes on in a sprite: services, ports, tasks, sessions, and the log of a service.
 
-use super::geometry;
+use super::{filled, geometry};
 use crate::model::{Entry, Heads, Item, Load, Log, Model, past};
 use crate::number;
 use jiff::Timestamp;
@@ -121,6 +121,7 @@ fn service(model: &Model, one: &Service, (first, width): (usize, usize), now: Ti
     let since = state.started_at.map(|at| number::age(at, now)).unwrap_or_default();
     let pid = state.pid.map(|pid| pid.to_string()).unwrap_or_default();
     let port = one.http_port.map(|port| port.to_string()).unwrap_or_default();
+    let [since, pid, port] = [since, pid, port].map(|figure| filled(model, figure));
     let (text, about) = match &state.error {
         Some(why) if state.status != Status::Running => (why.as_str(), colors.bad()),
         _ => (one.command.as_str(), colors.dim()),

@@ -1,6 +1,6 @@
 //! All sprites.
 
-use super::{geometry, graphs};
+use super::{filled, geometry, graphs};
 use crate::action::Action;
 use crate::look::{Graphs, Look};
 use crate::model::{Column, Load, Model, Row};
@@ -166,22 +166,25 @@ fn line(model: &Model, row: &Row, now: jiff::Timestamp, width: u16) -> Cells<'st
             }
             Column::State => state(model, row),
             Column::Cpu => {
-                let text = row.now().map(|now| format!("{:>6} ", number::cpus(now.cpus))).unwrap_or_default();
-                let mut spans = vec![Span::raw(text)];
+                let cpus = row.now().map(|now| number::cpus(now.cpus)).unwrap_or_default();
+                let mut spans = vec![Span::raw(format!("{:>6} ", filled(model, cpus)))];
                 if width >= 96 {
                     spans.push(Span::styled(spark(row, model.look), colors.graph(colors.cpu)));
                 }
                 Line::from(spans)
             }
             Column::Memory => {
-                Line::from(row.now().map(|now| number::bytes(now.memory_bytes)).unwrap_or_default())
+                let bytes = row.now().map(|now| number::bytes(now.memory_bytes)).unwrap_or_default();
+                Line::from(filled(model, bytes))
             }
             Column::Storage => {
-                Line::from(if row.stored > 0 { number::bytes(row.stored) } else { String::new() })
+                let bytes = if row.stored > 0 { number::bytes(row.stored) } else { String::new() };
+                Line::from(filled(model, bytes))
             }
             Column::Cost => Line::from(amount(model, row.totals.cost_usd)),
             Column::Age => {
-                Line::from(row.sprite.created_at.map(|at| number::age(at, now)).unwrap_or_default())
+                let age = row.sprite.created_at.map(|at| number::age(at, now)).unwrap_or_default();
+                Line::from(filled(model, age))
             }
         };
         Cell::from(content.alignment(align(column)))

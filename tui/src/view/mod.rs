@@ -24,22 +24,71 @@ pub use console::cursor_style;
 
 use crate::model::{Model, Screen};
 use ratatui::Frame;
-use ratatui::layout::Alignment;
+use ratatui::layout::{Alignment, Rect};
 use ratatui::widgets::{Block, Paragraph, Wrap};
+use strum::{EnumIter, IntoEnumIterator};
+
+/// What lies on what, the lowest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter)]
+pub enum Layer {
+    /// What is looked at, with all around it.
+    Screen,
+    /// What can follow the one key of a console.
+    Hint,
+    /// What can follow a key that begins something.
+    Following,
+    /// Short messages.
+    Messages,
+    /// The palette.
+    Palette,
+    /// A dialog.
+    Dialog,
+}
 
 /// Draws everything.
 pub fn draw(model: &Model, frame: &mut Frame<'_>) {
-    everything(model, frame);
+    for layer in Layer::iter() {
+        draw_layer(model, frame, layer);
+    }
     if model.look.ascii {
         ascii::only(frame.buffer_mut());
     }
 }
 
-fn everything(model: &Model, frame: &mut Frame<'_>) {
+/// Draws one layer; nothing of the others.
+pub fn draw_layer(model: &Model, frame: &mut Frame<'_>, layer: Layer) {
     let area = frame.area();
+    let fits = area.width >= geometry::LEAST.0 && area.height >= geometry::LEAST.1;
+    let body = geometry::parts(model, area).body;
+    match layer {
+        Layer::Screen => screen(model, frame, area, fits),
+        _ if !fits => {}
+        Layer::Hint => console::hint(model, frame, body),
+        Layer::Following => palette::following(model, frame, body),
+        Layer::Messages => frame::toasts(model, frame, body),
+        Layer::Palette => {
+            if let Some(open) = &model.palette {
+                palette::draw(model, frame, area, open);
+            }
+        }
+        Layer::Dialog => {
+            if let Some(dialog) = &model.dialog {
+                frame::dialog(model, frame, area, dialog);
+            }
+        }
+    }
+}
+
+/// What a cell of a table says. Whoever hears a line would miss an empty one, and take the next for it.
+fn filled(model: &Model, text: impl Into<String>) -> String {
+    let text = text.into();
+    if text.is_empty() && model.look.plain { "-".to_owned() } else { text }
+}
+
+fn screen(model: &Model, frame: &mut Frame<'_>, area: Rect, fits: bool) {
     let colors = model.colors();
     frame.render_widget(Block::new().style(colors.base()), area);
-    if area.width < geometry::LEAST.0 || area.height < geometry::LEAST.1 {
+    if !fits {
         let words = format!(
             "The window is too small: {}×{}; {}×{} are needed.",
             area.width,
@@ -53,7 +102,7 @@ fn everything(model: &Model, frame: &mut Frame<'_>) {
         );
         return;
     }
-    let parts = geometry::parts(area);
+    let parts = geometry::parts(model, area);
     frame::header(model, frame, parts.header);
     match model.screen {
         Screen::List => list::draw(model, frame, parts.body),
@@ -69,14 +118,6 @@ fn everything(model: &Model, frame: &mut Frame<'_>) {
         Screen::Sheet => files::sheet(model, frame, parts.body),
         Screen::Settings => settings::draw(model, frame, parts.body),
     }
+    tour::draw(model, frame, parts.tour);
     frame::footer(model, frame, parts.footer);
-    tour::draw(model, frame, parts.body);
-    palette::following(model, frame, parts.body);
-    frame::toasts(model, frame, parts.body);
-    if let Some(open) = &model.palette {
-        palette::draw(model, frame, area, open);
-    }
-    if let Some(dialog) = &model.dialog {
-        frame::dialog(model, frame, area, dialog);
-    }
 }

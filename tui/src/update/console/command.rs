@@ -203,7 +203,7 @@ fn split(model: &mut Model, id: u64, sprite: &str, below: bool) -> Vec<Effect> {
 
 /// Puts a console beside another and gives it the focus; says so when there is no room.
 fn beside(model: &mut Model, id: u64, new: u64, below: bool) -> bool {
-    let body = geometry::body(model.size);
+    let body = geometry::body(model);
     if model.mux.layout(id).is_none() {
         model.mux.layouts.push(Layout::new(id));
     }
@@ -271,7 +271,7 @@ fn close(model: &mut Model, id: u64) -> Vec<Effect> {
 }
 
 fn go(model: &mut Model, id: u64, side: Side) -> Vec<Effect> {
-    let body = geometry::body(model.size);
+    let body = geometry::body(model);
     match model.mux.layout(id).and_then(|layout| layout.neighbour(id, side, body)) {
         Some(next) => focus(model, id, next),
         None => Vec::new(),
@@ -290,7 +290,7 @@ pub(super) fn focus(model: &mut Model, from: u64, to: u64) -> Vec<Effect> {
 }
 
 fn resize(model: &mut Model, id: u64, side: Side) -> Vec<Effect> {
-    let body = geometry::body(model.size);
+    let body = geometry::body(model);
     let cells = if matches!(side, Side::Left | Side::Right) { STEP.0 } else { STEP.1 };
     if let Some(layout) = model.mux.layout_mut(id) {
         layout.resize(id, side, cells, body);

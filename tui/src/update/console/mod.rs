@@ -55,7 +55,7 @@ pub(super) fn open(model: &mut Model, name: &str, fresh: bool) -> Vec<Effect> {
 /// Adds a console that is not connected.
 fn add(model: &mut Model, sprite: &str, session: Option<String>, name: Option<String>) -> u64 {
     let id = model.number();
-    let area = geometry::console(model.size);
+    let area = geometry::console(model);
     let mut terminal = Console::new(area.height, area.width, model.mux.scrollback);
     terminal.set_key_releases(model.mux.key_releases);
     let (foreground, background) = colors(model);

@@ -21,7 +21,7 @@ pub(in crate::update) fn mouse(model: &mut Model, id: u64, mouse: MouseEvent) ->
     match (mouse.kind, model.mux.drag.clone()) {
         (MouseEventKind::Drag(_) | MouseEventKind::Up(_), Some(drag)) => dragged(model, drag, mouse),
         (MouseEventKind::Down(button), _) => {
-            let body = geometry::body(model.size);
+            let body = geometry::body(model);
             let line = model.mux.layout(id).and_then(|layout| layout.line_at(at, body));
             if let Some(way) = line.filter(|_| button == MouseButton::Left) {
                 model.mux.drag = Some(Drag::Line(way));
@@ -109,7 +109,7 @@ fn dragged(model: &mut Model, drag: Drag, mouse: MouseEvent) -> Vec<Effect> {
     }
     match drag {
         Drag::Line(way) => {
-            let body = geometry::body(model.size);
+            let body = geometry::body(model);
             let focus = model.panes().first().map(|(id, _)| *id);
             if let Some(layout) = focus.and_then(|id| model.mux.layout_mut(id)) {
                 layout.move_line(&way, Position::new(mouse.column, mouse.row), body);

@@ -27,6 +27,10 @@ pub(super) fn draw(model: &Model, frame: &mut Frame<'_>, body: Rect, id: u64) {
         };
         draw_pane(model, frame, place, (number + 1, tab), *pane == id);
     }
+}
+
+/// What can follow the one key, once somebody has waited for it.
+pub(super) fn hint(model: &Model, frame: &mut Frame<'_>, body: Rect) {
     if model.mux.hint {
         hint::draw(model, frame, body);
     }
