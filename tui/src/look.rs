@@ -28,6 +28,18 @@ pub struct Look {
     pub reduced_motion: bool,
 }
 
+impl Look {
+    /// What graphs are drawn with in the end.
+    pub fn drawn_with(self) -> Graphs {
+        match self {
+            // They are not told, and known by their dots.
+            Self { plain: true, .. } => Graphs::Braille,
+            Self { ascii: true, .. } => Graphs::Ascii,
+            Self { graphs, .. } => graphs,
+        }
+    }
+}
+
 /// Whether the locale says that the terminal shows more than ASCII (`man 7 locale`). Without any locale nothing is known, and nearly all do.
 pub fn is_utf8(variable: impl Fn(&str) -> Option<String>) -> bool {
     let set = |name| variable(name).filter(|value| !value.is_empty());

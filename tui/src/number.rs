@@ -3,9 +3,11 @@
 use jiff::Timestamp;
 use sprites_api::Time;
 
+/// Units of bytes, each a thousand of the one before.
+pub const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
+
 /// Bytes in powers of 1000: `1.2 GB`.
 pub fn bytes(count: u64) -> String {
-    const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
     let mut value = count as f64;
     let mut unit = 0;
     while value >= 999.5 && unit + 1 < UNITS.len() {

@@ -4,7 +4,8 @@
 
 use crate::action::Part;
 use crate::model::{Model, Screen};
-use crate::view::{self, Layer, ascii};
+use crate::number;
+use crate::view::{self, Layer, ascii, geometry};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::{Buffer, Cell};
@@ -50,7 +51,7 @@ impl Place {
                 (self.screen, self.part, &self.context) == (other.screen, other.part, &other.context)
             }
             Layer::Dialog => self.dialog == other.dialog,
-            Layer::Hint | Layer::Following | Layer::Messages | Layer::Palette => true,
+            Layer::Tour | Layer::Hint | Layer::Following | Layer::Messages | Layer::Palette => true,
         }
     }
 }
@@ -70,12 +71,19 @@ impl Line {
             let is_figure =
                 word.chars().find(|c| c.is_alphanumeric()).is_some_and(|first| first.is_ascii_digit());
             if !is_figure {
-                return word.to_owned();
+                // A figure may grow from one unit into the next.
+                let unit = word.trim_end_matches(',').trim_end_matches("/s");
+                return if number::UNITS.contains(&unit) { String::new() } else { word.to_owned() };
             }
             let digits: String = word.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
             digits.split(['0', '.']).filter(|part| !part.is_empty()).collect::<Vec<_>>().join("0")
         };
         self.words.split(' ').map(gist).collect::<Vec<_>>().join(" ")
+    }
+
+    /// What makes it another one where it is selected: lines are named by their first word, which may be a figure.
+    fn identity(&self) -> (&str, String) {
+        (self.words.split(' ').next().unwrap_or_default(), self.gist())
     }
 }
 
@@ -89,7 +97,9 @@ impl Plain {
             .collect();
         // Whoever comes back to what lay below is told where that is.
         let comes_back = now.iter().any(|(layer, lines)| {
-            lines.is_empty() && self.lines.get(layer).is_some_and(|before| !before.is_empty())
+            *layer != Layer::Tour
+                && lines.is_empty()
+                && self.lines.get(layer).is_some_and(|before| !before.is_empty())
         });
         for (layer, lines) in &now {
             let same = self.place.as_ref().is_some_and(|last| last.is_same(&place, *layer));
@@ -112,10 +122,16 @@ impl Plain {
 fn tell(lines: &[Line], before: &[Line], by_gist: bool, again: bool, out: &mut impl Write) -> io::Result<()> {
     let text = |line: &Line| if by_gist { line.gist() } else { line.words.clone() };
     let known: HashSet<String> = before.iter().map(text).collect();
-    let selected: HashSet<(u16, String)> =
-        before.iter().filter(|line| line.selected).map(|line| (line.row, text(line))).collect();
+    let selected: Vec<&Line> = before.iter().filter(|line| line.selected).collect();
+    // Lines that differ in a figure only are told apart by the one that was left standing where it was.
+    let is_left = |line: &Line| {
+        let was = |last: &&Line| last.row == line.row && last.words == line.words;
+        !line.selected && selected.iter().any(was)
+    };
+    let again = again || lines.iter().any(is_left);
     for line in lines {
-        let moved = line.selected && (again || !selected.contains(&(line.row, text(line))));
+        let is_known = selected.iter().any(|last| last.identity() == line.identity());
+        let moved = line.selected && (again || !is_known);
         if moved || !known.contains(&text(line)) {
             let mark = if line.selected { "> " } else { "" };
             write!(out, "{mark}{}\r\n", line.words)?;
@@ -124,9 +140,14 @@ fn tell(lines: &[Line], before: &[Line], by_gist: bool, again: bool, out: &mut i
     Ok(())
 }
 
-/// Rows of a layer with words in them.
+/// Rows of a layer with words in them. The first steps are a sentence in one.
 fn lines(model: &Model, layer: Layer) -> Vec<Line> {
     let (columns, rows) = model.size;
+    // Programs in consoles have all columns; what is told otherwise stands one below the other.
+    let columns = match model.screen {
+        Screen::Console(_) => columns,
+        _ => columns.min(geometry::APART),
+    };
     let Ok(mut terminal) = Terminal::new(TestBackend::new(columns, rows));
     let Ok(_) = terminal.draw(|frame| view::draw_layer(model, frame, layer));
     let buffer = terminal.backend().buffer();
@@ -134,7 +155,12 @@ fn lines(model: &Model, layer: Layer) -> Vec<Line> {
         let (selected, words) = read(buffer, row);
         Line { row, selected, words: shown(&words, model.look.ascii) }
     };
-    (0..rows).map(row).filter(|line| !line.words.is_empty()).collect()
+    let lines: Vec<Line> = (0..rows).map(row).filter(|line| !line.words.is_empty()).collect();
+    if layer != Layer::Tour || lines.is_empty() {
+        return lines;
+    }
+    let words = lines.iter().map(|line| line.words.as_str()).collect::<Vec<_>>().join(" ");
+    vec![Line { row: 0, selected: false, words }]
 }
 
 /// Whether something is selected in a row, and its words.

@@ -291,6 +291,8 @@ fn the_first_steps_go_on_with_what_is_done() {
     press(&mut model, KeyCode::Esc);
     keys(&mut model, "H");
     assert!(text(&model).contains("2 of 6"));
+    keys(&mut model, "HghH");
+    assert!(text(&model).contains("they begin in the list of sprites"));
 }
 
 /// The steps have rows of their own: the screen has fewer, and its last is still there.

@@ -60,6 +60,10 @@ fn what_is_selected_is_told() {
         let told = app.press(KeyCode::Down);
         assert!(told.starts_with("> api-3 ○ cold"), "{told}");
         assert_eq!(app.told(), "");
+        // What is selected stays so when others come before it.
+        app.model.reverse = true;
+        app.model.arrange();
+        assert!(!app.told().contains("> "));
         for (screen, selected) in [("g,", "> theme"), (":", "> ")] {
             let told = app.keys(screen);
             assert!(told.lines().any(|line| line.starts_with(selected)), "{told}");
@@ -75,11 +79,12 @@ fn figures_can_be_attributed_and_those_that_only_move_are_not_told() {
     assert!(whole.contains("\nbox ● running - - 4.5 MB $0.03 -\n"), "{whole}");
     assert!(whole.contains("> api-1 ● running - - - $0 -\n"), "{whole}");
     let Load::Ready(rows) = &mut app.model.sprites else { unreachable!() };
-    rows.get_mut("box").unwrap().totals.cost_usd = 0.04;
+    let row = rows.get_mut("box").unwrap();
+    (row.totals.cost_usd, row.stored) = (0.04, 4_500_000_000);
     assert_eq!(app.told(), "");
     let Load::Ready(rows) = &mut app.model.sprites else { unreachable!() };
     rows.get_mut("box").unwrap().sprite.status = Status::Warm;
-    assert!(app.told().contains("box ◐ warm - - 4.5 MB $0.04 -\n"));
+    assert!(app.told().contains("box ◐ warm - - 4.5 GB $0.04 -\n"));
 }
 
 /// What lies above others has its own lines, and those below are not told again when it is gone.
@@ -89,7 +94,8 @@ fn layers_are_told_for_themselves() {
     app.model.tour = Some(Tour::default());
     update(&mut app.model, Event::Wake);
     let whole = app.told();
-    assert!(whole.contains("\nfirst steps, 2 of 6: t opens a console in the selected sprite"), "{whole}");
+    let step = "\nfirst steps, 2 of 6: t opens a console in the selected sprite, which boots meanwhile. H skips them.\n";
+    assert!(whole.contains(step), "{whole}");
     let open = app.keys(":");
     assert!(open.contains("commands") && !open.contains("api-"), "{open}");
     let typed = app.keys("2");
@@ -111,9 +117,32 @@ fn layers_are_told_for_themselves() {
     assert!(help.contains("In the list of sprites\n") && !help.contains("api-"), "{help}");
 }
 
+/// However wide the terminal is, lines of two panes are not told as one.
 #[test]
-fn frames_are_not_told_in_ascii_either() {
-    let mut app = Told::new((80, 24), true);
+fn panes_are_told_apart() {
+    let mut app = Told::new((200, 50), false);
+    let log = app.keys("gn");
+    assert!(log.contains("\nwhat it tried to reach\n") && !log.contains("rules\n"), "{log}");
+    let rules = app.keys("p");
+    assert!(rules.contains("rules\n") && !rules.contains("what it tried"), "{rules}");
+}
+
+#[test]
+fn names_of_figures_are_told_apart() {
+    let mut app = Told::new((80, 24), false);
+    with_sprites(&mut app.model, &["1", "2", "3", "10", "20"]);
+    app.model.selected = Some("1".into());
+    app.told();
+    for name in ["10", "2", "20", "3"] {
+        let told = app.press(KeyCode::Down);
+        assert!(told.starts_with(&format!("> {name} ")), "{told}");
+    }
+}
+
+#[test]
+fn neither_frames_nor_graphs_are_told_in_ascii_either() {
+    let mut app = Told::new((120, 40), true);
     let whole = app.told() + &app.keys(":") + &app.press(KeyCode::Esc);
+    assert!(!whole.contains('#') && !whole.contains("**"), "{whole}");
     assert!(whole.is_ascii() && !whole.contains('|') && !whole.contains("--"), "{whole}");
 }

@@ -53,7 +53,15 @@ fn of_none(model: &mut Model, action: Action) -> Vec<Effect> {
             model.tour = None;
             return vec![Effect::Toured];
         }
-        Action::Tour => model.tour = Some(Tour::default()),
+        Action::Tour => {
+            model.tour = Some(Tour::default());
+            model.tour_goes_on();
+            if model.tour_step().is_none() {
+                let words =
+                    "The first steps are told where they can be taken; they begin in the list of sprites.";
+                model.say(Weight::Good, words);
+            }
+        }
         Action::Log => return jump::open_text(model, Screen::Log),
         Action::Costs => {
             if model.screen == Screen::Costs {

@@ -155,6 +155,8 @@ pub struct Network {
 
 /// From this many columns on log and rules stand side by side.
 const BOTH: u16 = 120;
+/// Up to so many columns lines of two panes never stand side by side.
+pub const APART: u16 = BOTH - 1;
 /// Rows below the lines of a pane for the whole of the selected one.
 const TOLD: u16 = 2;
 

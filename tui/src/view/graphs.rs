@@ -169,8 +169,7 @@ fn one(
     }
     let all = above.iter().chain(below.iter().flatten());
     let most = number::round_up(all.map(|(_, value)| value.abs()).fold(graph.least, f64::max));
-    let marker = match model.look.graphs {
-        _ if model.look.ascii => Marker::Custom('*'),
+    let marker = match model.look.drawn_with() {
         Graphs::Ascii => Marker::Custom('*'),
         Graphs::Blocks => Marker::Quadrant,
         Graphs::Braille => Marker::Braille,

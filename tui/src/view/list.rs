@@ -214,7 +214,7 @@ pub(super) fn state(model: &Model, row: &Row) -> Line<'static> {
 
 /// The last CPU samples as bars; a full bar is all of the busiest moment, at least one CPU.
 fn spark(row: &Row, look: Look) -> String {
-    let bars = if look.ascii || look.graphs == Graphs::Ascii { ASCII_BARS } else { BARS };
+    let bars = if look.drawn_with() == Graphs::Ascii { ASCII_BARS } else { BARS };
     let recent: Vec<f64> = row.recent.iter().rev().take(SPARK).map(|sample| sample.cpus).collect();
     let most = recent.iter().copied().fold(1.0, f64::max);
     let bars: String = recent

@@ -33,6 +33,8 @@ use strum::{EnumIter, IntoEnumIterator};
 pub enum Layer {
     /// What is looked at, with all around it.
     Screen,
+    /// The first steps.
+    Tour,
     /// What can follow the one key of a console.
     Hint,
     /// What can follow a key that begins something.
@@ -59,10 +61,12 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>) {
 pub fn draw_layer(model: &Model, frame: &mut Frame<'_>, layer: Layer) {
     let area = frame.area();
     let fits = area.width >= geometry::LEAST.0 && area.height >= geometry::LEAST.1;
-    let body = geometry::parts(model, area).body;
+    let parts = geometry::parts(model, area);
+    let body = parts.body;
     match layer {
         Layer::Screen => screen(model, frame, area, fits),
         _ if !fits => {}
+        Layer::Tour => tour::draw(model, frame, parts.tour),
         Layer::Hint => console::hint(model, frame, body),
         Layer::Following => palette::following(model, frame, body),
         Layer::Messages => frame::toasts(model, frame, body),
@@ -118,6 +122,5 @@ fn screen(model: &Model, frame: &mut Frame<'_>, area: Rect, fits: bool) {
         Screen::Sheet => files::sheet(model, frame, parts.body),
         Screen::Settings => settings::draw(model, frame, parts.body),
     }
-    tour::draw(model, frame, parts.tour);
     frame::footer(model, frame, parts.footer);
 }
