@@ -87,13 +87,16 @@ fn a_sprite_moves_in_files() {
     let second = checkpoint(&home, "box");
 
     // The present of one that runs.
-    let out = home.good(&["export", "box", "--to", &place("")]);
+    let out = home.good(&["export", "box", "--without-image", "--to", &place("")]);
     let now = out.trim();
     assert!(now.contains("/box-auto-") && now.ends_with(".sprite"), "{out}");
     // A checkpoint of one that is stopped, which stays so.
     stop(&home, "box");
     let full = place("full.sprite");
-    assert_eq!(home.good(&["export", "box", "--checkpoint", &first, "--to", &full]).trim(), full);
+    assert_eq!(
+        home.good(&["export", "box", "--checkpoint", &first, "--without-image", "--to", &full]).trim(),
+        full
+    );
     let (code, _, err) = home.run(&["export", "box", "--checkpoint", &first, "--to", &full]);
     assert!(code == 1 && err.contains("--force"), "{err}");
     let later = place("later.sprite");
@@ -102,7 +105,7 @@ fn a_sprite_moves_in_files() {
     assert!(fs::metadata(&later).unwrap().len() < fs::metadata(&full).unwrap().len() / 2);
     let whole = place("whole.sprite");
     let (code, bytes, err) =
-        fed(piped(&home, &["export", "box", "--checkpoint", &second, "--whole", "--to", "-"], &whole), "");
+        fed(piped(&home, &["export", "box", "--checkpoint", &second, "--to", "-"], &whole), "");
     assert!(code == 0 && bytes.is_empty(), "{err}");
     assert_eq!(status(&home, "box"), "cold");
 
@@ -236,12 +239,12 @@ fn a_team_shares_exports() {
     };
     let user = |arguments: &[&str]| as_user(KEY.1, arguments);
     let stored = format!("s3://team/work/box-{id}.sprite");
-    let (code, out, err) =
-        user(&["export", "box", "--checkpoint", &id, "--whole", "--to", "s3://team/work/"]);
+    let (code, out, err) = user(&["export", "box", "--checkpoint", &id, "--to", "s3://team/work/"]);
     assert_eq!((code, out.trim()), (0, stored.as_str()), "{err}");
-    let (code, _, err) = user(&["export", "box", "--checkpoint", &id, "--to", &stored]);
+    let (code, _, err) = user(&["export", "box", "--checkpoint", &id, "--without-image", "--to", &stored]);
     assert!(code == 1 && err.contains("--force"), "{err}");
-    let (code, _, err) = user(&["export", "box", "--checkpoint", &id, "--to", &stored, "--force"]);
+    let (code, _, err) =
+        user(&["export", "box", "--checkpoint", &id, "--without-image", "--to", &stored, "--force"]);
     assert_eq!(code, 0, "{err}");
     let (code, out, err) = user(&["exports", "s3://team/", "--json"]);
     assert_eq!(code, 0, "{err}");
@@ -300,7 +303,7 @@ fn an_export_that_is_broken_off_is_not_there() {
     for (to, at) in
         [(folder.path().display().to_string(), folder.path()), ("s3://team/x.sprite".into(), root.path())]
     {
-        let mut command = home.sprite(&["export", "box", "--checkpoint", &id, "--whole", "--to", &to]);
+        let mut command = home.sprite(&["export", "box", "--checkpoint", &id, "--to", &to]);
         command
             .env("AWS_ENDPOINT_URL", &address)
             .env("AWS_ACCESS_KEY_ID", KEY.0)
