@@ -16,8 +16,8 @@ use tokio::time::timeout;
 
 /// Most bytes of a page: by the protocol a thousand keys of 1,024 bytes, each of which an escape can make six, and what else there is of them.
 const MAX_PAGE: usize = 8 << 20;
-/// Most bytes of any other text. What the store calls an upload or the next page goes into an address, where a byte may take three, and the library panics at one
-/// of 64 KiB.
+/// Most bytes of any other text, and of all headers, of which the library keeps one for each part of an upload. What the store calls an upload or the next page
+/// goes into an address, where a byte may take three, and the library panics at one of 64 KiB.
 const MAX_TEXT: usize = 16 << 10;
 /// Most characters of an error's text that are for a person.
 const MAX_SAID: usize = 160;
@@ -64,6 +64,10 @@ impl HttpService for Door {
         let is_object = request.method() == Method::GET && query.is_empty();
         let is_list = query.split('&').any(|part| part == "list-type=2");
         let (head, body) = self.0.execute(request).await?.into_parts();
+        let headers = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len());
+        if headers.sum::<usize>() > MAX_TEXT {
+            return Err(Unfit::Long(MAX_TEXT).into());
+        }
         let body = if !head.status.is_success() {
             said(beginning(body).await).into()
         } else if is_object {

@@ -140,6 +140,9 @@ async fn answers_without_end_are_cut() {
         assert!(said.contains(why), "{head}: {said}");
         assert!(hostile.sent() < FAR_TOO_MUCH, "{head}");
     }
+    let head: &str = format!("200 OK\r\nETag: \"{}\"", "a".repeat(20_000)).leak();
+    let hostile = Hostile::new(move |_| Whole(head, String::new())).await;
+    assert!(sentence(&hostile.list().await.unwrap_err()).contains("longer than the 16384 bytes"));
     // So are those to whoever writes, and to whoever reads what is not given.
     let hostile = Hostile::new(|_| Endless("200 OK")).await;
     let error =
