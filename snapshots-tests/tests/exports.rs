@@ -13,6 +13,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::Duration;
 use tokio::net::TcpListener;
 
@@ -256,6 +257,10 @@ fn a_team_shares_exports() {
         (&"box".into(), &id.clone().into(), &stored.clone().into())
     );
     assert!(one["bytes"].as_u64().unwrap() > 200, "{one}");
+    // What others put there under names that no export has hides none.
+    fs::write(root.path().join("team/a\u{1b}[2J\u{202e}.sprite"), "odd").unwrap();
+    let (code, again, err) = user(&["exports", "s3://team/", "--json"]);
+    assert_eq!((code, again), (0, out), "{err}");
     let (code, out, _) = user(&["exports", "s3://team/elsewhere/"]);
     assert_eq!((code, out.as_str()), (0, ""));
     let (code, out, err) = user(&["import", &stored, "two"]);
@@ -283,6 +288,29 @@ fn a_team_shares_exports() {
         .filter(|name| name.contains("upload"))
         .collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+/// A store that answers without end is not listened to, and whoever asked hears why in one sentence.
+#[test]
+fn a_store_without_end_is_given_up() {
+    let home = Home::new();
+    let store = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", store.local_addr().unwrap());
+    let hostile = thread::spawn(move || {
+        let (mut stream, _) = store.accept().unwrap();
+        assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+        // It takes what the other side and the system's buffers do.
+        (0..1024).take_while(|_| stream.write_all(&[b'a'; 64 << 10]).is_ok()).count()
+    });
+    let mut command = home.sprite(&["exports", "s3://team/"]);
+    command.env("AWS_ENDPOINT_URL", &address).env("AWS_ACCESS_KEY_ID", KEY.0);
+    command.env("AWS_SECRET_ACCESS_KEY", KEY.1);
+    let (code, out, err) = fed(command, "");
+    assert_eq!((code, out.as_str()), (1, ""), "{err}");
+    assert!(err.contains("s3://team/: the object store's answer is longer than"), "{err}");
+    assert_eq!(err.lines().count(), 1, "{err}");
+    assert!(hostile.join().unwrap() < 1024);
 }
 
 /// What is broken off in the middle is not there, in a folder as in an object store.
