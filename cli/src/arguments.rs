@@ -494,11 +494,11 @@ pub struct Export {
     #[arg(long, value_name = "ID")]
     pub checkpoint: Option<String>,
     /// Only what changed since this checkpoint, which the other machine must have
-    #[arg(long, value_name = "ID", conflicts_with = "whole")]
+    #[arg(long, value_name = "ID", conflicts_with = "without_image")]
     pub since: Option<String>,
-    /// With the base image's blocks, for a machine that has another image
+    /// Without the base image's blocks: far smaller, for a machine that has the very same image
     #[arg(long)]
-    pub whole: bool,
+    pub without_image: bool,
     /// A file, a folder, `-` for the standard output, or s3://BUCKET/KEY; else NAME-CHECKPOINT.sprite in this folder
     #[arg(long, value_name = "PLACE")]
     pub to: Option<String>,

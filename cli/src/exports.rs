@@ -18,7 +18,8 @@ const INTERRUPTED: i32 = 130;
 
 pub(crate) async fn export(place: &PlaceArguments, wish: Wish) -> Outcome {
     let (client, name) = place.named(wish.name).both().await?;
-    let what = ExportWish { checkpoint: wish.checkpoint, since: wish.since, whole: wish.whole };
+    let what =
+        ExportWish { checkpoint: wish.checkpoint, since: wish.since, without_image: wish.without_image };
     if wish.to.as_deref() == Some(STANDARD) {
         if stdout().is_terminal() {
             return Err(Failure::Usage(

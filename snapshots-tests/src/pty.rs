@@ -1,5 +1,6 @@
 //! A program in a terminal of its own, its screen read back.
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, poll};
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
 use std::io::{Read, Write};
@@ -168,6 +169,12 @@ impl Pty {
         self.letting_go.store(true, Ordering::SeqCst);
         if let Some(reader) = self.reader.take() {
             reader.join().expect("the reader ends");
+        }
+        if let Some(fd) = self.master.as_ref().and_then(|master| master.as_raw_fd()) {
+            // The writer types an end of file as it goes, and would wait for a program that waits for its reader.
+            // SAFETY: the terminal is dropped below.
+            let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+            fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).expect("it need not wait");
         }
         self.writer = Box::new(std::io::sink());
         drop(self.master.take());

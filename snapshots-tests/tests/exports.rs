@@ -13,6 +13,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::Duration;
 use tokio::net::TcpListener;
 
@@ -87,13 +88,16 @@ fn a_sprite_moves_in_files() {
     let second = checkpoint(&home, "box");
 
     // The present of one that runs.
-    let out = home.good(&["export", "box", "--to", &place("")]);
+    let out = home.good(&["export", "box", "--without-image", "--to", &place("")]);
     let now = out.trim();
     assert!(now.contains("/box-auto-") && now.ends_with(".sprite"), "{out}");
     // A checkpoint of one that is stopped, which stays so.
     stop(&home, "box");
     let full = place("full.sprite");
-    assert_eq!(home.good(&["export", "box", "--checkpoint", &first, "--to", &full]).trim(), full);
+    assert_eq!(
+        home.good(&["export", "box", "--checkpoint", &first, "--without-image", "--to", &full]).trim(),
+        full
+    );
     let (code, _, err) = home.run(&["export", "box", "--checkpoint", &first, "--to", &full]);
     assert!(code == 1 && err.contains("--force"), "{err}");
     let later = place("later.sprite");
@@ -102,7 +106,7 @@ fn a_sprite_moves_in_files() {
     assert!(fs::metadata(&later).unwrap().len() < fs::metadata(&full).unwrap().len() / 2);
     let whole = place("whole.sprite");
     let (code, bytes, err) =
-        fed(piped(&home, &["export", "box", "--checkpoint", &second, "--whole", "--to", "-"], &whole), "");
+        fed(piped(&home, &["export", "box", "--checkpoint", &second, "--to", "-"], &whole), "");
     assert!(code == 0 && bytes.is_empty(), "{err}");
     assert_eq!(status(&home, "box"), "cold");
 
@@ -236,12 +240,12 @@ fn a_team_shares_exports() {
     };
     let user = |arguments: &[&str]| as_user(KEY.1, arguments);
     let stored = format!("s3://team/work/box-{id}.sprite");
-    let (code, out, err) =
-        user(&["export", "box", "--checkpoint", &id, "--whole", "--to", "s3://team/work/"]);
+    let (code, out, err) = user(&["export", "box", "--checkpoint", &id, "--to", "s3://team/work/"]);
     assert_eq!((code, out.trim()), (0, stored.as_str()), "{err}");
-    let (code, _, err) = user(&["export", "box", "--checkpoint", &id, "--to", &stored]);
+    let (code, _, err) = user(&["export", "box", "--checkpoint", &id, "--without-image", "--to", &stored]);
     assert!(code == 1 && err.contains("--force"), "{err}");
-    let (code, _, err) = user(&["export", "box", "--checkpoint", &id, "--to", &stored, "--force"]);
+    let (code, _, err) =
+        user(&["export", "box", "--checkpoint", &id, "--without-image", "--to", &stored, "--force"]);
     assert_eq!(code, 0, "{err}");
     let (code, out, err) = user(&["exports", "s3://team/", "--json"]);
     assert_eq!(code, 0, "{err}");
@@ -253,6 +257,10 @@ fn a_team_shares_exports() {
         (&"box".into(), &id.clone().into(), &stored.clone().into())
     );
     assert!(one["bytes"].as_u64().unwrap() > 200, "{one}");
+    // What others put there under names that no export has hides none.
+    fs::write(root.path().join("team/a\u{1b}[2J\u{202e}.sprite"), "odd").unwrap();
+    let (code, again, err) = user(&["exports", "s3://team/", "--json"]);
+    assert_eq!((code, again), (0, out), "{err}");
     let (code, out, _) = user(&["exports", "s3://team/elsewhere/"]);
     assert_eq!((code, out.as_str()), (0, ""));
     let (code, out, err) = user(&["import", &stored, "two"]);
@@ -282,6 +290,29 @@ fn a_team_shares_exports() {
     assert!(left.is_empty(), "{left:?}");
 }
 
+/// A store that answers without end is not listened to, and whoever asked hears why in one sentence.
+#[test]
+fn a_store_without_end_is_given_up() {
+    let home = Home::new();
+    let store = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", store.local_addr().unwrap());
+    let hostile = thread::spawn(move || {
+        let (mut stream, _) = store.accept().unwrap();
+        assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+        // It takes what the other side and the system's buffers do.
+        (0..1024).take_while(|_| stream.write_all(&[b'a'; 64 << 10]).is_ok()).count()
+    });
+    let mut command = home.sprite(&["exports", "s3://team/"]);
+    command.env("AWS_ENDPOINT_URL", &address).env("AWS_ACCESS_KEY_ID", KEY.0);
+    command.env("AWS_SECRET_ACCESS_KEY", KEY.1);
+    let (code, out, err) = fed(command, "");
+    assert_eq!((code, out.as_str()), (1, ""), "{err}");
+    assert!(err.contains("s3://team/: the object store's answer is longer than"), "{err}");
+    assert_eq!(err.lines().count(), 1, "{err}");
+    assert!(hostile.join().unwrap() < 1024);
+}
+
 /// What is broken off in the middle is not there, in a folder as in an object store.
 #[test]
 fn an_export_that_is_broken_off_is_not_there() {
@@ -300,7 +331,7 @@ fn an_export_that_is_broken_off_is_not_there() {
     for (to, at) in
         [(folder.path().display().to_string(), folder.path()), ("s3://team/x.sprite".into(), root.path())]
     {
-        let mut command = home.sprite(&["export", "box", "--checkpoint", &id, "--whole", "--to", &to]);
+        let mut command = home.sprite(&["export", "box", "--checkpoint", &id, "--to", &to]);
         command
             .env("AWS_ENDPOINT_URL", &address)
             .env("AWS_ACCESS_KEY_ID", KEY.0)

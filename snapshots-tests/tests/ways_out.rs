@@ -122,6 +122,19 @@ fn out_of_a_console_that_uses_everything() {
     until(SHORT, "the end of all its processes", || home.processes().is_empty());
 }
 
+/// Keys that nobody has read yet do not keep the app from hearing that the terminal is gone.
+#[test]
+fn a_terminal_that_vanishes_while_somebody_types() {
+    let home = Home::empty();
+    for typed in [100, 1_000, 3_000, 20_000] {
+        let mut app = demo(&home, &[]);
+        app.send("jk".repeat(typed / 2));
+        app.vanish();
+        app.end(SHORT);
+        until(SHORT, "the end of all its processes", || home.processes().is_empty());
+    }
+}
+
 /// A terminal that does not control the app sends no signal when it goes.
 #[test]
 fn a_terminal_that_vanishes_without_a_word() {

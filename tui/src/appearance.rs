@@ -1,7 +1,7 @@
 //! From the configuration to what the app shows: themes, keys, look. Read at the start, and again when a file changes.
 
 use crate::config::table::SETTINGS;
-use crate::config::{Config, nearest};
+use crate::config::{Config, Remote, nearest};
 use crate::keys::Keys;
 use crate::look::{self, Look};
 use crate::model::{Model, Weight};
@@ -21,6 +21,8 @@ pub struct Flags {
     pub ascii: bool,
     /// Line by line.
     pub plain: bool,
+    /// Nothing is changed from the app.
+    pub read_only: bool,
 }
 
 /// See the module.
@@ -55,6 +57,10 @@ pub struct Fresh {
     pub scrollback: Option<usize>,
     /// Symbols and motion.
     pub look: Look,
+    /// Nothing is changed from the app.
+    pub read_only: bool,
+    /// Remote endpoints.
+    pub contexts: Vec<Remote>,
     /// All settings as they are written, in the order of their table; none where one is as usual.
     pub settings: Vec<Option<String>>,
     /// What is wrong, one sentence each.
@@ -153,6 +159,8 @@ impl Appearance {
             prefix: config.prefix,
             scrollback: config.scrollback,
             look,
+            read_only: self.flags.read_only || config.read_only.unwrap_or(false),
+            contexts: config.contexts,
             settings,
             mistakes,
         }

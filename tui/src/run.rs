@@ -4,7 +4,7 @@ use crate::appearance::Appearance;
 use crate::background;
 use crate::clipboard;
 use crate::config::table::SETTINGS;
-use crate::config::{Config, edit};
+use crate::config::{Config, Remote, edit};
 use crate::edits::{Edits, run_editor};
 use crate::glances::Glances;
 use crate::keep::Keep;
@@ -79,7 +79,6 @@ pub async fn run(start: Start) -> io::Result<Option<String>> {
     // Who has chosen a theme is not to wait for a terminal that does not answer.
     let told = if appearance.follows(&config) { background() } else { None };
     appearance.set_light(told == Some(true));
-    let read_only = config.read_only.unwrap_or(false);
     let fresh = appearance.fresh(config);
     let mut screen = Screen::open(fresh.look.plain)?;
     let mut model =
@@ -92,14 +91,15 @@ pub async fn run(start: Start) -> io::Result<Option<String>> {
         Some(Err(why)) => model.say(Weight::Bad, why),
         None => {}
     }
-    model.read_only = read_only;
+    model.read_only = fresh.read_only;
+    let configured = Configured { read_only: fresh.read_only, contexts: fresh.contexts.clone() };
     model.contexts = contexts.iter().map(|context| context.name.clone()).collect();
     model.dress(fresh);
     model.demo = demo;
     // Somebody who is here for the first time, and not in a place where all is different.
     let fresh = Paths::resolve().is_ok_and(|paths| !paths.toured().exists());
     model.tour = (fresh && model.here.local).then(Tour::default);
-    let surroundings = Surroundings::new(appearance, told.is_some(), &mut model);
+    let surroundings = Surroundings::new(appearance, configured, told.is_some(), &mut model);
     // Glances, moves and edits outlive the worker of a context.
     let (lasting, told) = mpsc::channel(QUEUE);
     let (moves, edits) = (Moves::new(lasting.clone()), Edits::new(lasting.clone()));
@@ -170,10 +170,18 @@ struct Surroundings {
     tells: bool,
     /// When it was asked last.
     asked: Instant,
+    configured: Configured,
+}
+
+/// What the configuration said last of what a person may have changed since.
+#[derive(PartialEq)]
+struct Configured {
+    read_only: bool,
+    contexts: Vec<Remote>,
 }
 
 impl Surroundings {
-    fn new(appearance: Appearance, tells: bool, model: &mut Model) -> Self {
+    fn new(appearance: Appearance, configured: Configured, tells: bool, model: &mut Model) -> Self {
         let [config, themes] = appearance.files();
         let watch = Watch::new(config, themes).map_err(|why| {
             model.say(
@@ -181,7 +189,7 @@ impl Surroundings {
                 format!("changes of the configuration count from the next start on: {why}"),
             );
         });
-        Self { watch: watch.ok(), appearance, tells, asked: Instant::now() }
+        Self { watch: watch.ok(), appearance, tells, asked: Instant::now(), configured }
     }
 
     /// Waits until a file has changed.
@@ -193,8 +201,16 @@ impl Surroundings {
     }
 
     /// Takes in what the files say now.
-    fn read(&self, model: &mut Model) {
+    fn read(&mut self, model: &mut Model) {
         let fresh = self.appearance.read();
+        let configured = Configured { read_only: fresh.read_only, contexts: fresh.contexts.clone() };
+        let before = std::mem::replace(&mut self.configured, configured);
+        if before.read_only != fresh.read_only {
+            model.read_only = fresh.read_only;
+        }
+        if before.contexts != fresh.contexts {
+            model.say(Weight::Good, "Contexts hold as they are written now when the app is started again.");
+        }
         if fresh.mistakes.is_empty() {
             model.say(Weight::Good, "The configuration was read again.");
         }
@@ -202,7 +218,7 @@ impl Surroundings {
     }
 
     /// Changes a setting in the file.
-    fn configure(&self, model: &mut Model, setting: usize, value: Option<&str>) {
+    fn configure(&mut self, model: &mut Model, setting: usize, value: Option<&str>) {
         let Some(setting) = SETTINGS.get(setting) else { return };
         match edit::change(self.appearance.files()[0], setting, value) {
             Err(why) => model.say(Weight::Bad, why),
@@ -250,6 +266,7 @@ async fn live(
     Beside { glances, moves, edits, told: mut lasting }: Beside<'_>,
     (mut worker, mut events): (Worker, mpsc::Receiver<Event>),
 ) -> io::Result<()> {
+    terminal::watch_for_its_end()?;
     let mut keys = EventStream::new();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hangup = signal(SignalKind::hangup())?;
@@ -360,6 +377,10 @@ async fn live(
                     Effect::GlanceAgain => glances.again(),
                     Effect::Suspend => suspended = true,
                     Effect::Keep(_) | Effect::Toured if model.demo => {}
+                    // Whoever only looks is not to find other settings afterwards.
+                    Effect::Configure(..) if model.demo => {
+                        model.say(Weight::Bad, "A demo leaves the configuration as it is.");
+                    }
                     Effect::Copy(text) if clipboard::by_terminal(&text) => {
                         execute!(io::stdout(), CopyToClipboard::to_clipboard_from(&text))?;
                         let what = clipboard::amount(&text);

@@ -8,9 +8,11 @@ use crossterm::event::{
 };
 use crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
 use crossterm::{cursor, execute};
+use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::{dup2_stdin, pipe2};
 use std::io::{self, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -19,6 +21,8 @@ const ASK: Duration = Duration::from_millis(200);
 
 /// Whether this process has taken the terminal.
 static TAKEN: AtomicBool = AtomicBool::new(false);
+/// Whether the terminal is no more.
+static GONE: AtomicBool = AtomicBool::new(false);
 
 /// Takes its keys, and leaves its screen as it is.
 pub fn take_keys() -> io::Result<()> {
@@ -40,14 +44,31 @@ pub fn take() -> io::Result<()> {
     taken.inspect_err(|_| give_back())
 }
 
+/// Watches the terminal at standard input from now on. The library that reads keys reads the end of one that is gone for ever, in the thread of
+/// whoever asks it for a key, which then hears of nothing else; so what it reads becomes a place where nothing ever comes.
+pub fn watch_for_its_end() -> io::Result<()> {
+    let terminal = io::stdin().as_fd().try_clone_to_owned()?;
+    let (nothing, open) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
+    let watch = move || {
+        while !is_over(terminal.as_fd(), PollTimeout::NONE) {}
+        GONE.store(true, Ordering::SeqCst);
+        let _ = dup2_stdin(&nothing);
+        // As long as it is open, there is no end to read.
+        std::mem::forget(open);
+    };
+    std::thread::Builder::new().name("terminal's end".into()).spawn(watch).map(drop)
+}
+
+fn is_over(terminal: BorrowedFd<'_>, wait: PollTimeout) -> bool {
+    let mut asked = [PollFd::new(terminal, PollFlags::empty())];
+    let gone = PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL;
+    poll(&mut asked, wait).is_ok() && asked[0].revents().is_some_and(|events| events.intersects(gone))
+}
+
 /// Whether the terminal at standard input is no more. Mostly a signal tells that, but not where the terminal was not the one that controls this process; whoever
 /// reads keys would then read its end again and again.
 pub fn is_gone() -> bool {
-    let input = io::stdin();
-    let mut asked = [PollFd::new(input.as_fd(), PollFlags::empty())];
-    let gone = PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL;
-    poll(&mut asked, PollTimeout::ZERO).is_ok()
-        && asked[0].revents().is_some_and(|events| events.intersects(gone))
+    GONE.load(Ordering::SeqCst) || is_over(io::stdin().as_fd(), PollTimeout::ZERO)
 }
 
 /// Asks whether the terminal speaks the kitty keyboard protocol, and turns it on if so; gives the keys that were pressed meanwhile as well. Only

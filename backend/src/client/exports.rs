@@ -25,8 +25,8 @@ pub struct ExportWish {
     pub checkpoint: Option<String>,
     /// Only what changed since this one.
     pub since: Option<String>,
-    /// With the blocks of the image.
-    pub whole: bool,
+    /// Without the blocks of the image, for a machine that has the same one. What changed since a checkpoint never has them.
+    pub without_image: bool,
 }
 
 /// An export that comes.
@@ -46,7 +46,7 @@ impl Client {
                 call.url.query_pairs_mut().append_pair(word, value);
             }
         }
-        if wish.whole {
+        if !wish.without_image && wish.since.is_none() {
             call.url.query_pairs_mut().append_pair("whole", "true");
         }
         let call = Call { accept: "*/*", deadline: HEAD, ..call };

@@ -4,7 +4,9 @@
 //! |---|---|
 //! | `mod` | places; from a sprite to a place and back |
 //! | `object` | object stores |
+//! | `answer` | their answers, at the door |
 
+mod answer;
 mod object;
 
 pub use object::Listed;

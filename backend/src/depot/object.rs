@@ -1,11 +1,14 @@
 //! Object stores that speak the protocol of S3. Address and credentials are the user's own, in the standard variables of the environment
 //! (`AWS_ENDPOINT_URL`, `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`, …); none of them is kept or goes elsewhere.
 
-use super::{EXTENSION, Error, Place, STILL};
-use crate::client::clean;
+use super::answer::{Bounded, Unfit};
+use super::{EXTENSION, Error, Place, SCHEME, STILL};
+use crate::client::{clean, is_obeyed};
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt};
 use object_store::aws::{AmazonS3, AmazonS3Builder};
+use object_store::client::{HttpError, HttpErrorKind};
+use object_store::list::{PaginatedListOptions, PaginatedListStore};
 use object_store::path::Path;
 use object_store::{
     Attribute, Attributes, ClientOptions, Error as StoreError, GetOptions, ObjectMeta, ObjectStore,
@@ -14,7 +17,9 @@ use object_store::{
 use serde::Serialize;
 use sprites_api::Time;
 use std::env;
+use std::error::Error as StdError;
 use std::io;
+use std::iter::successors;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -28,6 +33,12 @@ const PARTS: usize = 4;
 const PIECES: usize = 8;
 /// Most objects of a list.
 const MAX_LISTED: usize = 1000;
+/// Most pages that are looked through for them, each of a thousand objects by the protocol.
+const MAX_PAGES: usize = 100;
+/// How long a list may take in all.
+const LISTING: Duration = Duration::from_secs(180);
+/// Most bytes of a key, by the protocol.
+const MAX_KEY: usize = 1024;
 /// Objects that are asked for their names at once.
 const ASKED: usize = 8;
 /// How long parts may take to be taken: this machine's way out may be slow.
@@ -45,9 +56,13 @@ const WHO: [&str; 6] = [
     "AWS_METADATA_ENDPOINT",
     "AWS_SKIP_SIGNATURE",
 ];
-/// How refusals are told where the library has no word for them.
+/// How refusals are told where the library has no word for them, and what stands before them.
+const STATUS: &str = "Server returned non-2xx status code: ";
 const REFUSED: [&str; 2] = ["401 Unauthorized", "403 Forbidden"];
+const NOT_FOUND: &str = "404 Not Found";
 const NOT_ACCEPTED: &str = "the object store does not accept the credentials in the environment for this; look at AWS_ACCESS_KEY_ID and what it may do";
+const MISSING: &str =
+    "there is no such object, or no such bucket; `sprite exports s3://BUCKET/` lists those that are there";
 /// Variables that tell where the store is.
 const WHERE: [&str; 3] = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"];
 
@@ -81,6 +96,11 @@ fn open(bucket: &str, key: &str) -> Result<(AmazonS3, Place), Error> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     // Only one that was named so is spoken to in the clear.
     let in_the_clear = WHERE.iter().find_map(|name| set(name)).is_some_and(|url| url.starts_with("http://"));
+    let store = built(AmazonS3Builder::from_env().with_bucket_name(bucket), in_the_clear);
+    Ok((store.map_err(failed(&place))?, place))
+}
+
+fn built(builder: AmazonS3Builder, in_the_clear: bool) -> object_store::Result<AmazonS3> {
     let options = ClientOptions::new()
         .with_allow_http(in_the_clear)
         .with_connect_timeout(CONNECT)
@@ -88,30 +108,47 @@ fn open(bucket: &str, key: &str) -> Result<(AmazonS3, Place), Error> {
         // This clock runs while a part goes up, which may be by a slow way; all else has a deadline of its own.
         .with_read_timeout(SLOW);
     let retry = RetryConfig { max_retries: RETRIES, retry_timeout: RETRYING, ..RetryConfig::default() };
-    let builder =
-        AmazonS3Builder::from_env().with_bucket_name(bucket).with_client_options(options).with_retry(retry);
-    let store = builder.build().map_err(failed(&place))?;
-    Ok((store, place))
+    builder.with_client_options(options).with_retry(retry).with_http_connector(Bounded).build()
+}
+
+/// The path of a key that an export can have: no part of it is empty or stands for a folder, and it looks as it is.
+pub(super) fn path_of(key: &str) -> Option<Path> {
+    let is_plain = key.len() <= MAX_KEY && !key.contains(is_obeyed);
+    // The library would leave slashes at its ends out, which is another object.
+    Path::parse(key).ok().filter(|path| is_plain && path.as_ref() == key)
 }
 
 fn path(key: &str, place: &Place) -> Result<Path, Error> {
-    Path::parse(key).map_err(|error| Error::Object { place: place.clone(), why: clean(&error.to_string()) })
+    let why = "no export has such a key; give one of at most 1,024 bytes without control characters, whose parts between slashes are neither empty nor dots";
+    path_of(key).ok_or_else(|| Error::Object { place: place.clone(), why: why.into() })
 }
 
 fn failed(place: &Place) -> impl Fn(StoreError) -> Error + use<> {
     let place = place.clone();
     move |error| {
-        let why = match &error {
-            StoreError::NotFound { .. } => "there is no such object, or no such bucket; `sprite exports s3://BUCKET/` lists those that are there".to_owned(),
-            StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. } => {
+        let reasons = || successors(Some(&error as &dyn StdError), |&reason| reason.source());
+        let unfit = reasons().find_map(|reason| reason.downcast_ref::<Unfit>());
+        let unreached = reasons()
+            .filter_map(|reason| reason.downcast_ref::<HttpError>())
+            .any(|reason| reason.kind() == HttpErrorKind::Connect);
+        // The last says it; those before say how the library came to it.
+        let reason = reasons().last().map(ToString::to_string).unwrap_or_default();
+        let reason = reason.strip_prefix(STATUS).unwrap_or(&reason).trim_end_matches([':', ' ']);
+        let is_told = |words: &[&str]| words.iter().any(|word| reason.starts_with(word));
+        let why = match (&error, unfit) {
+            (_, Some(unfit)) => unfit.to_string(),
+            (StoreError::NotFound { .. }, _) => MISSING.to_owned(),
+            (StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. }, _) => {
                 NOT_ACCEPTED.to_owned()
             }
             // Lists are refused in another way.
-            StoreError::Generic { source, .. } if REFUSED.iter().any(|word| source.to_string().contains(word)) => {
-                NOT_ACCEPTED.to_owned()
-            }
-            // What it says may be long, and is another's.
-            other => clean(&format!("the object store does not do it: {other}")),
+            _ if is_told(&REFUSED) => NOT_ACCEPTED.to_owned(),
+            _ if is_told(&[NOT_FOUND]) => MISSING.to_owned(),
+            // It may be long, and is another's.
+            _ if unreached => clean(&format!(
+                "the object store cannot be reached ({reason}); look whether AWS_ENDPOINT_URL is its address"
+            )),
+            _ => clean(&format!("the object store does not do it: {reason}")),
         };
         Error::Object { place: place.clone(), why }
     }
@@ -210,23 +247,47 @@ fn newest(found: &mut Vec<ObjectMeta>) {
     found.truncate(MAX_LISTED);
 }
 
+/// What to do about a list that does not end.
+fn endless(place: &Place, bucket: &str, how: &str) -> Error {
+    let why = format!("{how}; name a folder with fewer in it, as in `sprite exports s3://{bucket}/FOLDER/`");
+    Error::Object { place: place.clone(), why }
+}
+
+/// The newest objects in a folder whose names are those of exports.
+async fn found(
+    store: &AmazonS3,
+    place: &Place,
+    bucket: &str,
+    folder: &Path,
+) -> Result<Vec<ObjectMeta>, Error> {
+    let prefix = (!folder.is_root()).then(|| format!("{folder}/"));
+    let (mut found, mut page_token) = (Vec::new(), None);
+    for _ in 0..MAX_PAGES {
+        let options = PaginatedListOptions { page_token, ..PaginatedListOptions::default() };
+        let page = answered(place, store.list_paginated(prefix.as_deref(), options), STILL).await?;
+        let objects = page.result.objects.into_iter();
+        found.extend(objects.filter(|object| object.location.as_ref().ends_with(EXTENSION)));
+        newest(&mut found);
+        page_token = page.page_token.filter(|token| !token.is_empty());
+        if page_token.is_none() {
+            return Ok(found);
+        }
+    }
+    Err(endless(place, bucket, &format!("the object store's list has not ended after {MAX_PAGES} pages")))
+}
+
 /// Objects below a key whose names are those of exports, the newest first.
 pub(super) async fn list(bucket: &str, key: &str) -> Result<Vec<Listed>, Error> {
     let (store, place) = open(bucket, key)?;
-    let prefix = path(key.trim_end_matches('/'), &place)?;
-    let found = store
-        .list(Some(&prefix).filter(|prefix| !prefix.as_ref().is_empty()))
-        .try_filter(|object| std::future::ready(object.location.as_ref().ends_with(EXTENSION)))
-        .try_fold(Vec::new(), async |mut found: Vec<ObjectMeta>, object| {
-            found.push(object);
-            if found.len() >= 2 * MAX_LISTED {
-                newest(&mut found);
-            }
-            Ok(found)
-        });
-    let mut found = answered(&place, found, SLOW).await?;
-    newest(&mut found);
-    let (store, place) = (&store, &place);
+    let work = listed(&store, &place, bucket, key);
+    let late =
+        || endless(&place, bucket, &format!("the object store has not told all in {} s", LISTING.as_secs()));
+    timeout(LISTING, work).await.map_err(|_| late())?
+}
+
+async fn listed(store: &AmazonS3, place: &Place, bucket: &str, key: &str) -> Result<Vec<Listed>, Error> {
+    let folder = path(key.strip_suffix('/').unwrap_or(key), place)?;
+    let found = found(store, place, bucket, &folder).await?;
     let asked = futures::stream::iter(found).map(async |object| {
         let head = GetOptions { head: true, ..GetOptions::default() };
         let told = timeout(STILL, store.get_opts(&object.location, head)).await;
@@ -240,7 +301,7 @@ pub(super) async fn list(bucket: &str, key: &str) -> Result<Vec<Listed>, Error> 
             attributes.get(&Attribute::Metadata(name.into())).map(|value| clean(value.as_ref()))
         };
         Ok(Some(Listed {
-            address: clean(&format!("s3://{bucket}/{}", object.location)),
+            address: format!("{SCHEME}{bucket}/{}", object.location),
             name: word("sprite-name"),
             checkpoint: word("sprite-checkpoint"),
             stored: Time::from_micros(object.last_modified.timestamp_micros()),
@@ -252,3 +313,6 @@ pub(super) async fn list(bucket: &str, key: &str) -> Result<Vec<Listed>, Error> 
     listed.sort_by(|one, two| (two.stored, &one.address).cmp(&(one.stored, &two.address)));
     Ok(listed)
 }
+
+#[cfg(test)]
+mod tests;

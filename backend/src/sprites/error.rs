@@ -35,7 +35,7 @@ pub(crate) enum SpriteError {
     #[error("{0}")]
     Export(vmm_archive::Error),
     #[error(
-        "the export stands on the image {0}, which is not here in the same form; export the sprite with `--whole`"
+        "the export stands on the image {0}, which is not here in the same form; export the sprite again with the image's blocks, which `sprite export` does unless told `--without-image`"
     )]
     OtherImage(String),
     #[error(

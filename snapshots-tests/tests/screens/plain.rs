@@ -21,7 +21,7 @@ struct Told {
 impl Told {
     fn new(size: (u16, u16), ascii: bool) -> Self {
         let home = tempfile::tempdir().unwrap();
-        let flags = Flags { plain: true, ascii, theme: Some("nord".into()) };
+        let flags = Flags { plain: true, ascii, theme: Some("nord".into()), ..Flags::default() };
         let config = Config::default();
         let fresh = Appearance::new(&Paths::under(home.path()), flags, &config).fresh(config);
         let mut model = Model::new(here(), Keys::default(), vec![Theme::plain()], 0, size);

@@ -25,6 +25,9 @@ use crate::margins::Margins;
 use crate::outbox::Listener;
 use crate::sequences::Happening;
 
+/// Most cells that are cleared in one call by sequences that clear many at once: as many as some hundred large screens. What is beyond
+/// stays as it is.
+const MAX_CLEARED: usize = 16 << 20;
 /// Combining characters kept on one cell. Written languages need about four.
 const MAX_COMBINING: usize = 8;
 /// Most things that a program tells in one call and that are kept.
@@ -107,6 +110,8 @@ pub(crate) struct Guard<'a> {
     pub(crate) kept: &'a mut Kept,
     listener: &'a Listener,
     pub(crate) characters_left: usize,
+    /// Cells that may still be cleared in this call.
+    clearings_left: usize,
 }
 
 impl<'a> Guard<'a> {
@@ -123,12 +128,20 @@ impl<'a> Guard<'a> {
         let columns = term.columns();
         let characters_left =
             bytes.saturating_mul(columns / 4 + 1).saturating_add(columns * term.screen_lines());
-        Self { term, kept, listener, characters_left }
+        Self { term, kept, listener, characters_left, clearings_left: MAX_CLEARED }
     }
 
     /// Answers a query.
     pub(crate) fn reply(&self, text: &str) {
         self.listener.outbox().reply(text);
+    }
+
+    /// Whether so many rows may be cleared.
+    pub(crate) fn clears(&mut self, rows: usize) -> bool {
+        let cells = rows.min(self.term.screen_lines()) * self.term.columns();
+        let may = cells <= self.clearings_left;
+        self.clearings_left = self.clearings_left.saturating_sub(cells);
+        may
     }
 
     /// Brings the emulator's keyboard flags to those of the screen the program is on.
@@ -291,16 +304,52 @@ impl Handler for Guard<'_> {
     }
 
     fn decaln(&mut self) {
+        if !self.clears(usize::MAX) {
+            return;
+        }
         Handler::decaln(&mut *self.term);
         self.set_scrolling_region(1, None);
         self.go(0, 0);
     }
 
     fn clear_screen(&mut self, mode: ClearMode) {
+        let above = self.term.grid().cursor.point.line.0.max(0) as usize + 1;
+        let rows = match mode {
+            ClearMode::Above => above,
+            ClearMode::Below => self.term.screen_lines() + 1 - above,
+            ClearMode::All | ClearMode::Saved => usize::MAX,
+        };
+        if !self.clears(rows) {
+            return;
+        }
         if matches!(mode, ClearMode::Above) {
             self.clear_first_line();
         }
         Handler::clear_screen(&mut *self.term, mode);
+    }
+
+    fn scroll_up(&mut self, count: usize) {
+        if self.clears(count) {
+            Handler::scroll_up(&mut *self.term, count);
+        }
+    }
+
+    fn scroll_down(&mut self, count: usize) {
+        if self.clears(count) {
+            Handler::scroll_down(&mut *self.term, count);
+        }
+    }
+
+    fn insert_blank_lines(&mut self, count: usize) {
+        if self.clears(count) {
+            Handler::insert_blank_lines(&mut *self.term, count);
+        }
+    }
+
+    fn delete_lines(&mut self, count: usize) {
+        if self.clears(count) {
+            Handler::delete_lines(&mut *self.term, count);
+        }
     }
 
     fn identify_terminal(&mut self, intermediate: Option<char>) {
@@ -331,6 +380,9 @@ impl Handler for Guard<'_> {
     }
 
     fn reset_state(&mut self) {
+        if !self.clears(usize::MAX) {
+            return;
+        }
         self.kept.keyboard.reset();
         self.kept.hold.clear();
         self.kept.margins = Margins::default();
@@ -373,10 +425,6 @@ impl Handler for Guard<'_> {
         substitute();
         newline();
         set_horizontal_tabstop();
-        scroll_up(count: usize);
-        scroll_down(count: usize);
-        insert_blank_lines(count: usize);
-        delete_lines(count: usize);
         erase_chars(count: usize);
         delete_chars(count: usize);
         move_forward_tabs(count: u16);

@@ -32,6 +32,8 @@ impl Guard<'_> {
                 return self.kept.hold.begin(self.term, cursor);
             }
             (SYNCHRONIZED, false) => return self.kept.hold.end(),
+            (ALTERNATE | PrivateMode::Unknown(47 | 1047), true) | (COLUMNS, _)
+                if !self.clears(usize::MAX) => {}
             (ALTERNATE, true) => self.enter_alternate(true),
             (ALTERNATE, false) => self.leave_alternate(true),
             (PrivateMode::Unknown(47 | 1047), true) => self.enter_alternate(false),

@@ -226,6 +226,15 @@ fn few_bytes_cannot_ask_for_much_work() {
     let mut console = Console::new(50, 200, 1000);
     let _ = console.feed(&b"x\x1b[65535b".repeat(8_000));
     let _ = console.feed(&b"\x1b[65535I\x1b[65535Z\r".repeat(4_000));
+    // Nor would it come to its end soon to clear so many cells.
+    let mut large = Console::new(300, 1000, 1000);
+    for clearing in
+        ["\x1b[2J", "\x1b#8", "\x1b[J", "\x1b[300S", "\x1b[300L", "\x1bc", "\x1b[?1049h\x1b[?1049l"]
+    {
+        let _ = large.feed(&format!("x{clearing}").into_bytes().repeat(50_000));
+        let _ = large.feed(b"\x1b[H\x1b[2Jagain");
+        assert_eq!(large.text().trim(), "again");
+    }
     // A row drawn by repetition, as programs do, arrives whole.
     let mut console = Console::new(5, 80, 0);
     let _ = console.feed(b"-\x1b[79b");

@@ -13,12 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Runs the app: on the endpoint at `url`, else on the context of that name, else on this machine.
-pub(super) fn run(url: Option<&str>, context: Option<String>, flags: Flags, read_only: bool) -> Outcome {
+pub(super) fn run(url: Option<&str>, context: Option<String>, flags: Flags) -> Outcome {
     let paths = Paths::resolve()?;
-    let mut config = Config::load(&paths.config_file());
-    if read_only {
-        config.read_only = Some(true);
-    }
+    let config = Config::load(&paths.config_file());
     let mut contexts = vec![local(&paths)?];
     for remote in &config.contexts {
         contexts.push(Context::remote(&remote.name, &remote.url, remote.token_env.as_deref()));

@@ -23,6 +23,9 @@ pub(super) enum Image {
         /// Their ids
         #[arg(required = true)]
         ids: Vec<String>,
+        /// Also the last one, without which no sprite can be made
+        #[arg(short, long)]
+        force: bool,
     },
     /// List images, newest last
     List {
@@ -64,7 +67,12 @@ impl Image {
                 Err(vmm_image::Error::NoImages) => make(&store, &Config::default()),
                 Err(error) => Err(error.into()),
             },
-            Self::Remove { ids } => {
+            Self::Remove { ids, force } => {
+                let all = store.list()?;
+                if !force && !all.is_empty() && all.iter().all(|image| ids.contains(&image.info.id)) {
+                    let why = "then there is no image any more, and no sprite can be made until `sprites-tui image build` has made another; `--force` removes it all the same";
+                    return Err(why.into());
+                }
                 for id in ids {
                     store.remove(&id)?;
                     println!("{id} is removed.");

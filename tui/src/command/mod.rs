@@ -138,7 +138,8 @@ impl Arguments {
         if !matches!(self.command, None | Some(Command::TerminalGuard)) && !self.serves() {
             end_with_the_pipe();
         }
-        let flags = Flags { theme: self.theme, ascii: self.ascii, plain: self.plain };
+        let flags =
+            Flags { theme: self.theme, ascii: self.ascii, plain: self.plain, read_only: self.read_only };
         let outcome = match self.command {
             #[cfg(feature = "local")]
             Some(Command::Serve(serve)) => serve.run(),
@@ -171,7 +172,7 @@ impl Arguments {
                 Ok(ExitCode::SUCCESS)
             }
             None if self.demo => app::demo(flags),
-            None => app::run(self.url.as_deref(), self.context, flags, self.read_only),
+            None => app::run(self.url.as_deref(), self.context, flags),
         };
         match outcome {
             Ok(code) => code,

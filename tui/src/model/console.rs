@@ -121,6 +121,8 @@ pub struct Mux {
     pub copies: Option<String>,
     /// When one copied last.
     pub copied_at: Option<Instant>,
+    /// When the bell was to ring last.
+    pub rang_at: Option<Instant>,
     /// Colours the terminal around the app has.
     pub profile: TermProfile,
     /// Whether the terminal around the app tells when keys are let go.
@@ -150,6 +152,7 @@ impl Default for Mux {
             copied: None,
             copies: None,
             copied_at: None,
+            rang_at: None,
             profile: TermProfile::TrueColor,
             key_releases: false,
             bell: false,

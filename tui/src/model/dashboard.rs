@@ -30,8 +30,8 @@ pub struct Counts {
 impl Counts {
     /// Counts one more.
     pub fn add(&mut self, row: &Row) {
-        self.failed += usize::from(row.sprite.failure.is_some());
         match row.sprite.status {
+            _ if row.sprite.failure.is_some() => self.failed += 1,
             Status::Running => self.running += 1,
             Status::Warm => self.warm += 1,
             Status::Cold | Status::Unknown => self.cold += 1,

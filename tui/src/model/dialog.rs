@@ -92,6 +92,8 @@ pub struct Dialog {
     pub ask: Ask,
     /// What was typed.
     pub input: Input,
+    /// With what it began.
+    pub first: String,
     /// What can be switched on and off: whether all that runs is part of it, whether sprites sleep when the budget is used up, whether a rule allows.
     /// None where there is nothing to switch.
     pub switch: Option<bool>,
@@ -104,7 +106,8 @@ pub struct Dialog {
 impl Dialog {
     /// A dialog with a first text.
     pub fn new(ask: Ask, text: &str) -> Self {
-        Self { ask, input: Input::new(text.to_owned()), switch: None, note: None, error: None }
+        let (input, first) = (Input::new(text.to_owned()), text.to_owned());
+        Self { ask, input, first, switch: None, note: None, error: None }
     }
 
     /// Whether a text is typed.

@@ -17,6 +17,9 @@ pub(super) fn key(model: &mut Model, key: KeyEvent) -> Vec<Effect> {
     let Some(dialog) = &mut model.dialog else { return Vec::new() };
     let ctrl_c = key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL);
     if key.code == KeyCode::Esc || ctrl_c {
+        dialog.input = dialog.first.clone().into();
+        // What shows at once what is typed shows what was there before.
+        typed(model);
         model.dialog = None;
         return Vec::new();
     }

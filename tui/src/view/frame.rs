@@ -1,6 +1,7 @@
 //! What surrounds every screen: header, footer, toasts, dialogs.
 
 use crate::action::{Action, Part};
+use crate::model::dashboard::Counts;
 use crate::model::network::Pane;
 use crate::model::{Ask, Attachment, Dialog, Forward, Load, Model, Screen, Weight};
 use crate::number;
@@ -73,19 +74,20 @@ fn summary(model: &Model, width: u16, less: usize) -> Line<'static> {
         true => model.least_usd,
         false => sprites.values().map(|row| row.totals.cost_usd).sum(),
     };
+    let mut counts = Counts::default();
+    sprites.values().for_each(|row| counts.add(row));
     let states = [
-        (Status::Running, "●", colors.good()),
-        (Status::Warm, "◐", colors.warn()),
-        (Status::Cold, "○", colors.dim()),
+        ("●", counts.running, Status::Running.as_str(), colors.good()),
+        ("◐", counts.warm, Status::Warm.as_str(), colors.warn()),
+        ("○", counts.cold, Status::Cold.as_str(), colors.dim()),
+        ("✗", counts.failed, "failed", colors.bad()),
     ];
     line.push(Span::raw(" "));
-    for (status, mark, style) in states {
-        let count = sprites.values().filter(|row| row.sprite.status == status).count();
-        let words = if less < 3 {
-            format!("  {mark} {count} {}", status.as_str())
-        } else {
-            format!(" {mark}{count}")
-        };
+    // That some have failed is worth a word only where it is so.
+    for (mark, count, state, style) in
+        states.into_iter().filter(|(mark, count, ..)| *mark != "✗" || *count > 0)
+    {
+        let words = if less < 3 { format!("  {mark} {count} {state}") } else { format!(" {mark}{count}") };
         line.push(Span::styled(words, style));
     }
     if !model.forwards.is_empty() {

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 /// Between two notices of one console: a program must not fill the screen with them.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Between two bells: more of them is noise.
+const BELLS: Duration = Duration::from_millis(250);
 
 /// Takes what a console's program has told. What it copies is taken only where a person looks: it would replace what they copied
 /// themselves.
@@ -31,7 +33,9 @@ pub(super) fn told(model: &mut Model, id: u64) -> Vec<Effect> {
     }
     tab.rang |= rang && !seen;
     let refused = (copy.is_some() && !seen).then(|| tab.title().to_owned());
-    model.mux.bell |= rang && seen;
+    if rang && seen && model.mux.rang_at.is_none_or(|at| now.saturating_duration_since(at) >= BELLS) {
+        (model.mux.bell, model.mux.rang_at) = (true, Some(now));
+    }
     if let Some(notice) = notice {
         model.say(Weight::Good, notice);
     }
