@@ -10,6 +10,7 @@ use sprites_backend::depot::{self, Listed, Place};
 use std::io::{IsTerminal, stdin, stdout};
 use std::process::ExitCode;
 use std::sync::Arc;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::io::ReaderStream;
 use tokio_util::sync::CancellationToken;
 
@@ -98,12 +99,20 @@ pub(crate) async fn list(at: &str, format: Format) -> Outcome {
 fn interrupted() -> CancellationToken {
     let token = CancellationToken::new();
     let told = token.clone();
+    // A terminal that is closed and somebody who ends programs want the same as the key; whoever wants it twice does not wait for order.
     tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            told.cancel();
-            if tokio::signal::ctrl_c().await.is_ok() {
+        let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+        let [Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)] = kinds.map(signal) else { return };
+        for time in 0.. {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+                _ = hangup.recv() => {}
+            }
+            if time > 0 {
                 std::process::exit(INTERRUPTED);
             }
+            told.cancel();
         }
     });
     token

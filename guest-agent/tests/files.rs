@@ -112,11 +112,13 @@ async fn what_cannot_be_read_or_written() {
     fs::create_dir(place.at("dir")).unwrap();
     fs::write(place.at("file"), "x").unwrap();
     nix::unistd::mkfifo(&place.at("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(place.at("socket")).unwrap();
     symlink("loop", place.at("loop")).unwrap();
     let get = async |call: &str, name: &str| place.agent.get(&place.query(call, name, "")).await;
     assert_failure(&get("read", "none").await, 404, "ENOENT");
     assert_failure(&get("read", "dir").await, 400, "EISDIR");
     assert_failure(&get("read", "pipe").await, 400, "EINVAL");
+    assert_failure(&get("read", "socket").await, 400, "EINVAL");
     assert_failure(&get("read", "loop").await, 400, "EINVAL");
     assert_failure(&get("read", "file/x").await, 400, "ENOTDIR");
     assert_failure(&get("list", "none").await, 404, "ENOENT");

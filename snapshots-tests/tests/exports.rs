@@ -328,9 +328,11 @@ fn an_export_that_is_broken_off_is_not_there() {
         let entries = fs::read_dir(folder).unwrap().flatten();
         entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
     };
-    for (to, at) in
-        [(folder.path().display().to_string(), folder.path()), ("s3://team/x.sprite".into(), root.path())]
-    {
+    for (to, at, how) in [
+        (folder.path().display().to_string(), folder.path(), Signal::SIGHUP),
+        ("s3://team/x.sprite".into(), root.path(), Signal::SIGINT),
+        ("s3://team/x.sprite".into(), root.path(), Signal::SIGTERM),
+    ] {
         let mut command = home.sprite(&["export", "box", "--checkpoint", &id, "--to", &to]);
         command
             .env("AWS_ENDPOINT_URL", &address)
@@ -339,7 +341,7 @@ fn an_export_that_is_broken_off_is_not_there() {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let begun = |name: &String| name.starts_with(".upload") || name.starts_with(".sprite-");
         until(LONG, "the first part", || names(at).iter().any(begun));
-        kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
+        kill(Pid::from_raw(child.id() as i32), how).unwrap();
         let mut said = String::new();
         child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
         assert_eq!(child.wait().unwrap().code(), Some(1), "{said}");

@@ -76,6 +76,8 @@ const MAX_PAGES: usize = 2000;
 const MAX_LIST: usize = 64 * 1024 * 1024;
 /// See [`MAX_LIST`].
 const MAX_SPRITES: usize = 100_000;
+/// Most bytes that one sprite is told in.
+const MAX_SPRITE: usize = 256 * 1024;
 /// A sprite that comes back from a restore is asked again for this long.
 const COMING_BACK: Duration = Duration::from_secs(20);
 /// Between two such tries.
@@ -150,7 +152,11 @@ impl Client {
 
     /// One sprite.
     pub async fn get(&self, name: &str) -> Result<Sprite> {
-        self.transport.json(self.get_call(&["v1", "sprites", name])?).await
+        let body = self.transport.body(self.get_call(&["v1", "sprites", name])?).await?;
+        if body.len() > MAX_SPRITE {
+            return Err(self.transport.protocol("a sprite is told in more than 256 KiB".into()));
+        }
+        self.transport.parsed(&body)
     }
 
     /// Makes a sprite.

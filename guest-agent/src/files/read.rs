@@ -96,13 +96,19 @@ fn open(path: &Path) -> Result<Opened, Failure> {
     let failed = |error: std::io::Error| Failure::of(&error, path);
     // Opening a pipe that nobody writes into would wait for ever.
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
-    let mut file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(failed)?;
+    let no_file = || Failure::invalid("it is a device, pipe or socket, and only files can be read", path);
+    let opened = OpenOptions::new().read(true).custom_flags(flags).open(path);
+    let mut file = opened.map_err(|error| match error.raw_os_error() {
+        // Sockets, and devices that are not there.
+        Some(libc::ENXIO | libc::ENODEV) => no_file(),
+        _ => failed(error),
+    })?;
     let metadata = file.metadata().map_err(failed)?;
     if metadata.is_dir() {
         return Err(Failure::system(Errno::EISDIR, path));
     }
     if !metadata.is_file() {
-        return Err(Failure::invalid("it is a device, pipe or socket, and only files can be read", path));
+        return Err(no_file());
     }
     let size = metadata.len();
     let mut head = Vec::new();

@@ -108,6 +108,17 @@ impl Files {
         }
     }
 
+    /// Whether something else is shown than what is there now.
+    pub fn is_aside(&self) -> bool {
+        self.changes.is_some() || self.at != CURRENT
+    }
+
+    /// Shows what is there now, once it is asked for.
+    pub fn go_home(&mut self) {
+        CURRENT.clone_into(&mut self.at);
+        (self.changes, self.folder, self.place) = (None, Load::Waiting, 0);
+    }
+
     /// The folder above, and the name of this one in it.
     pub fn parent(&self) -> Option<(String, String)> {
         let (parent, name) = self.path.trim_end_matches('/').rsplit_once('/')?;

@@ -148,7 +148,15 @@ impl Inside {
         let items: Vec<Item> = self.items(forwards).collect();
         match items.iter().position(|item| Some(item) == self.chosen.as_ref()) {
             Some(place) => self.place = place,
-            None => self.chosen = items.get(self.place.min(items.len().saturating_sub(1))).cloned(),
+            None => {
+                // Whoever reads a log goes on with it when the sprite falls asleep, which ends much of what was listed.
+                let asleep = self.chosen.is_none() || self.known().is_some_and(|seen| !seen.live);
+                let log = self.log.as_ref().filter(|_| asleep);
+                let read = log.map(|log| Item::Service(log.service.clone()));
+                let place = items.iter().position(|item| Some(item) == read.as_ref());
+                self.place = place.unwrap_or(self.place).min(items.len().saturating_sub(1));
+                self.chosen = items.get(self.place).cloned();
+            }
         }
     }
 }

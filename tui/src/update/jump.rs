@@ -98,6 +98,12 @@ pub(super) fn back(model: &mut Model) {
             model.arrange();
             Screen::List
         }
+        // What is aside of the present was opened from the tree.
+        Screen::Sprite if model.part == Part::Files && model.files.is_aside() => {
+            model.files.go_home();
+            model.part = Part::Checkpoints;
+            Screen::Sprite
+        }
         _ => Screen::List,
     };
 }

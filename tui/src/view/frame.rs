@@ -181,6 +181,9 @@ pub(super) fn footer(model: &Model, frame: &mut Frame<'_>, area: Rect) {
             Span::raw(job.text.clone()),
             Span::styled(more, colors.dim()),
         ])
+    } else if model.dialog.is_some() {
+        // Keys are the dialog's, which tells them.
+        Line::default()
     } else if let Screen::Console(_) = model.screen {
         super::console::keys(model)
     } else {
