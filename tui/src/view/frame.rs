@@ -181,8 +181,8 @@ pub(super) fn footer(model: &Model, frame: &mut Frame<'_>, area: Rect) {
             Span::raw(job.text.clone()),
             Span::styled(more, colors.dim()),
         ])
-    } else if model.dialog.is_some() {
-        // Keys are the dialog's, which tells them.
+    } else if model.dialog.is_some() && !model.look.plain {
+        // Keys are the dialog's, which tells them. Whoever hears it would be told the others again when it is gone.
         Line::default()
     } else if let Screen::Console(_) = model.screen {
         super::console::keys(model)
