@@ -481,7 +481,7 @@ pub struct Cat {
     /// As it was at this checkpoint; else as it is
     #[arg(long, value_name = "ID", default_value = "Current")]
     pub at: String,
-    /// Which file, from the root on
+    /// Which file; without a slash at its beginning it begins at home
     pub path: String,
 }
 

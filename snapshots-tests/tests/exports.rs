@@ -119,9 +119,7 @@ fn a_sprite_moves_in_files() {
     assert_eq!(info["labels"][0], "mine");
     assert_eq!(info["url_settings"]["auth"], "sprite");
     assert_eq!(info["config"]["ram_mb"], 512);
-    let text = |home: &Home, name: &str, at: &str| {
-        home.good(&["-s", name, "cat", "--at", at, "/home/sprite/work/text"])
-    };
+    let text = |home: &Home, name: &str, at: &str| home.good(&["-s", name, "cat", "--at", at, "work/text"]);
     assert_eq!(text(&other, "box", &first), "one\n");
     other.good(&["import", &later, "next"]);
     assert_eq!(checkpoints(&other, "next"), [first.clone(), second.clone()]);

@@ -1,7 +1,7 @@
 //! Files of a sprite's checkpoints and of its present disk, what changed between them, and what disks take. None of it wakes a sprite: extensions of the local
 //! server.
 
-use super::files::moving;
+use super::files::{HOME, moving};
 use super::transport::Call;
 use super::{Client, Result, clean, is_obeyed};
 use bytes::Bytes;
@@ -9,6 +9,7 @@ use futures::Stream;
 use reqwest::Method;
 use sprites_api::state::{Diff, FileDiff, FilesAt, MAX_CHANGES, Side};
 use sprites_api::storage::{SpriteStorage, Storage};
+use std::borrow::Cow;
 use std::time::Duration;
 
 /// How long an answer may take: the server gives a disk half a minute, and there may be a queue.
@@ -19,7 +20,7 @@ const STILL: Duration = Duration::from_secs(60);
 impl Client {
     /// What a directory holds at a checkpoint or, with `Current`, now; or the one entry of anything else.
     pub async fn files_at(&self, name: &str, at: &str, path: &str) -> Result<FilesAt> {
-        let call = self.look(name, &["files"], &[("at", at), ("path", path)])?;
+        let call = self.look(name, &["files"], &[("at", at), ("path", &absolute(path))])?;
         self.local("looking at files of a checkpoint", self.transport.json(call).await)
     }
 
@@ -31,7 +32,7 @@ impl Client {
         path: &str,
         length: Option<u64>,
     ) -> Result<impl Stream<Item = Result<Bytes>> + Send + Unpin + use<>> {
-        let mut call = self.look(name, &["files", "read"], &[("at", at), ("path", path)])?;
+        let mut call = self.look(name, &["files", "read"], &[("at", at), ("path", &absolute(path))])?;
         if let Some(length) = length {
             call.url.query_pairs_mut().append_pair("length", &length.to_string());
         }
@@ -51,7 +52,8 @@ impl Client {
 
     /// What is different in one file.
     pub async fn diff_file(&self, name: &str, from: &str, to: &str, path: &str) -> Result<FileDiff> {
-        let call = self.look(name, &["diff", "file"], &[("from", from), ("to", to), ("path", path)])?;
+        let call =
+            self.look(name, &["diff", "file"], &[("from", from), ("to", to), ("path", &absolute(path))])?;
         let diff: FileDiff = self.local("comparing checkpoints", self.transport.json(call).await)?;
         Ok(FileDiff { from: side(diff.from), to: side(diff.to), ..diff })
     }
@@ -87,6 +89,11 @@ pub fn plain(text: &str) -> String {
     text.chars()
         .map(|sign| if is_obeyed(sign) && !matches!(sign, '\n' | '\t') { '\u{fffd}' } else { sign })
         .collect()
+}
+
+/// Like those of a present sprite's files, paths begin at home.
+fn absolute(path: &str) -> Cow<'_, str> {
+    if path.starts_with('/') || path.is_empty() { path.into() } else { format!("{HOME}/{path}").into() }
 }
 
 #[cfg(test)]

@@ -11,7 +11,8 @@ const SIMILAR: f64 = 0.8;
 pub struct Mistakes<'a> {
     name: &'a str,
     text: &'a str,
-    told: Vec<String>,
+    /// Each with its line; those of the whole file come last.
+    told: Vec<(usize, String)>,
 }
 
 impl<'a> Mistakes<'a> {
@@ -24,12 +25,12 @@ impl<'a> Mistakes<'a> {
     pub fn wrong(&mut self, at: Range<usize>, why: impl Display) {
         let before = self.text.get(..at.start).unwrap_or(self.text);
         let line = before.matches('\n').count() + 1;
-        self.told.push(format!("{}, line {line}: {why}", self.name));
+        self.told.push((line, format!("{}, line {line}: {why}", self.name)));
     }
 
     /// Keeps one of the whole file.
     pub fn whole(&mut self, why: impl Display) {
-        self.told.push(format!("{}: {why}", self.name));
+        self.told.push((usize::MAX, format!("{}: {why}", self.name)));
     }
 
     /// Keeps one of the parser's.
@@ -37,14 +38,15 @@ impl<'a> Mistakes<'a> {
         self.wrong(error.span().unwrap_or_default(), first_line(error));
     }
 
-    /// All of them.
-    pub fn told(self) -> Vec<String> {
-        self.told
+    /// All of them, from the first line to the last.
+    pub fn told(mut self) -> Vec<String> {
+        self.told.sort_by_key(|(line, _)| *line);
+        self.told.into_iter().map(|(_, why)| why).collect()
     }
 
     /// What was read, if nothing was wrong.
     pub fn none_or<T>(self, read: T) -> Result<T, Vec<String>> {
-        if self.told.is_empty() { Ok(read) } else { Err(self.told) }
+        if self.told.is_empty() { Ok(read) } else { Err(self.told()) }
     }
 }
 
@@ -69,7 +71,7 @@ pub(super) fn first_line(error: &toml::de::Error) -> String {
         return line.to_owned();
     };
     let wanted = match wanted {
-        "u64" | "u16" | "usize" => "a whole number",
+        "u64" | "u32" | "u16" | "u8" | "usize" => "a whole number",
         "a boolean" => "true or false",
         "a string" | "path string" => "a text in quotes",
         other => other,

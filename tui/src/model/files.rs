@@ -5,12 +5,10 @@ use crate::action::Action;
 use sprites_api::checkpoint::CURRENT;
 use sprites_api::files::{Entry, FileKind};
 use sprites_api::state::{Change, Changed, Contents, Diff, FileDiff, FilesAt};
-use sprites_backend::client::plain;
+use sprites_backend::client::{HOME, plain};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Where a browser of files begins.
-pub const HOME: &str = "/home/sprite";
 /// Most bytes of a file that are shown.
 pub const MAX_SHOWN: u64 = 1 << 20;
 /// Bytes in which a file that is no text shows itself by a zero.

@@ -231,7 +231,7 @@ fn disks(model: &Model, storage: &Storage) -> Vec<Line<'static>> {
     for sprite in &storage.sprites {
         let shared = match sprite.shared_bytes {
             0 => String::new(),
-            bytes => format!(", {} with forks", number::bytes(bytes)),
+            bytes => format!(", {} shared with forks", number::bytes(bytes)),
         };
         let first = match sprite.first.len() {
             0 => String::new(),

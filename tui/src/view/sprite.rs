@@ -79,7 +79,7 @@ fn facts(model: &Model, frame: &mut Frame<'_>, area: Rect, row: &Row) {
 fn used(row: &Row) -> String {
     let shared = match row.shared {
         0 => String::new(),
-        bytes => format!(", {} with forks", number::bytes(bytes)),
+        bytes => format!(", {} shared with forks", number::bytes(bytes)),
     };
     format!(
         " {} stored{}   {} so far   awake {}   {:.3} CPU-h   {:.3} GB-h memory",

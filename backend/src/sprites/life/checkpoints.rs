@@ -124,7 +124,7 @@ impl Life {
         if self.sleeps_on_disk() {
             self.wake_anyway(sprites, "a restore").await?;
         }
-        self.stop(sprites, STOP, &format!("it goes back to {wanted}")).await;
+        self.stop(sprites, STOP, &format!("it went back to {wanted}")).await;
         let (disks, id) = (sprites.disks.clone(), self.sprite.id().to_owned());
         let restored = blocking(move || disks.restore(&id, &wanted, memory)).await?;
         self.note_restore(sprites, checkpoint, &restored).await;
