@@ -109,7 +109,7 @@ fn summary(model: &Model, width: u16, less: usize) -> Line<'static> {
     let words = if less < 3 { "   this month " } else { "  " };
     line.push(Span::styled(words, colors.dim()));
     line.push(Span::styled(number::dollars(costs.total.cost_usd), super::costs::standing(model, costs)));
-    if let Some(most) = costs.budget.month_usd.filter(|_| less < 3) {
+    if let Some(most) = costs.budget.month_usd.filter(|_| less < 2) {
         line.push(Span::styled(format!(" of {}", number::dollars(most)), colors.dim()));
     }
     // At the beginning there is nothing to go by.
