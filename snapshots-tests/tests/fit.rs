@@ -76,6 +76,11 @@ fn settings_are_changed_in_the_app_and_the_rest_of_the_file_stays() {
     app.send("jjjj\r");
     until(SHORT, "the graphs", || says().ends_with("\n[look]\ngraphs = \"braille\"\n"));
     app.wait_for("\"braille\"", SHORT);
+    // What somebody writes there counts, and what counts later is told.
+    fs::write(&config, "read_only = true\n[[contexts]]\nname = \"far\"\nurl = \"https://far.example\"\n")
+        .unwrap();
+    app.wait_for("read-only", SHORT);
+    app.wait_for("Contexts hold as they are written", SHORT);
     app.send("q");
     assert_eq!(app.end(SHORT), 0);
 }
@@ -318,7 +323,11 @@ fn a_demo_needs_nothing() {
     app.wait_for("nothing is real", SHORT);
     app.wait_for("web-shop", SHORT);
     app.wait_for("this month", SHORT);
-    app.send("\r");
+    app.send("g,");
+    app.wait_for("As usual", SHORT);
+    app.send("jj\r");
+    app.wait_for("leaves the configuration as it is", SHORT);
+    app.send("gs\r");
     app.wait_for("before the big refactoring", SHORT);
     app.send("\t");
     app.wait_for("✗ denied", SHORT);

@@ -241,6 +241,11 @@ fn states_are_compared() {
     assert!(text(&model).contains("the present is kept as auto-1"));
     let effects = press(&mut model, KeyCode::Enter);
     assert!(matches!(effects.as_slice(), [Effect::LoadFileDiff { to, .. }] if to == "auto-1"));
+    // And back to the tree, from where the files are those of now.
+    press(&mut model, KeyCode::Esc);
+    press(&mut model, KeyCode::Esc);
+    assert_eq!((model.screen, model.part), (Screen::Sprite, Part::Checkpoints));
+    assert_eq!((model.files.at.as_str(), model.files.changes.is_none()), ("Current", true));
 }
 
 #[test]

@@ -146,6 +146,11 @@ fn filters_are_looked_at_while_they_are_typed() {
     press(&mut model, KeyCode::Enter);
     assert!(model.dialog.is_none());
     assert_eq!(model.order, ["agent", "box", "web"]);
+    // Taken back, it is as it was before.
+    keys(&mut model, "/ box");
+    assert_eq!(model.order, ["box"]);
+    press(&mut model, KeyCode::Esc);
+    assert_eq!((model.filter.as_str(), model.order.len()), ("!name:tmp", 3));
     press(&mut model, KeyCode::Esc);
     assert_eq!(model.order.len(), 5);
 }

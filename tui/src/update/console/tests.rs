@@ -284,6 +284,9 @@ fn programs_copy_where_somebody_looks_and_tell_seldom() {
     }
     assert_eq!(model.log.len(), before + 1);
     assert!(std::mem::take(&mut model.mux.bell));
+    // No more than some in a second are heard.
+    printed(&mut model, id, "\x07");
+    assert!(!model.mux.bell);
     printed(&mut model, hidden, "\x07");
     assert!(!model.mux.bell && drawn(&model).contains("1 box!"));
     show(&mut model, hidden);
