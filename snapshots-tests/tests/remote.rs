@@ -17,6 +17,7 @@ use sprites_tui::model::{Attachment, Here, Model};
 use sprites_tui::theme::Theme;
 use sprites_tui::update::{Effect, Event, update};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -171,7 +172,9 @@ fn broken_http_is_told() {
     let home = Home::empty();
     let head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n".to_vec();
     let body = [&head[..], b"\r\n{"].concat();
+    let long = format!(r#"{{"name":"box","status":"cold","pad":"{}"}}"#, "x".repeat(300_000));
     for (reply, words) in [
+        (json("200 OK", long), "more than 256 KiB"),
         (Reply::Bytes(b"NONSENSE\r\n\r\n".to_vec()), "http://127.0.0.1"),
         (Reply::Bytes(vec![0; 4096]), "http://127.0.0.1"),
         (Reply::Bytes([&head[..], b"Content-Length: 100\r\n\r\n{"].concat()), "broke"),
@@ -184,6 +187,22 @@ fn broken_http_is_told() {
         assert!(run.code == 1 && run.err.contains(words), "{} {:?}", run.code, run.err);
         assert!(run.err.lines().count() == 1 && run.err.len() < 1000, "{:?}", run.err);
     }
+}
+
+/// Pages that always lead to another become no more memory than a list may have.
+#[test]
+fn a_list_without_end_is_given_up() {
+    let home = Home::empty();
+    let pages = AtomicUsize::new(0);
+    let server = Scripted::new(move |_| {
+        let page = pages.fetch_add(1, Ordering::SeqCst);
+        let pad = "x".repeat(20 << 20);
+        let list = r#"{"sprites":[],"has_more":true,"next_continuation_token":"#;
+        json("200 OK", format!(r#"{list}"{page}","pad":"{pad}"}}"#))
+    });
+    let run = sprite(&home, &server, &["list"]);
+    assert!(run.code == 1 && run.err.contains("64 MiB"), "{} {:?}", run.code, run.err);
+    assert_eq!(server.seen().len(), 4);
 }
 
 #[test]
