@@ -69,6 +69,11 @@ fn images_disks_contexts_and_the_doctor() {
     let unknown = run(&["image", "remove", "moon"]);
     assert!(!unknown.status.success() && text(&unknown).contains("moon"), "{}", text(&unknown));
 
+    // Without an image no sprite can be made, so the last one is not removed by the way.
+    let refused = run(&["image", "remove", json[0]["id"].as_str().unwrap()]);
+    assert!(!refused.status.success() && text(&refused).contains("--force"), "{}", text(&refused));
+    assert!(text(&run(&["image", "list"])).contains("Debian"));
+
     let contexts = run(&["context", "list"]);
     assert!(text(&contexts).starts_with("local"), "{}", text(&contexts));
     let unknown = run(&["context", "token", "moon"]);
